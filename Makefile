@@ -1,0 +1,119 @@
+# make            build/server and build/client
+# make run        serve a sample of commands on unprivileged ports
+# make test       build and run the whole test suite (fetches bats if it is not there)
+# make check      what CI runs: the tests and every other check
+# make bench      speed beside other programs      make static   with musl, one file each
+# make install    to $(DESTDIR)$(PREFIX)           make clean
+#
+# CC CFLAGS CPPFLAGS LDFLAGS DESTDIR PREFIX SYSCONFDIR are yours.
+# B=dir           another build directory (build-asan …)
+# SPAWN=vfork     or fork: build with that way of starting children only
+# SANITIZE=address,undefined
+
+CFLAGS ?= -O2 -g
+PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
+B ?= build
+VERSION := 0.1
+
+ours := -std=c11 -D_GNU_SOURCE -Isrc -DVERSION='"$(VERSION)"' -MMD -MP
+warn := -Wall -Wextra -Wshadow -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes \
+	-Wold-style-definition -Wwrite-strings -Wpointer-arith -Wvla -Wundef
+libs :=
+comma := ,
+
+# What the compiler does not know is left out.
+probe = $(shell printf 'int main(void){return 0;}\n' | $(CC) $(1) -Werror -x c -o /dev/null - 2>/dev/null && echo '$(1)')
+ifeq ($(SANITIZE),)
+harden := $(foreach f,-fstack-protector-strong -fstack-clash-protection -fcf-protection=full \
+	-fPIE,$(call probe,$(f)))
+fortify := $(if $(findstring -O,$(CFLAGS)),$(call probe,-O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3))
+harden += $(filter-out -O2,$(fortify))
+link := $(foreach f,-pie -Wl$(comma)-z$(comma)relro$(comma)-z$(comma)now,$(call probe,-fPIE $(f)))
+else
+ours += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all
+link := -fsanitize=$(SANITIZE)
+endif
+
+ifeq ($(SPAWN),vfork)
+ours += -DSPAWN_FORCE_VFORK
+else ifeq ($(SPAWN),fork)
+ours += -DSPAWN_FORCE_FORK
+else ifneq ($(SPAWN),)
+$(error SPAWN=$(SPAWN): not a way of starting children; vfork and fork are)
+endif
+
+lib := $(wildcard src/base/*.c src/net/*.c src/policy/*.c src/table/*.c src/child/*.c \
+	src/serve/*.c src/manage/*.c)
+objs := $(lib:%.c=$B/%.o)
+programs := $B/server $B/client
+
+all: $(programs)
+
+$B/server: $B/src/server.o $B/libserver.a
+$B/client: $B/src/client.o $B/libserver.a
+$(programs):
+	$(CC) $(CFLAGS) $(LDFLAGS) $(link) -o $@ $^ $(libs)
+
+$B/libserver.a: $(objs)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$B/%.o: %.c $B/flags
+	@mkdir -p $(@D)
+	$(CC) $(ours) $(warn) $(harden) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+# Other flags, other objects.
+$B/flags: FORCE
+	@mkdir -p $B
+	@printf '%s\n' '$(subst ','\'',$(CC) $(ours) $(harden) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS))' | cmp -s - $@ || \
+	printf '%s\n' '$(subst ','\'',$(CC) $(ours) $(harden) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS))' >$@
+
+-include $(objs:.o=.d) $B/src/server.d $B/src/client.d
+
+static:
+	$(MAKE) B=build-static CC=musl-gcc CPPFLAGS="$(CPPFLAGS) -idirafter /usr/include -idirafter /usr/include/$(shell $(CC) -dumpmachine)" \
+	LDFLAGS="$(LDFLAGS) -static"
+
+# Tools of the tests and the benchmark.
+tools := $(patsubst tests/%.c,$B/tests/%,$(wildcard tests/*.c))
+$B/tests/unit: tests/unit.c $B/libserver.a $B/flags
+	@mkdir -p $(@D)
+	$(CC) $(ours) $(warn) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(link) -o $@ $< $B/libserver.a
+$B/tests/shim: tests/shim.c $B/flags
+	@mkdir -p $(@D)
+	$(CC) -std=c11 -D_GNU_SOURCE $(warn) -O2 -fPIC -shared -o $@ $< -ldl
+$B/tests/tiny: tests/tiny.c $B/flags
+	@mkdir -p $(@D)
+	$(CC) -std=c11 -D_GNU_SOURCE $(warn) -O2 -static -o $@ $< || $(CC) -std=c11 -D_GNU_SOURCE $(warn) -O2 -o $@ $<
+$B/tests/%: tests/%.c $B/flags
+	@mkdir -p $(@D)
+	$(CC) -std=c11 -D_GNU_SOURCE $(warn) $(CFLAGS) $(LDFLAGS) -o $@ $<
+tools: $(tools)
+
+run: all
+	B=$B scripts/run
+
+test: all tools
+	B=$B scripts/test $(T)
+
+check: all tools
+	B=$B scripts/check
+
+bench: all tools
+	B=$B scripts/bench $(ARGS)
+
+install: all
+	install -d '$(DESTDIR)$(PREFIX)/sbin' '$(DESTDIR)$(PREFIX)/bin' \
+		'$(DESTDIR)$(PREFIX)/share/man/man1' '$(DESTDIR)$(PREFIX)/share/man/man8'
+	install -m 755 $B/server '$(DESTDIR)$(PREFIX)/sbin/server'
+	install -m 755 $B/client '$(DESTDIR)$(PREFIX)/bin/client'
+	install -m 644 man/server.8 '$(DESTDIR)$(PREFIX)/share/man/man8/server.8'
+	install -m 644 man/client.1 '$(DESTDIR)$(PREFIX)/share/man/man1/client.1'
+
+clean:
+	rm -rf build build-*
+
+FORCE:
+.PHONY: all tools run test check bench static install clean FORCE
+.DELETE_ON_ERROR:

@@ -1,0 +1,34 @@
+#include "base/err.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+int
+err_set(struct err *e, const char *fmt, ...)
+{
+	va_list ap;
+
+	e->word = -1;
+	e->system = 0;
+	va_start(ap, fmt);
+	(void)vsnprintf(e->text, sizeof e->text, fmt, ap);
+	va_end(ap);
+	return -1;
+}
+
+int
+err_sys(struct err *e, int errnum, const char *fmt, ...)
+{
+	va_list ap;
+	size_t n;
+
+	e->word = -1;
+	e->system = errnum;
+	va_start(ap, fmt);
+	(void)vsnprintf(e->text, sizeof e->text, fmt, ap);
+	va_end(ap);
+	n = strlen(e->text);
+	(void)snprintf(e->text + n, sizeof e->text - n, ": %s", strerror(errnum));
+	return -1;
+}

@@ -1,0 +1,141 @@
+#include "child/setup.h"
+
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "child/raw.h"
+
+#ifndef CLOSE_RANGE_UNSHARE
+#define CLOSE_RANGE_UNSHARE (1U << 1)
+#endif
+
+static _Noreturn void
+leave(struct start *s, enum step step, long result)
+{
+	uint32_t errnum = (uint32_t)-result;
+
+	__atomic_store_n(s->failed, (uint32_t)step << 16 | errnum, __ATOMIC_RELEASE);
+	for (;;)
+		(void)raw(SYS_exit_group, step == STEP_EXEC && errnum == ENOENT ? 127 : 126);
+}
+
+#define MUST(step, call) \
+	do { \
+		long r_ = (call); \
+		if (r_ < 0) \
+			leave(s, (step), r_); \
+	} while (0)
+
+/*
+ * The connection at 0, 1 and 2, and nothing else. A child that shares the master's descriptor
+ * table first puts what it needs at its own low numbers there, then takes a copy of the table that
+ * ends just above them. Until the copy is made it must not touch 0, 1 and 2: they are the master's.
+ */
+static void
+descriptors(struct start *s)
+{
+	int fd = s->fd, err = s->err;
+
+	if (s->bound != 0) {
+		MUST(STEP_DESCRIPTORS, raw(SYS_dup3, fd, s->low, O_CLOEXEC));
+		fd = s->low;
+		if (err > 2) {
+			MUST(STEP_DESCRIPTORS, raw(SYS_dup3, err, s->low_err, O_CLOEXEC));
+			err = s->low_err;
+		}
+		MUST(STEP_DESCRIPTORS, raw(SYS_close_range, s->bound, ~0U, CLOSE_RANGE_UNSHARE));
+	}
+	MUST(STEP_DESCRIPTORS, raw(SYS_dup3, fd, 0, 0));
+	MUST(STEP_DESCRIPTORS, raw(SYS_dup3, fd, 1, 0));
+	if (err != 2)
+		MUST(STEP_DESCRIPTORS, raw(SYS_dup3, err == -1 ? fd : err, 2, 0));
+	if (s->moved != NULL)
+		__atomic_store_n(s->moved, 1, __ATOMIC_RELEASE);
+	/*
+	 * Before anything that can block: what else the copy holds are other connections, whose end
+	 * of stream must not wait for this child. A kernel without the call has close-on-exec.
+	 */
+#ifdef SYS_close_range
+	(void)raw(SYS_close_range, 3, ~0U, 0);
+#endif
+}
+
+static void
+identity(struct start *s)
+{
+	const struct run *r = s->run;
+
+	if (r->set_nice)
+		MUST(STEP_NICE, raw(SYS_setpriority, PRIO_PROCESS, 0, r->nice));
+	for (size_t i = 0; i < r->nlimits; i++)
+		MUST(STEP_RLIMIT, raw(SYS_prlimit64, 0, r->limit[i].resource, &r->limit[i].value, 0));
+	if (r->root != NULL) {
+		MUST(STEP_CHROOT, raw(SYS_chroot, r->root));
+		MUST(STEP_CHROOT, raw(SYS_chdir, "/"));
+	}
+	if (r->set_ids) {
+		MUST(STEP_GROUPS, raw(SYS_setgroups, r->ngroups, r->groups));
+		MUST(STEP_GROUP, raw(SYS_setresgid, r->gid, r->gid, r->gid));
+		MUST(STEP_USER, raw(SYS_setresuid, r->uid, r->uid, r->uid));
+	}
+	if (r->directory != NULL)
+		MUST(STEP_DIRECTORY, raw(SYS_chdir, r->directory));
+	if (r->set_umask)
+		(void)raw(SYS_umask, r->umask);
+}
+
+void
+setup_child(struct start *s)
+{
+	static const uint64_t no_signals;	/* the kernel's set has 8 bytes */
+	long why = -ENOENT;
+
+	descriptors(s);
+	MUST(STEP_SESSION, raw(SYS_setsid, 0));
+	identity(s);
+	/* Every disposition is the default already: the master never changes one. */
+	MUST(STEP_SIGNALS, raw(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &no_signals, 0, sizeof no_signals));
+	for (char **p = s->run->path; *p != NULL; p++) {
+		long r = raw(SYS_execve, *p, s->run->argv, s->envp);
+
+		/* As execvp(3): a directory of PATH without the program is passed over. */
+		if (r != -ENOENT && r != -ENOTDIR && (why == -ENOENT || r != -EACCES))
+			why = r;
+		if (r != -ENOENT && r != -ENOTDIR && r != -EACCES)
+			break;
+	}
+	leave(s, STEP_EXEC, why);
+}
+
+const char *
+step_text(enum step step)
+{
+	switch (step) {
+	case STEP_NONE:
+		break;
+	case STEP_DESCRIPTORS:
+		return "cannot set up its descriptors";
+	case STEP_SESSION:
+		return "cannot make its session";
+	case STEP_NICE:
+		return "cannot set nice";
+	case STEP_RLIMIT:
+		return "cannot set its resource limits (rlimit_*)";
+	case STEP_CHROOT:
+		return "cannot change to chroot";
+	case STEP_GROUPS:
+		return "cannot set the groups of user";
+	case STEP_GROUP:
+		return "cannot set group";
+	case STEP_USER:
+		return "cannot set user";
+	case STEP_DIRECTORY:
+		return "cannot change to directory";
+	case STEP_SIGNALS:
+		return "cannot set its signal mask";
+	case STEP_EXEC:
+		return "cannot execute";
+	}
+	return "cannot start";
+}

@@ -1,0 +1,36 @@
+/*
+ * setup: the steps between fork and exec, in their order, the same whichever way the child was
+ * started. Only raw system calls: the memory may be the master's own. Nothing is allocated, and
+ * when a step fails the command does not run.
+ */
+#ifndef CHILD_SETUP_H
+#define CHILD_SETUP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "table/service.h"
+
+enum step {
+	STEP_NONE, STEP_DESCRIPTORS, STEP_SESSION, STEP_NICE, STEP_RLIMIT, STEP_CHROOT, STEP_GROUPS,
+	STEP_GROUP, STEP_USER, STEP_DIRECTORY, STEP_SIGNALS, STEP_EXEC,
+};
+
+struct start {			/* all that one child needs, valid until it has exec'd or ended */
+	const struct run *run;
+	char **envp;
+	int fd;			/* its connection */
+	int err;		/* its descriptor 2; -1: the connection; 2: the master's stays */
+	int low, low_err;	/* numbers below `bound`, for a child that shares the descriptor table */
+	unsigned bound;		/* 0: it has a table of its own */
+	uint32_t *moved;	/* set to 1 once it has a table and its descriptors; NULL: nobody asks */
+	uint32_t *failed;	/* in memory that both see: step << 16 | errno, when one fails */
+};
+
+/* Runs the steps and the command. Never returns. */
+_Noreturn void setup_child(struct start *s);
+
+/* "cannot set user" for STEP_USER. */
+const char *step_text(enum step step);
+
+#endif

@@ -1,0 +1,589 @@
+#include "child/spawn.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+
+#include "base/clock.h"
+#include "child/clone.h"
+#include "child/raw.h"
+#include "child/setup.h"
+
+#ifndef CLONE_PIDFD
+#define CLONE_PIDFD 0x00001000
+#endif
+#ifndef CLOSE_RANGE_UNSHARE
+#define CLOSE_RANGE_UNSHARE (1U << 1)
+#endif
+
+enum {
+	STACK = 8192,		/* the child's code up to exec is shallow: setup.c and no libc */
+	BIG_STACK = 65536,	/* where it runs libc's system calls */
+	BLOCK = 4096,		/* first size of an environment */
+	LOW = 64,		/* children that may share the table at once */
+	MOST = 1024,		/* starts in flight */
+	STUCK = 10000,		/* ms */
+	KEPT = 16,		/* slots whose memory is kept when all is quiet */
+};
+
+struct slot {			/* what one child in flight works with; not touched until it is clear */
+	int ctid;		/* 0: the child has exec'd or ended. Written by the kernel */
+	uint32_t moved;		/* written by the child */
+	struct slot *next;
+	char *stack;		/* owned */
+	char *block;		/* owned: its environment */
+	size_t size;
+	struct start start;
+	pid_t pid;
+	int64_t since;
+	unsigned *starting;
+	int low, low_err;	/* its numbers in the low zone; -1: it has none */
+	bool used_low;		/* the low numbers still hold a copy of something */
+	int close_fd, close_err;	/* to be closed when it has moved; -1: not */
+};
+
+struct spawner {
+	enum spawn_way way;
+	bool ids_unsafe;	/* fs.suid_dumpable is 1: other users' children must not share memory */
+	int null;
+	struct slot *free;	/* a stack */
+	struct slot *head, **tail;	/* in flight, oldest first */
+	struct slot *all[MOST];
+	unsigned nslots, inflight, closing;
+};
+
+void *
+spawn_shared(size_t size)
+{
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+/* --- which way works here */
+
+#ifdef RAW_NATIVE
+
+struct probe {
+	unsigned bound;
+	uint32_t result;	/* 1: all calls are there */
+};
+
+static void
+probe_child(void *arg)
+{
+	struct probe *p = arg;
+
+	if (raw(SYS_close_range, p->bound, ~0U, CLOSE_RANGE_UNSHARE) == 0)
+		__atomic_store_n(&p->result, 1, __ATOMIC_RELEASE);
+	for (;;)
+		(void)raw(SYS_exit_group, 0);
+}
+
+/*
+ * A child that shares memory and descriptors tries what the fast path needs. A filter that kills
+ * for an unknown call kills the probe only.
+ */
+static bool
+probe(void)
+{
+	struct probe p = { .bound = 3 };
+	int pidfd = -1, ctid = 1;
+	char *stack = mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	siginfo_t si = { .si_pid = 0 };
+	long pid;
+	bool ok;
+
+	if (stack == MAP_FAILED)
+		return false;
+	pid = clone_onto(CLONE_VM | CLONE_FILES | CLONE_PIDFD | CLONE_CHILD_CLEARTID | SIGCHLD,
+	    stack + STACK, &pidfd, &ctid, probe_child, &p);
+	ok = pid > 0 && pidfd != -1 &&
+	    syscall(SYS_waitid, 3 /* P_PIDFD */, pidfd, &si, WEXITED, NULL) == 0 && si.si_pid == pid;
+	if (pid > 0 && !ok)
+		(void)waitpid((pid_t)pid, NULL, 0);
+	if (pidfd != -1)
+		(void)close(pidfd);
+	ok = ok && __atomic_load_n(&p.result, __ATOMIC_ACQUIRE) == 1 &&
+	    __atomic_load_n(&ctid, __ATOMIC_ACQUIRE) == 0;
+	(void)munmap(stack, STACK);
+	return ok;
+}
+
+#endif
+
+/* Before 5.16 a core dump of a child ends every process that shares its memory. */
+static bool
+kernel_is_new(void)
+{
+	struct utsname u;
+	unsigned major, minor;
+
+	return uname(&u) == 0 && sscanf(u.release, "%u.%u", &major, &minor) == 2 &&
+	    (major > 5 || (major == 5 && minor >= 16));
+}
+
+static enum spawn_way
+find_way(void)
+{
+	const char *preload = getenv("LD_PRELOAD");
+
+	if (preload != NULL && strstr(preload, "vgpreload") != NULL)
+		return SPAWN_FORK;	/* valgrind */
+#if defined(SPAWN_FORCE_FORK) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+	return SPAWN_FORK;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(memory_sanitizer)
+	return SPAWN_FORK;
+#endif
+#endif
+#if defined(RAW_NATIVE) && !defined(SPAWN_FORCE_VFORK)
+	if (kernel_is_new() && probe())
+		return SPAWN_ASYNC;
+#else
+	(void)kernel_is_new;
+#endif
+	return SPAWN_VFORK;
+}
+
+static bool
+suid_dumpable(void)
+{
+	char c = '0';
+	int fd = open("/proc/sys/fs/suid_dumpable", O_RDONLY | O_CLOEXEC);
+
+	if (fd == -1)
+		return false;
+	(void)!read(fd, &c, 1);
+	(void)close(fd);
+	return c == '1';
+}
+
+enum spawn_way
+spawner_way(const struct spawner *s)
+{
+	return s->way;
+}
+
+/* --- slots */
+
+static void
+slot_free(struct slot *t)
+{
+	if (t->stack != NULL)
+		(void)munmap(t->stack, STACK);
+	free(t->block);
+	free(t);
+}
+
+void
+spawner_free(struct spawner *s)
+{
+	if (s == NULL)
+		return;
+	for (unsigned i = 0; i < s->nslots; i++) {
+		/* One still in flight works with its memory: then that is left to the end. */
+		if (__atomic_load_n(&s->all[i]->ctid, __ATOMIC_ACQUIRE) == 0)
+			slot_free(s->all[i]);
+	}
+	(void)close(s->null);
+	free(s);
+}
+
+/* The lowest descriptors are the spawner's: nothing else of the master may land there. */
+static void
+take_low(struct spawner *s, struct slot *t)
+{
+	struct rlimit r;
+
+	t->low = t->low_err = -1;
+	if (s->way != SPAWN_ASYNC || s->nslots >= LOW)
+		return;
+	if (getrlimit(RLIMIT_NOFILE, &r) == -1 || r.rlim_cur < 1024)
+		return;
+	t->low = fcntl(s->null, F_DUPFD_CLOEXEC, 4);
+	t->low_err = fcntl(s->null, F_DUPFD_CLOEXEC, 4 + LOW);
+}
+
+static struct slot *
+slot_new(struct spawner *s)
+{
+	struct slot *t;
+
+	if (s->nslots == MOST) {
+		errno = EAGAIN;
+		return NULL;
+	}
+	t = calloc(1, sizeof *t);
+	if (t == NULL)
+		return NULL;
+	take_low(s, t);
+	t->close_fd = t->close_err = -1;
+	s->all[s->nslots++] = t;
+	return t;
+}
+
+/*
+ * The first slots have numbers in the low zone. They are made at once, before anything else of the
+ * master can land there, and the lowest is used first: a child copies the table up to its number.
+ */
+static void
+make_low_zone(struct spawner *s)
+{
+	while (s->nslots < LOW && slot_new(s) != NULL)
+		;
+	for (unsigned i = s->nslots; i > 0; i--) {
+		s->all[i - 1]->next = s->free;
+		s->free = s->all[i - 1];
+	}
+}
+
+struct spawner *
+spawner_new(void)
+{
+	struct spawner *s = calloc(1, sizeof *s);
+
+	if (s == NULL)
+		return NULL;
+	s->tail = &s->head;
+	s->null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (s->null == -1) {
+		free(s);
+		return NULL;
+	}
+	/*
+	 * setresuid in a child that shares the memory makes it undumpable, and that keeps the
+	 * target user out of the master's memory. So it is from the start, for good.
+	 */
+	if (geteuid() == 0)
+		(void)prctl(PR_SET_DUMPABLE, 0);
+	s->ids_unsafe = suid_dumpable();
+	s->way = find_way();
+	if (s->way == SPAWN_ASYNC)
+		make_low_zone(s);
+	return s;
+}
+
+/* Puts /dev/null back on the low numbers, so that the copies there are closed. */
+static void
+let_go_low(struct spawner *s, struct slot *t)
+{
+	if (!t->used_low)
+		return;
+	(void)dup3(s->null, t->low, O_CLOEXEC);
+	(void)dup3(s->null, t->low_err, O_CLOEXEC);
+	t->used_low = false;
+}
+
+/* The child has its own descriptors: closes what was given, here and at the low numbers. */
+static void
+close_given(struct spawner *s, struct slot *t)
+{
+	if (t->close_fd == -1 && t->close_err == -1)
+		return;
+	if (t->close_fd != -1)
+		(void)close(t->close_fd);
+	if (t->close_err != -1)
+		(void)close(t->close_err);
+	t->close_fd = t->close_err = -1;
+	s->closing--;
+	let_go_low(s, t);
+}
+
+/* Looks at starts in flight, at most `most` that are not over, oldest first. */
+static void
+reclaim(struct spawner *s, unsigned most)
+{
+	struct slot **at = &s->head;
+
+	while (*at != NULL && most > 0) {
+		struct slot *t = *at;
+		bool clear = __atomic_load_n(&t->ctid, __ATOMIC_ACQUIRE) == 0;
+
+		if (clear || __atomic_load_n(&t->moved, __ATOMIC_ACQUIRE) != 0)
+			close_given(s, t);
+		if (!clear) {
+			at = &t->next;
+			most--;
+			continue;
+		}
+		*at = t->next;
+		if (s->tail == &t->next)
+			s->tail = at;
+		s->inflight--;
+		--*t->starting;
+		t->next = s->free;
+		s->free = t;
+	}
+}
+
+bool
+spawner_tend(struct spawner *s)
+{
+	reclaim(s, s->closing > 0 ? MOST : 4);
+	return s->closing > 0;
+}
+
+bool
+spawner_tick(struct spawner *s, int64_t now, void (*told)(void *arg, pid_t pid), void *arg)
+{
+	unsigned spare = 0;
+
+	reclaim(s, MOST);
+	for (struct slot *t = s->head; t != NULL; t = t->next) {
+		if (now - t->since < STUCK)
+			continue;
+		t->since = now;
+		/* Not clear: so it has not ended, and the pid is its own. */
+		(void)kill(t->pid, SIGKILL);
+		told(arg, t->pid);
+	}
+	for (struct slot *t = s->free; t != NULL; t = t->next) {
+		let_go_low(s, t);
+		if (++spare <= KEPT)
+			continue;
+		free(t->block);
+		t->block = NULL;
+		t->size = 0;
+		if (t->stack != NULL)
+			(void)munmap(t->stack, STACK);
+		t->stack = NULL;
+	}
+	return s->head != NULL;
+}
+
+static struct slot *
+take_slot(struct spawner *s)
+{
+	struct slot *t;
+
+	reclaim(s, 4);
+	if (s->free == NULL && s->nslots >= KEPT)
+		reclaim(s, MOST);
+	t = s->free;
+	if (t != NULL)
+		s->free = t->next;
+	else
+		t = slot_new(s);
+	return t;
+}
+
+static void
+give_back(struct spawner *s, struct slot *t)
+{
+	t->next = s->free;
+	s->free = t;
+}
+
+/* The slot's environment for these facts. -1: no memory. */
+static int
+fill(struct slot *t, const struct facts *f)
+{
+	for (;;) {
+		size_t need = vars_fill(t->block, t->size, f);
+		char *p;
+
+		if (need <= t->size)
+			break;
+		need = need < BLOCK ? BLOCK : need;
+		p = malloc(need);
+		if (p == NULL)
+			return -1;
+		free(t->block);
+		t->block = p;
+		t->size = need;
+	}
+	t->start.envp = (char **)(void *)t->block;
+	return 0;
+}
+
+/* --- the three ways */
+
+static void
+run_child(void *arg)
+{
+	setup_child(arg);
+}
+
+/* Keeps the arguments of a child that has not exec'd, and what is to be closed for it. */
+static void
+keep_in_flight(struct spawner *s, struct slot *t, const struct order *o)
+{
+	t->close_fd = o->give_fd ? o->fd : -1;
+	t->close_err = o->give_err ? o->err : -1;
+	if (t->close_fd != -1 || t->close_err != -1)
+		s->closing++;
+	if (t->start.bound == 0)	/* its table was copied at the clone */
+		close_given(s, t);
+	t->next = NULL;
+	*s->tail = t;
+	s->tail = &t->next;
+	s->inflight++;
+	++*o->starting;
+}
+
+#ifdef RAW_NATIVE
+
+static int
+start_async(struct spawner *s, struct slot *t, const struct order *o, struct spawned *out)
+{
+	unsigned long flags = CLONE_VM | CLONE_PIDFD | CLONE_CHILD_CLEARTID | SIGCHLD;
+	long pid;
+
+	if (t->stack == NULL) {
+		t->stack = mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (t->stack == MAP_FAILED) {
+			t->stack = NULL;
+			return -1;
+		}
+	}
+	if (t->low != -1 && t->low_err != -1) {
+		flags |= CLONE_FILES;
+		t->start.low = t->low;
+		t->start.low_err = t->low_err;
+		t->start.bound = (unsigned)(o->err > 2 && t->low_err > t->low ? t->low_err : t->low) + 1;
+		t->used_low = true;
+	}
+	t->moved = 0;
+	t->start.moved = &t->moved;
+	out->pidfd = -1;
+	__atomic_store_n(&t->ctid, 1, __ATOMIC_RELEASE);
+	pid = clone_onto(flags, t->stack + STACK, &out->pidfd, &t->ctid, run_child, &t->start);
+	if (pid < 0) {
+		__atomic_store_n(&t->ctid, 0, __ATOMIC_RELEASE);
+		errno = (int)-pid;
+		return -1;
+	}
+	out->pid = (pid_t)pid;
+	out->in_flight = true;
+	keep_in_flight(s, t, o);
+	return 0;
+}
+
+#endif
+
+static int
+run_child_libc(void *arg)
+{
+	setup_child(arg);
+}
+
+static int
+open_pidfd(pid_t pid)
+{
+#ifdef SYS_pidfd_open
+	return (int)syscall(SYS_pidfd_open, pid, 0);
+#else
+	(void)pid;
+	return -1;
+#endif
+}
+
+/* The master waits here until the child has exec'd or ended. */
+static int
+start_vfork(struct slot *t, struct spawned *out)
+{
+	char *stack = malloc(BIG_STACK);
+	int saved;
+	pid_t pid;
+
+	if (stack == NULL)
+		return -1;
+	saved = errno;
+	pid = clone(run_child_libc, stack + BIG_STACK - (uintptr_t)(stack + BIG_STACK) % 16,
+	    CLONE_VM | CLONE_VFORK | SIGCHLD, &t->start);
+	if (pid != -1)
+		errno = saved;	/* the child may have used it */
+	saved = errno;
+	free(stack);
+	errno = saved;
+	if (pid == -1)
+		return -1;
+	out->pid = pid;
+	out->pidfd = open_pidfd(pid);
+	return 0;
+}
+
+static int
+start_fork(struct slot *t, const struct order *o, struct spawned *out)
+{
+	struct facts f = o->facts;
+	pid_t pid = fork();
+
+	if (pid == -1)
+		return -1;
+	if (pid == 0) {
+		if (o->before != NULL && (!o->before(o->arg, &f) || fill(t, &f) == -1))
+			_exit(0);
+		setup_child(&t->start);
+	}
+	out->pid = pid;
+	out->pidfd = open_pidfd(pid);
+	return 0;
+}
+
+int
+spawn(struct spawner *s, const struct order *o, int64_t now, struct spawned *out)
+{
+	struct slot *t = take_slot(s);
+	enum spawn_way way = s->way;
+	int rc = -1;
+
+	if (t == NULL)
+		return -1;
+	if (o->before != NULL || (s->ids_unsafe && o->facts.service->run.set_ids))
+		way = SPAWN_FORK;
+	if (fill(t, &o->facts) == -1) {
+		give_back(s, t);
+		errno = ENOMEM;
+		return -1;
+	}
+	t->start.run = &o->facts.service->run;
+	t->start.fd = o->fd;
+	t->start.err = o->err;
+	t->start.bound = 0;
+	t->start.moved = NULL;
+	t->start.failed = o->failed;
+	t->since = now;
+	t->starting = o->starting;
+	out->in_flight = false;
+	switch (way) {
+	case SPAWN_ASYNC:
+#ifdef RAW_NATIVE
+		rc = start_async(s, t, o, out);
+#endif
+		break;
+	case SPAWN_VFORK:
+		rc = start_vfork(t, out);
+		break;
+	case SPAWN_FORK:
+		rc = start_fork(t, o, out);
+		break;
+	}
+	if (rc == -1) {
+		int why = errno;
+
+		give_back(s, t);
+		errno = why;
+		return -1;
+	}
+	if (!out->in_flight) {
+		if (o->give_fd)
+			(void)close(o->fd);
+		if (o->give_err)
+			(void)close(o->err);
+		give_back(s, t);
+	} else {
+		t->pid = out->pid;
+	}
+	return 0;
+}

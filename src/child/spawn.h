@@ -1,0 +1,74 @@
+/*
+ * spawn: one child in flight, from clone until it has exec'd or ended. The only module that forks.
+ *
+ * Three ways, one behaviour:
+ *   async   clone(CLONE_VM) on a stack of its own; the master does not wait for the exec. Where
+ *           the descriptor table is big the child shares it and copies only its lowest numbers.
+ *           Linux 5.16 and later on x86-64 and aarch64.
+ *   vfork   the master waits for the exec. Everywhere else.
+ *   fork    for what must run code of libc in the child (a name lookup), under sanitizers and
+ *           valgrind, and where sharing memory with a child is not safe.
+ */
+#ifndef CHILD_SPAWN_H
+#define CHILD_SPAWN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "child/vars.h"
+
+enum spawn_way { SPAWN_ASYNC, SPAWN_VFORK, SPAWN_FORK };
+
+struct spawner;
+
+struct order {			/* one child to be started; borrowed for the call but for `run` and `starting` */
+	struct facts facts;
+	int fd;			/* the connection */
+	bool give_fd;		/* the spawner closes it once the child has its own; else the caller keeps it */
+	int err;		/* for descriptor 2: -1 the connection, 2 the master's, else this one */
+	bool give_err;		/* as give_fd */
+	uint32_t *failed;	/* in memory from spawn_shared(); 0, until a step fails: step << 16 | errno */
+	unsigned *starting;	/* counts the starts in flight; outlives them */
+	/*
+	 * With it the child is forked and calls this first, with all of libc. It may change what
+	 * the facts point to. False: the child ends with status 0 and the command does not run.
+	 */
+	bool (*before)(void *arg, struct facts *f);
+	void *arg;
+};
+
+struct spawned {
+	pid_t pid;
+	int pidfd;		/* owned by the caller; -1: the kernel has none */
+	bool in_flight;		/* it may not have exec'd yet */
+};
+
+/* Sets up what is needed and finds the best way that works here. NULL: errno. */
+struct spawner *spawner_new(void);
+void spawner_free(struct spawner *s);
+enum spawn_way spawner_way(const struct spawner *s);
+
+/*
+ * Starts a child. -1: errno, and nothing was given. Before it returns, what of fd and err is given
+ * may be closed already or may be closed by spawner_tend later.
+ */
+int spawn(struct spawner *s, const struct order *o, int64_t now, struct spawned *out);
+
+/*
+ * Takes back what children no longer need. Returns whether something is still to be closed for one
+ * that has not its own yet, so that it should be called again within a millisecond.
+ */
+bool spawner_tend(struct spawner *s);
+
+/*
+ * Once a second while a start is in flight: kills starts older than 10 s (a hung file system, a
+ * SIGSTOP from its own user), calls `told` with each one's pid, and lets go of low descriptors of
+ * ended starts. Returns whether it is to be called again.
+ */
+bool spawner_tick(struct spawner *s, int64_t now, void (*told)(void *arg, pid_t pid), void *arg);
+
+/* Memory that a child writes and the master reads, whichever way it is started. NULL: errno. */
+void *spawn_shared(size_t size);
+
+#endif

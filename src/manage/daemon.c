@@ -1,0 +1,88 @@
+#include "manage/daemon.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+
+int
+daemon_begin(struct err *err)
+{
+	int p[2];
+	pid_t pid;
+	char ok;
+
+	if (pipe2(p, O_CLOEXEC) == -1)
+		return err_sys(err, errno, "cannot go to the background");
+	pid = fork();
+	if (pid == -1)
+		return err_sys(err, errno, "cannot go to the background");
+	if (pid == 0) {
+		(void)close(p[0]);
+		(void)setsid();		/* cannot fail: a new process leads no group */
+		return p[1];
+	}
+	(void)close(p[1]);
+	_exit(read(p[0], &ok, 1) == 1 ? 0 : 1);
+}
+
+int
+daemon_started(int report, struct err *err)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (null == -1 || chdir("/") == -1)
+		return err_sys(err, errno, "cannot go to the background");
+	for (int fd = 0; fd <= 2; fd++)
+		(void)dup2(null, fd);
+	if (null > 2)
+		(void)close(null);
+	(void)fd_write_all(report, "", 1);
+	(void)close(report);
+	return 0;
+}
+
+int
+pidfile_write(const char *path, struct err *err)
+{
+	char text[32], tmp[PATH_MAX];
+	int n = snprintf(text, sizeof text, "%d\n", (int)getpid());
+	int fd;
+
+	if ((size_t)snprintf(tmp, sizeof tmp, "%s.%d", path, (int)getpid()) >= sizeof tmp)
+		return err_sys(err, ENAMETOOLONG, "%s", path);
+	/* A new file that nobody else can have put there, then in place in one step. */
+	(void)unlink(tmp);
+	fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+	if (fd == -1)
+		return err_sys(err, errno, "%s: cannot write the pid file", path);
+	if (fd_write_all(fd, text, (size_t)n) == -1 || rename(tmp, path) == -1) {
+		(void)err_sys(err, errno, "%s: cannot write the pid file", path);
+		(void)close(fd);
+		(void)unlink(tmp);
+		return -1;
+	}
+	(void)close(fd);
+	return 0;
+}
+
+void
+pidfile_remove(const char *path)
+{
+	char text[32] = "";
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
+
+	if (fd == -1)
+		return;
+	(void)!read(fd, text, sizeof text - 1);
+	(void)close(fd);
+	if (strtol(text, NULL, 10) == (long)getpid())
+		(void)unlink(path);
+}

@@ -1,0 +1,366 @@
+#include "manage/server.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "serve/connection.h"
+#include "serve/listener.h"
+
+enum {
+	SWEEP = 200,		/* ms between searches for strangers */
+	SWEEP_MOST = 1024,	/* processes reaped in one */
+	DESCRIPTORS = 4096,	/* room made in the descriptor table at the start */
+};
+
+enum phase { PHASE_RUN, PHASE_DRAIN, PHASE_STOP, PHASE_QUIT };
+
+struct server {
+	struct loop *loop;
+	struct engine *engine;
+	struct unit **unit;	/* owned */
+	size_t nunits;
+	enum phase phase;
+	int64_t grace;
+	struct timer phase_over;	/* of the drain, then of the stop */
+	int signals, child;	/* signalfds */
+	uint32_t signals_watch, child_watch;
+	struct timer sweep;
+	int64_t swept;
+};
+
+/* --- reaping */
+
+/* Reaps whoever has ended, children and strangers. */
+static void
+sweep(struct server *s)
+{
+	for (int i = 0; i < SWEEP_MOST; i++) {
+		siginfo_t si = { .si_pid = 0 };
+		struct ended end = { .pid = 0 };
+
+		/* First only who: its group can be asked while it is a zombie. */
+		if (waitid(P_ALL, 0, &si, WEXITED | WNOHANG | WNOWAIT) == -1 || si.si_pid == 0)
+			break;
+		end.pid = si.si_pid;
+		end.group = getpgid(end.pid);
+		end.status = si.si_status;
+		end.signalled = si.si_code != CLD_EXITED;
+		if (syscall(SYS_waitid, P_PID, end.pid, &si, WEXITED | WNOHANG, &end.usage) == -1)
+			break;
+		conn_reaped(s->engine, &end);
+	}
+	s->swept = loop_now(s->loop);
+}
+
+static void
+sweep_due(void *arg, int64_t now)
+{
+	struct server *s = arg;
+
+	(void)now;
+	sweep(s);
+	(void)loop_change(s->loop, s->child_watch, EPOLLIN | EPOLLONESHOT);
+}
+
+/*
+ * SIGCHLD. Children are found by their pidfd; a search walks all of them in the kernel, so for
+ * strangers' sake it is made a few times a second at most.
+ */
+static void
+child_ready(void *arg, uint32_t events)
+{
+	struct server *s = arg;
+	struct signalfd_siginfo si;
+
+	(void)events;
+	while (read(s->child, &si, sizeof si) == (ssize_t)sizeof si)
+		;
+	if (s->engine->no_pidfd || loop_now(s->loop) - s->swept >= SWEEP)
+		sweep_due(s, 0);
+	else
+		loop_timer(s->loop, &s->sweep, s->swept + SWEEP);
+}
+
+/* --- the end */
+
+static void
+close_listeners(struct server *s)
+{
+	for (size_t i = 0; i < s->nunits; i++)
+		while (s->unit[i]->listeners != NULL)
+			listener_close(s->unit[i]->listeners);
+}
+
+static void
+stop(struct server *s)
+{
+	s->phase = PHASE_STOP;
+	log_say(LEVEL_INFO, "stop", "%u children are told to end", s->engine->live);
+	s->engine->stopping = true;
+	close_listeners(s);
+	conn_signal_all(s->engine, SIGTERM);
+	loop_timer(s->loop, &s->phase_over, loop_now(s->loop) + 3 * SECOND);
+}
+
+static void
+drain(struct server *s)
+{
+	s->phase = PHASE_DRAIN;
+	log_say(LEVEL_INFO, "drain", "no more connections; %u children may end", s->engine->live);
+	close_listeners(s);
+	loop_timer(s->loop, &s->phase_over, loop_now(s->loop) + s->grace);
+}
+
+static void
+phase_over(void *arg, int64_t now)
+{
+	struct server *s = arg;
+
+	(void)now;
+	if (s->phase == PHASE_DRAIN) {
+		stop(s);
+	} else {
+		/* What a second of KILLs did not end cannot be ended from here. */
+		conn_signal_all(s->engine, SIGKILL);
+		s->phase = PHASE_QUIT;
+	}
+}
+
+static void
+log_state(const struct server *s)
+{
+	for (size_t i = 0; i < s->nunits; i++) {
+		const struct unit *u = s->unit[i];
+		uint64_t refused = 0;
+
+		for (int r = 0; r < REASONS; r++)
+			refused += u->refused[r];
+		unit_say(u, LEVEL_NOTICE, "state", "live=%u started=%llu refused=%llu failed=%llu", u->live,
+		    (unsigned long long)u->started, (unsigned long long)refused,
+		    (unsigned long long)u->failed);
+	}
+}
+
+static void
+act_on(struct server *s, int sig)
+{
+	switch (sig) {
+	case SIGTERM:
+		if (s->phase == PHASE_RUN)
+			drain(s);
+		else if (s->phase == PHASE_DRAIN)
+			stop(s);
+		break;
+	case SIGINT:
+		if (s->phase < PHASE_STOP)
+			stop(s);
+		break;
+	case SIGQUIT:
+		s->phase = PHASE_QUIT;
+		break;
+	case SIGUSR1:
+		log_state(s);
+		break;
+	default:		/* HUP, USR2: there is no table and no log file yet */
+		break;
+	}
+}
+
+static void
+signals_ready(void *arg, uint32_t events)
+{
+	struct server *s = arg;
+	struct signalfd_siginfo si;
+
+	(void)events;
+	while (read(s->signals, &si, sizeof si) == (ssize_t)sizeof si)
+		act_on(s, (int)si.ssi_signo);
+}
+
+/* --- the whole */
+
+static int
+open_signals(struct server *s, struct err *err)
+{
+	static const int ours[] = { SIGHUP, SIGTERM, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2 };
+	sigset_t set;
+
+	/*
+	 * Blocked, not ignored: what is ignored would be ignored in the children too. An inherited
+	 * ignore would be as well, and an ignored SIGCHLD would lose their statuses.
+	 */
+	(void)sigfillset(&set);
+	(void)sigprocmask(SIG_SETMASK, &set, NULL);
+	for (int sig = 1; sig < NSIG; sig++)
+		(void)signal(sig, SIG_DFL);	/* KILL, STOP and libc's own refuse: they are so already */
+	(void)sigemptyset(&set);
+	for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
+		(void)sigaddset(&set, ours[i]);
+	s->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGCHLD);
+	s->child = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (s->signals == -1 || s->child == -1)
+		return err_sys(err, errno, "signalfd");
+	s->signals_watch = loop_watch(s->loop, s->signals, EPOLLIN, signals_ready, s);
+	s->child_watch = loop_watch(s->loop, s->child, EPOLLIN | EPOLLONESHOT, child_ready, s);
+	if (s->signals_watch == 0 || s->child_watch == 0)
+		return err_sys(err, errno, "epoll");
+	return 0;
+}
+
+struct server *
+server_new(struct err *err)
+{
+	struct server *s = calloc(1, sizeof *s);
+
+	if (s == NULL) {
+		(void)err_sys(err, errno, "cannot start");
+		return NULL;
+	}
+	s->signals = s->child = -1;
+	s->swept = INT64_MIN / 2;
+	s->phase_over.fire = phase_over;
+	s->phase_over.arg = s;
+	s->sweep.fire = sweep_due;
+	s->sweep.arg = s;
+	s->loop = loop_new();
+	/* The engine first: its low descriptors must be free. */
+	if (s->loop == NULL || (s->engine = engine_new(s->loop)) == NULL ||
+	    loop_timer_room(s->loop) == -1 || loop_timer_room(s->loop) == -1) {
+		(void)err_sys(err, errno, "cannot start");
+		server_free(s);
+		return NULL;
+	}
+	if (open_signals(s, err) == -1) {
+		server_free(s);
+		return NULL;
+	}
+	s->engine->room = listener_room;
+	fd_reserve(DESCRIPTORS);
+	(void)prctl(PR_SET_CHILD_SUBREAPER, 1);
+	return s;
+}
+
+void
+server_free(struct server *s)
+{
+	if (s == NULL)
+		return;
+	if (s->engine != NULL) {
+		for (size_t i = 0; i < s->nunits; i++)
+			for (struct listener *l = s->unit[i]->listeners; l != NULL; l = l->next)
+				l->pausing = true;	/* nobody else is accepted */
+		close_listeners(s);
+	}
+	engine_free(s->engine);
+	for (size_t i = 0; i < s->nunits; i++)
+		unit_free(s->unit[i]);
+	free(s->unit);
+	if (s->signals != -1)
+		(void)close(s->signals);
+	if (s->child != -1)
+		(void)close(s->child);
+	loop_free(s->loop);
+	free(s);
+}
+
+/* One ADDRESS: its sockets become listeners of u. */
+static int
+add_address(struct unit *u, const struct address *a, struct err *err)
+{
+	struct bound bound[SOCK_MAX];
+	size_t n;
+
+	if (sock_listen(&a->where, &u->conf->sock, bound, &n, err) == -1) {
+		if (a->where.scheme == SCHEME_FD) {
+			struct err was = *err;
+
+			return err_set(err, "%s: %s", a->text, was.text);
+		}
+		return -1;
+	}
+	for (size_t i = 0; i < n; i++) {
+		if (listener_open(u, &bound[i]) != NULL)
+			continue;
+		(void)err_sys(err, errno, "%s: cannot listen", bound[i].name);
+		for (; i < n; i++)
+			sock_close(&bound[i]);
+		return -1;
+	}
+	return 0;
+}
+
+int
+server_add(struct server *s, struct service *conf, struct err *err)
+{
+	struct unit *u = unit_new(s->engine, conf);
+	struct unit **p = realloc(s->unit, (s->nunits + 1) * sizeof(struct unit *));
+
+	if (p != NULL)
+		s->unit = p;
+	if (u == NULL || p == NULL) {
+		unit_free(u);
+		return err_sys(err, ENOMEM, "%s", conf->id);
+	}
+	for (size_t i = conf->nlisten; i > 0; i--) {	/* the list grows at its front */
+		if (add_address(u, &conf->listen[i - 1], err) == -1) {
+			while (u->listeners != NULL) {
+				u->listeners->pausing = true;
+				listener_close(u->listeners);
+			}
+			unit_free(u);
+			return -1;
+		}
+	}
+	s->unit[s->nunits++] = u;
+	s->engine->limit = conf->limit;
+	s->grace = conf->grace;
+	return 0;
+}
+
+void
+server_ready_lines(const struct server *s, struct buf *out)
+{
+	for (size_t i = 0; i < s->nunits; i++)
+		for (const struct listener *l = s->unit[i]->listeners; l != NULL; l = l->next)
+			buf_addf(out, "listen %s %s\n", s->unit[i]->conf->id, l->bound.name);
+	buf_addf(out, "ready\n");
+}
+
+void
+server_log_listeners(const struct server *s)
+{
+	for (size_t i = 0; i < s->nunits; i++)
+		for (const struct listener *l = s->unit[i]->listeners; l != NULL; l = l->next)
+			unit_say(s->unit[i], LEVEL_INFO, "listen", "%s", l->bound.name);
+}
+
+int
+server_run(struct server *s, struct err *err)
+{
+	while (s->phase != PHASE_QUIT) {
+		int64_t until = engine_tend(s->engine), flush = log_flush(clock_ms());
+
+		if (flush != -1 && (until == -1 || flush < until))
+			until = flush;
+		if (loop_run_once(s->loop, until) == -1)
+			return err_sys(err, errno, "epoll");
+		if (s->phase == PHASE_STOP && s->engine->running == NULL)
+			conn_drop_quiet(s->engine);	/* their last bytes are with the kernel */
+		if (s->phase >= PHASE_DRAIN && conn_none(s->engine))
+			break;
+	}
+	log_say(LEVEL_INFO, "stopped", "%s", s->phase == PHASE_QUIT ? "at once" : "nothing is left");
+	return 0;
+}

@@ -1,0 +1,36 @@
+/* server: the running whole: services, signals, drain and stop. */
+#ifndef MANAGE_SERVER_H
+#define MANAGE_SERVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "table/service.h"
+
+struct server;
+
+/*
+ * Blocks all signals, sets every disposition to its default, becomes the reaper of orphans, and
+ * makes the loop and the engine. Call it before anything else that opens descriptors, behind
+ * fd_close_from. NULL: err.
+ */
+struct server *server_new(struct err *err);
+
+/* Ends what is left without a word to the children. */
+void server_free(struct server *s);
+
+/* Opens the service's sockets and serves it. Holds conf. -1: err, and no socket of it is left. */
+int server_add(struct server *s, struct service *conf, struct err *err);
+
+/* "listen SERVICE ADDRESS" for each listener, then "ready", a line each. */
+void server_ready_lines(const struct server *s, struct buf *out);
+
+/* A log line for each listener. */
+void server_log_listeners(const struct server *s);
+
+/* Serves until it is told to stop. 0: stopped as asked; -1: err. */
+int server_run(struct server *s, struct err *err);
+
+#endif

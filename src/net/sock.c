@@ -1,0 +1,626 @@
+#include "net/sock.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/num.h"
+
+static const struct {
+	const char *name;
+	unsigned port;
+} known_ports[] = {
+	{ "tcpmux", 1 }, { "echo", 7 }, { "discard", 9 }, { "daytime", 13 }, { "chargen", 19 },
+	{ "ssh", 22 }, { "time", 37 }, { "http", 80 }, { "https", 443 },
+};
+
+bool
+port_parse(const char *text, const char *proto, unsigned *port)
+{
+	struct servent *se;
+	uint64_t n;
+
+	if (num_parse(text, 0, 65535, &n)) {
+		*port = (unsigned)n;
+		return true;
+	}
+	if (*text >= '0' && *text <= '9' && strspn(text, "0123456789") == strlen(text))
+		return false;
+	se = getservbyname(text, proto);
+	if (se != NULL) {
+		*port = ntohs((uint16_t)se->s_port);
+		return true;
+	}
+	for (size_t i = 0; i < sizeof known_ports / sizeof known_ports[0]; i++) {
+		if (strcmp(text, known_ports[i].name) == 0) {
+			*port = known_ports[i].port;
+			return true;
+		}
+	}
+	return false;
+}
+
+static const struct {
+	const char *name;
+	enum scheme scheme;
+	int type, family;
+} schemes[] = {
+	{ "tcp", SCHEME_TCP, SOCK_STREAM, AF_UNSPEC },
+	{ "tcp4", SCHEME_TCP, SOCK_STREAM, AF_INET },
+	{ "tcp6", SCHEME_TCP, SOCK_STREAM, AF_INET6 },
+	{ "udp", SCHEME_UDP, SOCK_DGRAM, AF_UNSPEC },
+	{ "udp4", SCHEME_UDP, SOCK_DGRAM, AF_INET },
+	{ "udp6", SCHEME_UDP, SOCK_DGRAM, AF_INET6 },
+	{ "unix", SCHEME_UNIX, SOCK_STREAM, AF_UNIX },
+	{ "unix-dgram", SCHEME_UNIX, SOCK_DGRAM, AF_UNIX },
+	{ "unix-seqpacket", SCHEME_UNIX, SOCK_SEQPACKET, AF_UNIX },
+	{ "fifo", SCHEME_FIFO, 0, AF_UNSPEC },
+	{ "vsock", SCHEME_VSOCK, SOCK_STREAM, AF_VSOCK },
+	{ "fd", SCHEME_FD, 0, AF_UNSPEC },
+};
+
+/* The scheme that text begins with; *rest is moved behind it. False: it begins with none. */
+static bool
+take_scheme(const char **rest, struct where *w)
+{
+	const char *colon = strchr(*rest, ':');
+
+	if (colon == NULL)
+		return false;
+	for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
+		size_t n = strlen(schemes[i].name);
+
+		if ((size_t)(colon - *rest) == n && strncasecmp(*rest, schemes[i].name, n) == 0) {
+			w->scheme = schemes[i].scheme;
+			w->type = schemes[i].type;
+			w->family = schemes[i].family;
+			*rest = colon + 1;
+			return true;
+		}
+	}
+	return false;
+}
+
+static int
+parse_path(struct where *w, const char *text, const char *path, struct err *err)
+{
+	size_t max = sizeof((struct sockaddr_un *)NULL)->sun_path - 1;
+
+	if (*path == '\0' || strcmp(path, "@") == 0)
+		return err_set(err, "%s: no path; write unix:/run/name.sock or unix:@name", text);
+	if (w->scheme == SCHEME_FIFO)
+		max = sizeof w->host - 1;
+	if (strlen(path) > max)
+		return err_set(err, "%s: the path has %zu bytes; at most %zu are possible", text,
+		    strlen(path), max);
+	(void)snprintf(w->host, sizeof w->host, "%s", path);
+	return 0;
+}
+
+static int
+parse_vsock(struct where *w, const char *text, const char *rest, struct err *err)
+{
+	const char *colon = strchr(rest, ':');
+	char cid[16] = "";
+	uint64_t n[2] = { VMADDR_CID_ANY, 0 };
+	const char *part[2] = { cid, colon != NULL ? colon + 1 : rest };
+
+	if (colon != NULL && (size_t)(colon - rest) < sizeof cid)
+		memcpy(cid, rest, (size_t)(colon - rest));
+	if (strcmp(cid, "*") == 0)
+		cid[0] = '\0';
+	for (int i = colon != NULL && cid[0] != '\0' ? 0 : 1; i < 2; i++) {
+		if (!num_parse(part[i], 0, UINT32_MAX, &n[i]))
+			return err_set(err, "%s: not a vsock address; write vsock:PORT or vsock:CID:PORT", text);
+	}
+	w->cid = (unsigned)n[0];
+	w->port = (unsigned)n[1];
+	return 0;
+}
+
+static int
+parse_fd(struct where *w, const char *text, const char *rest, struct err *err)
+{
+	size_t len = strlen(rest);
+	uint64_t n = 0;
+
+	if (len == 0 || len >= sizeof w->host)
+		return err_set(err, "%s: no descriptor; write fd:NUMBER or fd:NAME", text);
+	w->named = strspn(rest, "0123456789") != len;
+	if (!w->named && !num_parse(rest, 0, 1 << 24, &n))
+		return err_set(err, "%s: no descriptor has such a number", text);
+	w->port = (unsigned)n;
+	(void)snprintf(w->host, sizeof w->host, "%s", rest);
+	return 0;
+}
+
+/* host:port, [v6]:port, *:port, port; the host may hold %IFACE. */
+static int
+parse_inet(struct where *w, const char *text, const char *rest, struct err *err)
+{
+	const char *port = rest, *host = rest, *end = rest, *percent;
+	const char *proto = w->scheme == SCHEME_UDP ? "udp" : "tcp";
+
+	if (*rest == '[') {
+		host = rest + 1;
+		end = strchr(rest, ']');
+		if (end == NULL)
+			return err_set(err, "%s: the [ is not closed; write [::1]:1024", text);
+		if (end[1] != ':')
+			return err_set(err, "%s: no port after the ]; write [::1]:1024", text);
+		port = end + 2;
+		if (memchr(host, ':', (size_t)(end - host)) == NULL)
+			return err_set(err, "%s: only an IPv6 address stands in [ ]", text);
+	} else if (strrchr(rest, ':') != NULL) {
+		end = strrchr(rest, ':');
+		port = end + 1;
+		if (memchr(rest, ':', (size_t)(end - rest)) != NULL)
+			return err_set(err, "%s: an IPv6 address goes into [ ]: [::1]:1024", text);
+		if (end == rest)
+			return err_set(err, "%s: no address before the colon; write *%s for every one",
+			    text, rest);
+	}
+	if ((size_t)(end - host) >= sizeof w->host)
+		return err_set(err, "%.60s…: the host's name is too long", text);
+	memcpy(w->host, host, (size_t)(end - host));
+	percent = strchr(w->host, '%');
+	if (percent != NULL) {
+		size_t n = (size_t)(percent - w->host);
+
+		if (percent[1] == '\0' || strlen(percent + 1) >= sizeof w->iface)
+			return err_set(err, "%s: no interface has the name after the %%", text);
+		memcpy(w->iface, percent + 1, strlen(percent + 1) + 1);
+		w->host[n] = '\0';
+	}
+	if (strcmp(w->host, "*") == 0)
+		w->host[0] = '\0';
+	if (*port == '\0')
+		return err_set(err, "%s: no port; a number from 0 to 65535 or a name from /etc/services",
+		    text);
+	if (!port_parse(port, proto, &w->port)) {
+		if (*port >= '0' && *port <= '9')
+			return err_set(err, "%s: %s is no port; ports go from 0 to 65535", text, port);
+		return err_set(err, "%s: %s is no %s port in /etc/services; give its number", text, port,
+		    proto);
+	}
+	return 0;
+}
+
+int
+where_parse(struct where *w, const char *text, struct err *err)
+{
+	struct where out = { .scheme = SCHEME_TCP, .type = SOCK_STREAM, .family = AF_UNSPEC };
+	const char *rest = text;
+	int rc = -1;
+
+	if (*text == '\0')
+		return err_set(err, "an empty ADDRESS; a port such as 1024 is the least");
+	(void)take_scheme(&rest, &out);
+	switch (out.scheme) {
+	case SCHEME_TCP:
+	case SCHEME_UDP:
+		if (*rest == '/')
+			return err_set(err, "%s: a path needs a scheme: unix:%s", text, rest);
+		rc = parse_inet(&out, text, rest, err);
+		break;
+	case SCHEME_UNIX:
+	case SCHEME_FIFO:
+		rc = parse_path(&out, text, rest, err);
+		break;
+	case SCHEME_VSOCK:
+		rc = parse_vsock(&out, text, rest, err);
+		break;
+	case SCHEME_FD:
+		rc = parse_fd(&out, text, rest, err);
+		break;
+	}
+	if (rc == 0)
+		*w = out;
+	return rc;
+}
+
+void
+sock_name(const struct addr *a, int type, bool both, char *buf, size_t size)
+{
+	const char *kind = type == SOCK_DGRAM ? "udp" : "tcp";
+	char host[ADDR_TEXT] = "*", scope[24] = "";
+	struct ip ip;
+	uint32_t zone, port;
+
+	switch (a->sa.sa_family) {
+	case AF_UNIX: {
+		size_t len = a->len - offsetof(struct sockaddr_un, sun_path);
+		const char *path = a->un.sun_path, *at = "";
+
+		kind = type == SOCK_DGRAM ? "unix-dgram" : type == SOCK_SEQPACKET ? "unix-seqpacket" : "unix";
+		if (a->len <= offsetof(struct sockaddr_un, sun_path))
+			len = 0;
+		else if (path[0] == '\0') {
+			at = "@";
+			path++;
+			len--;
+		}
+		(void)snprintf(buf, size, "%s:%s%.*s", kind, at, (int)strnlen(path, len), path);
+		return;
+	}
+	case AF_VSOCK:
+		if (a->vm.svm_cid == VMADDR_CID_ANY)
+			(void)snprintf(buf, size, "vsock:%u", a->vm.svm_port);
+		else
+			(void)snprintf(buf, size, "vsock:%u:%u", a->vm.svm_cid, a->vm.svm_port);
+		return;
+	default:
+		break;
+	}
+	if (!addr_ip(a, &ip, &zone, &port)) {
+		(void)snprintf(buf, size, "%s:?", kind);
+		return;
+	}
+	if (a->sa.sa_family == AF_INET) {
+		bool any = a->in.sin_addr.s_addr == htonl(INADDR_ANY);
+
+		if (!any)
+			(void)ip_print(&ip, host);
+		(void)snprintf(buf, size, "%s%s:%s:%u", kind, any ? "4" : "", host, port);
+		return;
+	}
+	if (memcmp(&a->in6.sin6_addr, &in6addr_any, sizeof in6addr_any) == 0) {
+		(void)snprintf(buf, size, "%s%s:*:%u", kind, both ? "" : "6", port);
+		return;
+	}
+	(void)inet_ntop(AF_INET6, &a->in6.sin6_addr, host, sizeof host);
+	if (zone != 0 && if_indextoname(zone, scope + 1) != NULL)
+		scope[0] = '%';
+	else if (zone != 0)
+		(void)snprintf(scope, sizeof scope, "%%%u", zone);
+	(void)snprintf(buf, size, "%s6:[%s%s]:%u", kind, host, scope, port);
+}
+
+/* What cannot be set is told; a backlog or buffer is a wish, so the kernel's word stands. */
+static int
+set_options(int fd, const struct addr *a, const struct sock_options *o, struct err *err)
+{
+	int one = 1;
+	bool inet = a->sa.sa_family == AF_INET || a->sa.sa_family == AF_INET6;
+
+	if (o->sndbuf != 0 && setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &o->sndbuf, sizeof o->sndbuf) == -1)
+		return err_sys(err, errno, "cannot set sndbuf");
+	if (o->rcvbuf != 0 && setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &o->rcvbuf, sizeof o->rcvbuf) == -1)
+		return err_sys(err, errno, "cannot set rcvbuf");
+	if (!inet)
+		return 0;
+	/* Accepted sockets inherit both from the listener: no call for each connection. */
+	if (o->keepalive && setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one) == -1)
+		return err_sys(err, errno, "cannot set KEEPALIVE");
+	if (o->nodelay && setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) == -1)
+		return err_sys(err, errno, "cannot set NODELAY");
+	return 0;
+}
+
+/* Is there a UNIX socket at the path on which nobody listens? Anything else is left alone. */
+static bool
+stale(const struct addr *a, int type)
+{
+	struct stat st;
+	int fd, rc;
+
+	if (lstat(a->un.sun_path, &st) == -1 || !S_ISSOCK(st.st_mode))
+		return false;
+	fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd == -1)
+		return false;
+	rc = connect(fd, &a->sa, a->len) == -1 && errno == ECONNREFUSED ? 1 : 0;
+	(void)close(fd);
+	return rc == 1;
+}
+
+/* bind(2) for a path: with its mode from the start, and its owner before anyone can connect. */
+static int
+bind_path(int fd, const struct addr *a, int type, const struct sock_options *o, struct bound *b,
+    struct err *err)
+{
+	const char *path = a->un.sun_path;
+	mode_t old = 0;
+	struct stat st;
+	int rc;
+
+	for (int again = 0;; again++) {
+		if (o->set_owner)
+			old = umask(0777);
+		else if (o->set_mode)
+			old = umask(~o->mode & 0777);
+		rc = bind(fd, &a->sa, a->len);
+		if (o->set_owner || o->set_mode)
+			(void)umask(old);
+		if (rc == 0)
+			break;
+		if (errno != EADDRINUSE || again != 0 || !stale(a, type)) {
+			if (errno == EADDRINUSE && lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
+				return err_set(err, "cannot bind: something that is no socket stands there");
+			return err_sys(err, errno, "cannot bind");
+		}
+		(void)unlink(path);
+	}
+	if (lstat(path, &st) == 0) {
+		b->dev = st.st_dev;
+		b->ino = st.st_ino;
+	}
+	if (!o->set_owner)
+		return 0;
+	if (lchown(path, o->uid, o->gid) == -1)
+		rc = err_sys(err, errno, "cannot set the owner");
+	else if (chmod(path, o->set_mode ? (mode_t)o->mode : 0666 & ~old) == -1)
+		rc = err_sys(err, errno, "cannot set the mode");
+	if (rc == -1)
+		(void)unlink(path);
+	return rc;
+}
+
+/* Makes, binds and starts one socket; `both`: an IPv6 one that takes IPv4 too. -1: err. */
+static int
+open_one(const struct addr *a, int type, bool both, const struct sock_options *o, struct bound *b,
+    struct err *err)
+{
+	int zero = !both, one = 1;
+	char name[WHERE_HOST + 64];
+	bool path = a->sa.sa_family == AF_UNIX && a->un.sun_path[0] != '\0';
+
+	*b = (struct bound){ .fd = socket(a->sa.sa_family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0) };
+	if (b->fd == -1)
+		return err_sys(err, errno, "cannot make a socket");
+	if (a->sa.sa_family == AF_INET6 &&
+	    setsockopt(b->fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof zero) == -1) {
+		(void)err_sys(err, errno, "cannot set IPV6_V6ONLY");
+		goto out;
+	}
+	if (a->sa.sa_family != AF_UNIX)
+		(void)setsockopt(b->fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+	if (path) {
+		if (bind_path(b->fd, a, type, o, b, err) == -1)
+			goto out;
+	} else if (bind(b->fd, &a->sa, a->len) == -1) {
+		(void)err_sys(err, errno, "cannot bind");
+		goto out;
+	}
+	if (set_options(b->fd, a, o, err) == -1)
+		goto out;
+	if (listen(b->fd, o->backlog != 0 ? o->backlog : INT32_MAX) == -1) {
+		(void)err_sys(err, errno, "cannot listen");
+		goto out;
+	}
+	b->addr = *a;
+	if (!path) {
+		b->addr.len = sizeof b->addr - offsetof(struct addr, sa);
+		if (getsockname(b->fd, &b->addr.sa, &b->addr.len) == -1) {
+			(void)err_sys(err, errno, "cannot read its address");
+			goto out;
+		}
+	}
+	sock_name(&b->addr, type, both, name, sizeof name);
+	b->name = strdup(name);
+	if (b->name == NULL) {
+		(void)err_sys(err, ENOMEM, "cannot keep its name");
+		goto out;
+	}
+	return 0;
+out:
+	sock_remove_path(b);
+	(void)close(b->fd);
+	b->fd = -1;
+	return -1;
+}
+
+static void
+name_first(struct err *err, const char *name)
+{
+	struct err was = *err;
+
+	(void)err_set(err, "%s: %s", name, was.text);
+	err->system = was.system;
+}
+
+static void
+set_port(struct addr *a, unsigned port)
+{
+	if (a->sa.sa_family == AF_INET)
+		a->in.sin_port = htons((uint16_t)port);
+	else if (a->sa.sa_family == AF_INET6)
+		a->in6.sin6_port = htons((uint16_t)port);
+}
+
+/* Every address: one socket for both families where the system can, two where it cannot. */
+static size_t
+every_address(const struct where *w, struct addr *to, bool *both)
+{
+	struct addr v6 = { .len = sizeof v6.in6, .in6 = { .sin6_family = AF_INET6 } };
+	struct addr v4 = { .len = sizeof v4.in, .in = { .sin_family = AF_INET } };
+	int fd, zero = 0;
+	size_t n = 0;
+
+	*both = false;
+	if (w->family == AF_UNSPEC) {
+		fd = socket(AF_INET6, w->type | SOCK_CLOEXEC, 0);
+		if (fd == -1 && errno == EAFNOSUPPORT) {
+			to[n++] = v4;
+			return n;
+		}
+		*both = fd != -1 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof zero) == 0;
+		if (fd != -1)
+			(void)close(fd);
+		if (!*both)
+			to[n++] = v4;
+		to[n++] = v6;
+		return n;
+	}
+	to[n++] = w->family == AF_INET ? v4 : v6;
+	return n;
+}
+
+static int
+resolve(const struct where *w, struct addr *to, size_t *n, struct err *err)
+{
+	struct addrinfo hints = { .ai_family = w->family, .ai_socktype = w->type,
+		.ai_flags = AI_PASSIVE }, *list = NULL, *i;
+	char host[WHERE_HOST + 24];
+	int rc;
+
+	(void)snprintf(host, sizeof host, "%s%s%s", w->host, w->iface[0] != '\0' ? "%" : "", w->iface);
+	rc = getaddrinfo(host, NULL, &hints, &list);
+	if (rc != 0) {
+		(void)err_set(err, "cannot resolve %s: %s", host,
+		    rc == EAI_SYSTEM ? strerror(errno) : gai_strerror(rc));
+		err->system = rc == EAI_SYSTEM ? errno : EHOSTUNREACH;
+		return -1;
+	}
+	*n = 0;
+	for (i = list; i != NULL && *n < SOCK_MAX; i = i->ai_next) {
+		struct addr a = { .len = i->ai_addrlen };
+		bool seen = false;
+
+		if (i->ai_addrlen > sizeof a.in6)
+			continue;
+		memcpy(&a.sa, i->ai_addr, i->ai_addrlen);
+		for (size_t k = 0; k < *n; k++)		/* /etc/hosts may name one address twice */
+			seen = seen || (to[k].len == a.len && memcmp(&to[k].sa, &a.sa, a.len) == 0);
+		if (!seen)
+			to[(*n)++] = a;
+	}
+	freeaddrinfo(list);
+	return *n > 0 ? 0 : err_set(err, "%s has no address of that family", host);
+}
+
+static int
+take_inherited(const struct where *w, const struct sock_options *o, struct bound *b, struct err *err)
+{
+	int fd = (int)w->port, type = 0, listening = 0, only6 = 1;
+	socklen_t len = sizeof type;
+	char name[WHERE_HOST + 64];
+
+	*b = (struct bound){ .fd = fd, .inherited = true };
+	b->addr.len = sizeof b->addr - offsetof(struct addr, sa);
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == -1)
+		return err_set(err, errno == ENOTSOCK ? "descriptor %d is not a socket" :
+		    "descriptor %d is not open", fd);
+	len = sizeof listening;
+	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) == -1 || listening == 0 ||
+	    getsockname(fd, &b->addr.sa, &b->addr.len) == -1)
+		return err_set(err, "descriptor %d is not a listening socket", fd);
+	len = sizeof only6;
+	if (b->addr.sa.sa_family == AF_INET6)
+		(void)getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only6, &len);
+	if (set_options(fd, &b->addr, o, err) == -1)
+		return -1;
+	b->fd = fcntl(fd, F_DUPFD_CLOEXEC, 4);
+	if (b->fd == -1 || fcntl(b->fd, F_SETFL, fcntl(b->fd, F_GETFL) | O_NONBLOCK) == -1)
+		return err_sys(err, errno, "cannot take descriptor %d", fd);
+	sock_name(&b->addr, type, only6 == 0, name, sizeof name);
+	b->name = strdup(name);
+	return b->name != NULL ? 0 : err_sys(err, ENOMEM, "cannot keep its name");
+}
+
+static int
+open_all(struct addr *to, size_t n, int type, bool both, const struct sock_options *o,
+    struct bound *out, size_t *opened, struct err *err)
+{
+	for (*opened = 0; *opened < n; ++*opened) {
+		struct bound *b = &out[*opened];
+		struct ip ip;
+		uint32_t scope, port;
+
+		if (open_one(&to[*opened], type, both, o, b, err) == -1)
+			return -1;
+		/* Port 0: what the kernel chose for the first holds for the others. */
+		if (addr_ip(&b->addr, &ip, &scope, &port))
+			for (size_t k = *opened + 1; k < n; k++)
+				set_port(&to[k], port);
+	}
+	return 0;
+}
+
+int
+sock_listen(const struct where *w, const struct sock_options *o, struct bound *out, size_t *n,
+    struct err *err)
+{
+	struct addr to[SOCK_MAX] = { { 0 } };
+	bool both = false;
+	size_t opened = 0, tries = 0;
+	char name[WHERE_HOST + 64];
+
+	*n = 1;
+	switch (w->scheme) {
+	case SCHEME_FD:
+		return take_inherited(w, o, &out[0], err);
+	case SCHEME_UNIX: {
+		size_t len = strlen(w->host);
+
+		to[0].un.sun_family = AF_UNIX;
+		memcpy(to[0].un.sun_path, w->host, len);
+		to[0].len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len + 1);
+		if (w->host[0] == '@') {
+			to[0].un.sun_path[0] = '\0';
+			to[0].len--;
+		}
+		break;
+	}
+	case SCHEME_VSOCK:
+		to[0].len = sizeof to[0].vm;
+		to[0].vm.svm_family = AF_VSOCK;
+		to[0].vm.svm_cid = w->cid;
+		to[0].vm.svm_port = w->port != 0 ? w->port : VMADDR_PORT_ANY;
+		break;
+	default:
+		if (w->host[0] == '\0')
+			*n = every_address(w, to, &both);
+		else if (resolve(w, to, n, err) == -1)
+			return -1;
+		for (size_t i = 0; i < *n; i++)
+			set_port(&to[i], w->port);
+		break;
+	}
+	while (open_all(to, *n, w->type, both, o, out, &opened, err) == -1) {
+		bool taken = err->system == EADDRINUSE && opened > 0 && w->port == 0;
+
+		sock_name(&to[opened], w->type, both, name, sizeof name);
+		while (opened > 0)
+			sock_close(&out[--opened]);
+		/* The port that one family's socket was given may be taken in the other. */
+		if (!taken || ++tries > 20) {
+			name_first(err, name);
+			return -1;
+		}
+		for (size_t i = 0; i < *n; i++)
+			set_port(&to[i], 0);
+	}
+	return 0;
+}
+
+void
+sock_remove_path(const struct bound *b)
+{
+	struct stat st;
+
+	if (b->ino == 0 || b->addr.sa.sa_family != AF_UNIX)
+		return;
+	if (lstat(b->addr.un.sun_path, &st) == 0 && st.st_dev == b->dev && st.st_ino == b->ino)
+		(void)unlink(b->addr.un.sun_path);
+}
+
+void
+sock_close(struct bound *b)
+{
+	sock_remove_path(b);
+	if (b->fd != -1)
+		(void)close(b->fd);
+	b->fd = -1;
+	free(b->name);
+	b->name = NULL;
+}

@@ -1,0 +1,75 @@
+/* sock: an ADDRESS as people write it, and the bound descriptor that it stands for. */
+#ifndef NET_SOCK_H
+#define NET_SOCK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "net/addr.h"
+
+enum scheme { SCHEME_TCP, SCHEME_UDP, SCHEME_UNIX, SCHEME_FIFO, SCHEME_VSOCK, SCHEME_FD };
+
+enum { WHERE_HOST = 256 };
+
+struct where {			/* one ADDRESS, taken apart; nothing resolved yet */
+	enum scheme scheme;
+	int type;		/* SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET */
+	int family;		/* AF_UNSPEC: both; AF_INET, AF_INET6 */
+	char host[WHERE_HOST];	/* host or path or @name or descriptor's name; "": every address */
+	char iface[20];		/* %IFACE, "" for none */
+	unsigned port;		/* number, or cid's port for vsock; descriptor for fd:N */
+	unsigned cid;		/* vsock: VMADDR_CID_ANY for every one */
+	bool named;		/* fd:NAME rather than fd:N */
+};
+
+/*
+ * Reads [SCHEME:]WHERE. `any_port` is given to addresses that name a host and no port (client's
+ * two-word form); 0: a port must be there. -1: err.
+ */
+int where_parse(struct where *w, const char *text, struct err *err);
+
+/* A port's number or its name in /etc/services or among those that every admin knows. */
+bool port_parse(const char *text, const char *proto, unsigned *port);
+
+struct sock_options {		/* what a listener's socket is to be like; zeroes: as the system has it */
+	int backlog;		/* 0: the kernel's maximum */
+	int sndbuf, rcvbuf;	/* bytes */
+	bool nodelay, keepalive;
+	unsigned mode;		/* of a UNIX socket's path */
+	bool set_mode;
+	bool set_owner;
+	uid_t uid;		/* (uid_t)-1, (gid_t)-1: stays */
+	gid_t gid;
+};
+
+enum { SOCK_MAX = 64 };
+
+struct bound {			/* one listening socket */
+	int fd;			/* owned by who asked; close-on-exec, nonblocking */
+	struct addr addr;	/* its own */
+	char *name;		/* owned: "tcp:127.0.0.1:1024", "unix:/run/x.sock" */
+	bool inherited;
+	dev_t dev;		/* of a path that we made: to remove it at the end if it is still ours */
+	ino_t ino;
+};
+
+/*
+ * Makes every socket that `w` stands for: bound and listening, in out[0..*n), at most SOCK_MAX.
+ * All sockets of one ADDRESS get one port. -1: err, and none is left open.
+ * Inherited descriptors are taken by number; names are the caller's to look up.
+ */
+int sock_listen(const struct where *w, const struct sock_options *o, struct bound *out, size_t *n,
+    struct err *err);
+
+/* Closes what sock_listen made and removes its path if it is still the one that was made. */
+void sock_close(struct bound *b);
+
+/* Removes the path of a UNIX socket if it is still the one that was made; the descriptor stays. */
+void sock_remove_path(const struct bound *b);
+
+/* The name of a socket address in the form that where_parse reads. `both`: it serves IPv4 too. */
+void sock_name(const struct addr *a, int type, bool both, char *buf, size_t size);
+
+#endif

@@ -1,0 +1,141 @@
+#include "policy/limit.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { IDLE_MOST = 65536 };
+
+struct key {
+	uint64_t service;
+	struct ip ip;
+	uint32_t id;
+	uint32_t kind;
+};
+
+struct source {
+	struct hash_node node;
+	struct key key;
+	unsigned live;
+	int64_t full;			/* of the bucket */
+	struct source *older, *newer;	/* while live is 0 */
+};
+
+int
+sources_init(struct sources *s)
+{
+	*s = (struct sources){ 0 };
+	return hash_init(&s->hash);
+}
+
+static void
+unlink_idle(struct sources *s, struct source *x)
+{
+	*(x->older != NULL ? &x->older->newer : &s->oldest) = x->newer;
+	*(x->newer != NULL ? &x->newer->older : &s->newest) = x->older;
+	s->idle--;
+}
+
+static void
+forget(struct sources *s, struct source *x)
+{
+	unlink_idle(s, x);
+	hash_remove(&s->hash, &x->node);
+	free(x);
+}
+
+void
+sources_free(struct sources *s)
+{
+	while (s->oldest != NULL)
+		forget(s, s->oldest);
+	hash_free(&s->hash);
+}
+
+static struct key
+key_of(uint64_t service, const struct source_limits *l, const struct peer *p)
+{
+	struct key k;
+
+	memset(&k, 0, sizeof k);	/* padding too: it is hashed */
+	k.service = service;
+	k.kind = p->kind;
+	switch (p->kind) {
+	case PEER_IP:
+		k.ip = p->ip;
+		(void)ip_mask(&k.ip, ip_is_v4(&p->ip) ? 96 + l->v4 : l->v6);
+		break;
+	case PEER_UNIX:
+		k.id = p->uid;
+		break;
+	case PEER_VSOCK:
+		k.id = p->cid;
+		break;
+	}
+	return k;
+}
+
+static struct source *
+find(struct sources *s, const struct key *k, uint64_t h)
+{
+	for (struct hash_node *n = hash_find(&s->hash, h); n != NULL; n = hash_next(n)) {
+		struct source *x = (struct source *)n;
+
+		if (memcmp(&x->key, k, sizeof *k) == 0)
+			return x;
+	}
+	return NULL;
+}
+
+static void
+link_idle(struct sources *s, struct source *x)
+{
+	x->newer = NULL;
+	x->older = s->newest;
+	*(s->newest != NULL ? &s->newest->newer : &s->oldest) = x;
+	s->newest = x;
+	s->idle++;
+}
+
+enum source_verdict
+source_enter(struct sources *s, uint64_t service, const struct source_limits *l,
+    const struct peer *p, int64_t now, struct source **out)
+{
+	struct key k;
+	uint64_t h;
+	struct source *x;
+
+	*out = NULL;
+	if (l->most == UINT32_MAX && l->rate.n == 0)
+		return SOURCE_OK;
+	k = key_of(service, l, p);
+	h = hash_bytes(&k, sizeof k);
+	x = find(s, &k, h);
+	if (x == NULL) {
+		while (s->idle >= IDLE_MOST || (s->oldest != NULL && s->oldest->full < now * 1000))
+			forget(s, s->oldest);
+		x = calloc(1, sizeof *x);
+		if (x == NULL)
+			return SOURCE_MEMORY;
+		x->key = k;
+		hash_put(&s->hash, &x->node, h);
+		link_idle(s, x);
+	}
+	if (l->rate.n != 0 && !bucket_take(&x->full, l->rate.n, l->rate.per, now))
+		return SOURCE_RATE;
+	if (x->live >= l->most)
+		return SOURCE_LIMIT;
+	if (x->live++ == 0)
+		unlink_idle(s, x);
+	*out = x;
+	return SOURCE_OK;
+}
+
+void
+source_leave(struct sources *s, struct source *x)
+{
+	if (x == NULL || --x->live > 0)
+		return;
+	link_idle(s, x);
+	if (x->full == 0)	/* no rate: nothing to remember */
+		forget(s, x);
+}

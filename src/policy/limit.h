@@ -1,0 +1,44 @@
+/*
+ * limit: how many connections a source has, and how fast it comes. One table for the whole master,
+ * keyed by service and source under a secret seed, bounded: sources without a connection are
+ * forgotten, the longest unseen first.
+ */
+#ifndef POLICY_LIMIT_H
+#define POLICY_LIMIT_H
+
+#include <stdint.h>
+
+#include "base/hash.h"
+#include "net/addr.h"
+#include "policy/rate.h"
+
+struct source;
+
+struct sources {
+	struct hash hash;
+	struct source *oldest, *newest;	/* those without a connection */
+	unsigned idle;
+};
+
+enum source_verdict { SOURCE_OK, SOURCE_RATE, SOURCE_LIMIT, SOURCE_MEMORY };
+
+struct source_limits {
+	unsigned most;			/* connections at once; UINT32_MAX: no limit */
+	struct rate rate;
+	unsigned v4, v6;		/* prefix lengths that make one source */
+};
+
+/* -1: no memory. */
+int sources_init(struct sources *s);
+void sources_free(struct sources *s);
+
+/*
+ * Counts one more connection of the peer for `service` (any number unique to it). SOURCE_OK: *out
+ * is to be given back with source_leave when the connection's child has ended; NULL when nothing
+ * is limited.
+ */
+enum source_verdict source_enter(struct sources *s, uint64_t service, const struct source_limits *l,
+    const struct peer *p, int64_t now, struct source **out);
+void source_leave(struct sources *s, struct source *source);
+
+#endif

@@ -1,0 +1,44 @@
+/* rate: how many may start in a time. Pure arithmetic over `now` in milliseconds. */
+#ifndef POLICY_RATE_H
+#define POLICY_RATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* As it is written: cps and source_cps. */
+struct rate {
+	unsigned n;		/* 0: no limit */
+	int64_t per;		/* ms: at most n starts in any `per`; for `N W` it is a second */
+	int64_t rest;		/* ms to rest when there were more; 0: pace instead */
+};
+
+/* `N W` (a rest, W a duration, bare: seconds) as two words, `N/DURATION` (pacing) as one. */
+bool rate_parse(const char *const *words, unsigned nwords, struct rate *out);
+
+/* The starts of one service within its rate's time. */
+struct pace {
+	int64_t *start;		/* owned: a ring of the last n starts */
+	unsigned n, next;
+	int64_t resting;	/* until then; 0: not */
+};
+
+/* -1: no memory. */
+int pace_init(struct pace *p, const struct rate *r);
+void pace_free(struct pace *p);
+
+/*
+ * May one more start now? 0: yes. Else when to ask again (ms of the clock). Asking means that a
+ * connection is there: with a rest, the one too many begins it.
+ */
+int64_t pace_wait(struct pace *p, const struct rate *r, int64_t now);
+
+/* One has started. */
+void pace_count(struct pace *p, int64_t now);
+
+/*
+ * One source's bucket of n tokens that fills n each `per`: *full is the state, the time at which
+ * it is full again, in microseconds of the clock; 0 to begin with. True: a token was taken.
+ */
+bool bucket_take(int64_t *full, unsigned n, int64_t per, int64_t now);
+
+#endif

@@ -1,0 +1,174 @@
+#include "serve/engine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "serve/connection.h"
+
+const char *
+reason_text(enum reason r)
+{
+	static const char *const text[REASONS] = { "address", "time", "source_rate",
+	    "per_source_limit", "service_limit", "process_limit", "load", "fork" };
+
+	return text[r];
+}
+
+static void
+told_stuck(void *arg, pid_t pid)
+{
+	(void)arg;
+	log_say(LEVEL_ERR, "error", "the start of process %d took more than 10 s; killed", (int)pid);
+}
+
+static void
+tick(void *arg, int64_t now)
+{
+	struct engine *e = arg;
+
+	if (spawner_tick(e->spawner, now, told_stuck, e))
+		loop_timer(e->loop, &e->tick, now + SECOND);
+}
+
+struct engine *
+engine_new(struct loop *loop)
+{
+	struct engine *e = calloc(1, sizeof *e);
+
+	if (e == NULL)
+		return NULL;
+	e->loop = loop;
+	e->limit = UINT32_MAX;
+	e->lingering_most = CONN_LINGER_MOST;
+	e->load_fd = -1;
+	e->null = -1;
+	e->tick.fire = tick;
+	e->tick.arg = e;
+	e->retry.fire = conn_retry;
+	e->retry.arg = e;
+	e->failed = spawn_shared(CONN_MOST * sizeof *e->failed);
+	e->spawner = spawner_new();
+	e->null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (e->failed == NULL || e->spawner == NULL || e->null == -1 || sources_init(&e->sources) == -1 ||
+	    hash_init(&e->by_pid) == -1 || loop_timer_room(loop) == -1 || loop_timer_room(loop) == -1) {
+		int why = errno;
+
+		engine_free(e);
+		errno = why;
+		return NULL;
+	}
+	return e;
+}
+
+void
+engine_free(struct engine *e)
+{
+	if (e == NULL)
+		return;
+	conn_free_all(e);
+	sources_free(&e->sources);
+	hash_free(&e->by_pid);
+	spawner_free(e->spawner);
+	if (e->load_fd != -1)
+		(void)close(e->load_fd);
+	if (e->null != -1)
+		(void)close(e->null);
+	if (e->failed != NULL)
+		(void)munmap(e->failed, CONN_MOST * sizeof *e->failed);
+	free(e);
+}
+
+struct unit *
+unit_new(struct engine *e, struct service *conf)
+{
+	static uint64_t number;
+	struct unit *u = calloc(1, sizeof *u);
+
+	if (u == NULL)
+		return NULL;
+	u->engine = e;
+	u->number = ++number;
+	if (pace_init(&u->pace, &conf->cps) == -1) {
+		free(u);
+		return NULL;
+	}
+	u->conf = service_hold(conf);
+	return u;
+}
+
+void
+unit_free(struct unit *u)
+{
+	if (u == NULL)
+		return;
+	pace_free(&u->pace);
+	service_free(u->conf);
+	free(u);
+}
+
+struct log_style
+unit_style(const struct unit *u)
+{
+	return (struct log_style){ .json = u->conf->json != 0, .tag = u->conf->log_tag };
+}
+
+void
+unit_say(const struct unit *u, enum level level, const char *event, const char *fmt, ...)
+{
+	struct log_style style = unit_style(u);
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	log_event(&(struct event){ .level = level, .name = event, .service = u->conf->id,
+	    .message = text }, &style);
+}
+
+bool
+flood_allows(const struct unit *u, struct flood *f, unsigned burst, const char *what, int64_t now)
+{
+	if (!bucket_take(&f->full, burst, burst * SECOND, now)) {
+		f->dropped++;
+		return false;
+	}
+	if (f->dropped > 0) {
+		unit_say(u, LEVEL_NOTICE, "suppressed", "%u more %s", f->dropped, what);
+		f->dropped = 0;
+	}
+	return true;
+}
+
+double
+engine_load(struct engine *e)
+{
+	char text[64];
+	ssize_t n;
+
+	if (e->load_at != 0 && loop_now(e->loop) - e->load_at < SECOND)
+		return e->load;
+	if (e->load_fd == -1)
+		e->load_fd = open("/proc/loadavg", O_RDONLY | O_CLOEXEC);
+	n = e->load_fd == -1 ? -1 : pread(e->load_fd, text, sizeof text - 1, 0);
+	if (n > 0) {
+		text[n] = '\0';
+		e->load = strtod(text, NULL);
+	}
+	e->load_at = loop_now(e->loop);
+	return e->load;
+}
+
+int64_t
+engine_tend(struct engine *e)
+{
+	/* A child that shares the table needs a moment before its copies here can be closed. */
+	return spawner_tend(e->spawner) ? loop_now(e->loop) + 1 : -1;
+}

@@ -1,0 +1,106 @@
+/*
+ * engine: what all services of the master share while they run, and a service at run time (a
+ * unit). Plain state; listener.c and connection.c work on it.
+ */
+#ifndef SERVE_ENGINE_H
+#define SERVE_ENGINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/hash.h"
+#include "base/log.h"
+#include "child/spawn.h"
+#include "net/loop.h"
+#include "policy/limit.h"
+#include "table/service.h"
+
+struct conn;
+struct listener;
+
+enum reason {			/* why a connection is refused, or a listener pauses */
+	REASON_ADDRESS, REASON_TIME, REASON_SOURCE_RATE, REASON_PER_SOURCE, REASON_SERVICE_LIMIT,
+	REASON_PROCESS_LIMIT, REASON_LOAD, REASON_FORK, REASONS,
+};
+
+/* SPEC's word for it. */
+const char *reason_text(enum reason r);
+
+struct flood {			/* lines of one kind that may still be written */
+	int64_t full;		/* a bucket, as policy/rate keeps one */
+	unsigned dropped;
+};
+
+struct unit {
+	struct service *conf;	/* held */
+	struct engine *engine;
+	uint64_t number;	/* unique: the sources' key */
+	unsigned live;		/* children whose first process lives */
+	unsigned starting;	/* starts in flight */
+	struct pace pace;
+	struct listener *listeners;	/* a list */
+	struct flood fails, errors;
+	uint64_t started, failed, refused[REASONS];
+};
+
+struct engine {
+	struct loop *loop;
+	struct spawner *spawner;
+	struct sources sources;
+	struct hash by_pid;	/* connections with a child or a group */
+	void *chunks;		/* all connections there are, in use or not; owned */
+	struct conn *spare;
+	uint32_t *failed;	/* one word a connection, shared with children */
+	uint32_t nconns;	/* made so far */
+	struct conn *lingering, *lingering_last;	/* oldest first */
+	unsigned nlingering, lingering_most;
+	struct conn *waiting, *waiting_last;	/* accepted, and no process to be had for them yet */
+	struct conn *running, *running_last;	/* with a child or a group */
+	unsigned limit;		/* children at once; UINT32_MAX: unlimited */
+	unsigned live;
+	uint64_t next_conn;
+	struct listener *paused, *paused_last;	/* until a child ends anywhere, oldest first */
+	unsigned npaused_short;	/* listeners that pause for want of a resource */
+	int64_t backoff;	/* ms: the next delay for want of a resource */
+	struct timer tick;	/* once a second while starts are in flight */
+	struct timer retry;	/* for `waiting` */
+	double load;		/* load average, read at load_at */
+	int64_t load_at;
+	int load_fd;
+	bool stopping;		/* kill_after is at most a second */
+	bool no_pidfd;		/* a child is only known by SIGCHLD */
+	int null;		/* /dev/null */
+	void (*room)(struct engine *e, struct unit *u);	/* a child of u has ended */
+};
+
+/* NULL: errno. The descriptors below the spawner's zone must be free: call it early. */
+struct engine *engine_new(struct loop *loop);
+void engine_free(struct engine *e);
+
+/* A service begins to run; no listener yet. Holds conf. NULL: no memory. */
+struct unit *unit_new(struct engine *e, struct service *conf);
+void unit_free(struct unit *u);
+
+/* How the service wants its log lines. */
+struct log_style unit_style(const struct unit *u);
+
+/* A line about a service with a sentence. */
+void unit_say(const struct unit *u, enum level level, const char *event, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/*
+ * May a line of this kind be written? At most `burst`, then one a second; what is dropped is
+ * counted and told with the next one that is written.
+ */
+bool flood_allows(const struct unit *u, struct flood *f, unsigned burst, const char *what, int64_t now);
+
+/* The one-minute load average, at most a second old. */
+double engine_load(struct engine *e);
+
+/*
+ * What is due now, between two rounds of the loop. Returns when it wants to be called again at the
+ * latest (ms of the clock), -1: no need.
+ */
+int64_t engine_tend(struct engine *e);
+
+#endif

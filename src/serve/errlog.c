@@ -1,0 +1,144 @@
+#include "serve/errlog.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+	LINE = 1000,		/* bytes of one line; what is longer is cut */
+	FLOOD = 1000,		/* lines that may come at once */
+	ROUND = 16,		/* reads in one turn */
+};
+
+struct errlog {
+	struct unit *unit;	/* outlives its children's logs: see left */
+	int fd;
+	uint32_t watch;
+	pid_t pid;
+	uint64_t conn;
+	bool left;		/* its connection has gone on without it */
+	bool cut;		/* the rest of this line is dropped */
+	bool over;		/* end of file has been seen */
+	size_t len;
+	char line[LINE];
+};
+
+static void
+put_line(struct errlog *e)
+{
+	struct log_style style = unit_style(e->unit);
+	size_t n = e->len;
+
+	if (n > 0 && e->line[n - 1] == '\r')
+		n--;
+	if (flood_allows(e->unit, &e->unit->errors, FLOOD, "lines of stderr",
+	    loop_now(e->unit->engine->loop)))
+		log_event(&(struct event){ .level = LEVEL_NOTICE, .name = "stderr",
+		    .service = e->unit->conf->id, .fields = LOG_PID | LOG_CONN * style.json,
+		    .pid = e->pid, .conn = e->conn, .message = n > 0 ? e->line : "", .message_len = n },
+		    &style);
+	e->len = 0;
+}
+
+static void
+take(struct errlog *e, const char *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (p[i] == '\n') {
+			if (!e->cut)
+				put_line(e);
+			e->cut = false;
+		} else if (!e->cut) {
+			e->line[e->len++] = p[i];
+			if (e->len == LINE) {
+				put_line(e);
+				e->cut = true;
+			}
+		}
+	}
+}
+
+static void
+end(struct errlog *e)
+{
+	loop_close(e->unit->engine->loop, e->watch, e->fd);
+	e->watch = 0;
+	e->fd = -1;
+	e->over = true;
+	if (e->len > 0)
+		put_line(e);
+}
+
+void
+errlog_drain(struct errlog *e)
+{
+	char buf[4096];
+
+	for (int i = 0; i < ROUND && e->fd != -1; i++) {
+		ssize_t n = read(e->fd, buf, sizeof buf);
+
+		if (n > 0)
+			take(e, buf, (size_t)n);
+		else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+			end(e);
+		else
+			break;
+	}
+}
+
+static void
+ready(void *arg, uint32_t events)
+{
+	struct errlog *e = arg;
+
+	(void)events;
+	errlog_drain(e);
+	if (e->over && e->left)
+		free(e);
+}
+
+struct errlog *
+errlog_open(struct unit *u, uint64_t conn, int *child_end)
+{
+	struct errlog *e = calloc(1, sizeof *e);
+	int p[2], why;
+
+	if (e == NULL)
+		return NULL;
+	if (pipe2(p, O_CLOEXEC) == -1) {
+		free(e);
+		return NULL;
+	}
+	(void)fcntl(p[0], F_SETFL, O_NONBLOCK);
+	e->unit = u;
+	e->conn = conn;
+	e->fd = p[0];
+	e->watch = loop_watch(u->engine->loop, p[0], EPOLLIN, ready, e);
+	if (e->watch == 0) {
+		why = errno;
+		(void)close(p[0]);
+		(void)close(p[1]);
+		free(e);
+		errno = why;
+		return NULL;
+	}
+	*child_end = p[1];
+	return e;
+}
+
+void
+errlog_pid(struct errlog *e, pid_t pid)
+{
+	e->pid = pid;
+}
+
+void
+errlog_leave(struct errlog *e)
+{
+	if (e->over)
+		free(e);
+	else
+		e->left = true;
+}

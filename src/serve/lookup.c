@@ -1,0 +1,109 @@
+#include "serve/lookup.h"
+
+#include <netdb.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { WAIT = 2000 };		/* ms for all of it */
+
+/* A host's name as DNS has it, and nothing else: it goes into an environment and a log. */
+static bool
+sane(const char *name)
+{
+	size_t n = strlen(name);
+
+	return n > 0 && n <= NAME_MOST &&
+	    strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._") == n;
+}
+
+/* The address's name, if that name leads back to the address. */
+static bool
+find_name(const struct peer *p, char *name)
+{
+	struct addr a = { .len = sizeof a.in6, .in6 = { .sin6_family = AF_INET6 } };
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *list, *i;
+	bool found = false;
+
+	if (ip_is_v4(&p->ip)) {
+		a.len = sizeof a.in;
+		a.in = (struct sockaddr_in){ .sin_family = AF_INET };
+		memcpy(&a.in.sin_addr, p->ip.b + 12, 4);
+	} else {
+		memcpy(&a.in6.sin6_addr, p->ip.b, 16);
+		a.in6.sin6_scope_id = p->scope;
+	}
+	if (getnameinfo(&a.sa, a.len, name, NAME_MOST + 1, NULL, 0, NI_NAMEREQD) != 0 || !sane(name))
+		return false;
+	if (getaddrinfo(name, NULL, &hints, &list) != 0)
+		return false;
+	for (i = list; i != NULL && !found; i = i->ai_next) {
+		struct addr b = { .len = i->ai_addrlen };
+		struct ip ip;
+		uint32_t scope, port;
+
+		if (i->ai_addrlen > sizeof b.in6)
+			continue;
+		memcpy(&b.sa, i->ai_addr, i->ai_addrlen);
+		found = addr_ip(&b, &ip, &scope, &port) && ip_match(&ip, &p->ip, 128);
+	}
+	freeaddrinfo(list);
+	return found;
+}
+
+/* A process of its own asks: however long the resolver takes, it is ended after WAIT. */
+static void
+ask(const struct peer *p, char *name)
+{
+	struct pollfd ready;
+	ssize_t n = 0;
+	int pipes[2];
+	pid_t pid;
+
+	name[0] = '\0';
+	if (p->kind != PEER_IP || pipe(pipes) == -1)
+		return;
+	pid = fork();
+	if (pid == 0) {
+		char found[NAME_MOST + 1];
+
+		if (find_name(p, found))
+			(void)!write(pipes[1], found, strlen(found));
+		_exit(0);
+	}
+	(void)close(pipes[1]);
+	ready = (struct pollfd){ .fd = pipes[0], .events = POLLIN };
+	if (pid > 0 && poll(&ready, 1, WAIT) == 1)
+		n = read(pipes[0], name, NAME_MOST);
+	name[n > 0 ? n : 0] = '\0';
+	(void)close(pipes[0]);
+	if (pid > 0) {
+		(void)kill(pid, SIGKILL);
+		(void)waitpid(pid, NULL, 0);
+	}
+}
+
+bool
+lookup_before(void *arg, struct facts *f)
+{
+	struct lookup *l = arg;
+	const struct service *s = f->service;
+	struct told t = { .allowed = true };
+
+	ask(f->peer, l->name);
+	if (l->name[0] != '\0' && s->lookup)
+		f->host = l->name;
+	if (l->decide)
+		t.allowed = access_allows(&s->only_from, &s->no_access, f->peer,
+		    l->name[0] != '\0' ? l->name : NULL, NULL);
+	if (t.allowed && l->decide && s->banner_success.len > 0)
+		(void)send(l->fd, s->banner_success.text, s->banner_success.len,
+		    MSG_DONTWAIT | MSG_NOSIGNAL);
+	memcpy(t.name, l->name, sizeof t.name);
+	/* Less than PIPE_BUF: it goes in whole. A master that cannot be told lets nobody in. */
+	if (write(l->tell, &t, sizeof t) != (ssize_t)sizeof t)
+		return false;
+	return t.allowed;
+}

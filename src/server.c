@@ -1,0 +1,462 @@
+/* server: the superserver. Options, the order of start-up, wiring. */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/num.h"
+#include "base/str.h"
+#include "manage/daemon.h"
+#include "manage/server.h"
+#include "table/attr.h"
+#include "table/check.h"
+
+enum { EXIT_SYSTEM = 1, EXIT_USAGE = 2 };
+
+enum { OPT_DUMP = 256, OPT_ATTRIBUTES, OPT_EXPLAIN };
+
+static const char usage_text[] =
+    "usage: server [options] ADDRESS COMMAND [ARG...]\n"
+    "\n"
+    "Serves COMMAND on ADDRESS: a port (1024, http), ADDR:PORT, unix:PATH, vsock:PORT, fd:N.\n"
+    "\n"
+    "  -o, --option ATTR=VALUE  set an attribute; += adds to a list, -= takes from it\n"
+    "  -s, --shell              COMMAND is one line for /bin/sh -c; ARGs are $1, $2 ...\n"
+    "  -p, --pidfile FILE       write the server's pid there\n"
+    "  -r, --ready FD           say on descriptor FD what is listened on, then \"ready\"\n"
+    "  -D, --daemon             go to the background once everything listens\n"
+    "  -q, --quiet              log less; twice: warnings and errors only\n"
+    "  -v, --verbose            log more\n"
+    "      --attributes         list every attribute, its values, default and meaning\n"
+    "  -h, --help               this\n"
+    "  -V, --version            name and version\n"
+    "\n"
+    "server 1024 date           serves date on TCP port 1024; try: client localhost:1024\n";
+
+static const struct option long_options[] = {
+	{ "option", required_argument, NULL, 'o' }, { "shell", no_argument, NULL, 's' },
+	{ "pidfile", required_argument, NULL, 'p' }, { "ready", required_argument, NULL, 'r' },
+	{ "daemon", no_argument, NULL, 'D' }, { "quiet", no_argument, NULL, 'q' },
+	{ "verbose", no_argument, NULL, 'v' }, { "help", no_argument, NULL, 'h' },
+	{ "version", no_argument, NULL, 'V' }, { "attributes", no_argument, NULL, OPT_ATTRIBUTES },
+	/* Of the table form. */
+	{ "table", required_argument, NULL, 'f' }, { "check", no_argument, NULL, 't' },
+	{ "control", required_argument, NULL, 'C' }, { "dump", no_argument, NULL, OPT_DUMP },
+	{ "explain", no_argument, NULL, OPT_EXPLAIN }, { NULL, 0, NULL, 0 },
+};
+
+struct options {
+	char **attr;		/* -o, in their order */
+	size_t nattr;
+	bool shell, daemon;
+	const char *pidfile;
+	int ready;		/* -1: none */
+	int level;		/* enum level */
+	char **word;		/* ADDRESS COMMAND… */
+	size_t nwords;
+};
+
+static void __attribute__((format(printf, 1, 2)))
+say(const char *fmt, ...)
+{
+	char text[1024], out[2048];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	(void)str_escape(out, sizeof out, text, strlen(text));
+	(void)fprintf(stderr, "server: %s\n", out);
+}
+
+static void
+remark(void *arg, const char *text)
+{
+	if (arg == NULL)
+		say("warning: %s", text);
+}
+
+static int
+list_attributes(void)
+{
+	for (size_t i = 0; i < nattrs; i++)
+		(void)printf("%s\t%s\t%s\t%s\n", attrs[i].name, attrs[i].form, attrs[i].initial, attrs[i].help);
+	return fflush(stdout) == 0 ? 0 : EXIT_SYSTEM;
+}
+
+/* The option that getopt_long(3) stumbled over, as it was written. */
+static const char *
+bad_option(char **argv)
+{
+	static char letter[3] = "-";
+
+	if (optopt > 0 && optopt < 128) {
+		letter[1] = (char)optopt;
+		return letter;
+	}
+	return argv[optind - 1];
+}
+
+/* -1: go on; else the exit status. */
+static int
+read_options(int argc, char **argv, struct options *o)
+{
+	uint64_t n;
+	int c;
+
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, "+:o:sp:r:DqvhVf:tC:", long_options, NULL)) != -1) {
+		switch (c) {
+		case 'o':
+			o->attr[o->nattr++] = optarg;
+			break;
+		case 's':
+			o->shell = true;
+			break;
+		case 'p':
+			o->pidfile = optarg;
+			break;
+		case 'r':
+			if (!num_parse(optarg, 0, INT_MAX, &n) || !fd_is_open((int)n)) {
+				say("-r %s: not an open descriptor; write for instance -r 9 9>file", optarg);
+				return EXIT_USAGE;
+			}
+			o->ready = (int)n;
+			break;
+		case 'D':
+			o->daemon = true;
+			break;
+		case 'q':
+			o->level -= o->level > LEVEL_WARNING;
+			break;
+		case 'v':
+			o->level = LEVEL_DEBUG;
+			break;
+		case 'h':
+			return fputs(usage_text, stdout) != EOF && fflush(stdout) == 0 ? 0 : EXIT_SYSTEM;
+		case 'V':
+			return puts("server " VERSION) != EOF && fflush(stdout) == 0 ? 0 : EXIT_SYSTEM;
+		case OPT_ATTRIBUTES:
+			return list_attributes();
+		case 'f':
+		case 't':
+		case 'C':
+		case OPT_DUMP:
+		case OPT_EXPLAIN:
+			say("%s: needs a table, and this version serves one command only: "
+			    "server ADDRESS COMMAND", c < 256 ? (const char[]){ '-', (char)c, 0 } :
+			    c == OPT_DUMP ? "--dump" : "--explain");
+			return EXIT_USAGE;
+		case ':':
+			say("%s: a value is missing behind it; server -h shows the options", bad_option(argv));
+			return EXIT_USAGE;
+		default:
+			say("%s: no such option; server -h shows them all", bad_option(argv));
+			return EXIT_USAGE;
+		}
+	}
+	o->word = argv + optind;
+	o->nwords = (size_t)(argc - optind);
+	return -1;
+}
+
+/* ADDRESS and COMMAND become listen and exec of the service. -1: err. */
+static int
+take_words(struct service *s, const struct options *o, struct err *err)
+{
+	const struct attr *listen = attr_find("listen");
+	size_t first = 1;
+
+	if (o->nwords == 0)
+		return err_set(err, "no ADDRESS and COMMAND given; for example: server 1024 date");
+	/* As one word: a path may hold blanks. */
+	if (listen->set(s, listen, &(struct setting){ .op = ATTR_SET,
+	    .word = (const char *const[]){ o->word[0], NULL }, .n = 1 }, err) == -1)
+		return -1;
+	if (o->shell) {
+		if (o->nwords < 2)
+			return err_set(err, "-s: no command line behind ADDRESS %s", o->word[0]);
+		if (attr_set(s, attr_find("shell"), ATTR_SET, o->word[1], remark, NULL, err) == -1)
+			return -1;
+		first = 2;
+	}
+	for (size_t i = first; i < o->nwords; i++)
+		if (words_add(&s->exec, o->word[i]) == -1)
+			return err_sys(err, ENOMEM, "COMMAND");
+	return 0;
+}
+
+static int
+take_attributes(struct service *s, const struct options *o, struct err *err)
+{
+	static const char *const by_address[] = { "listen", "port", "bind", "interface", "protocol",
+	    "socket_type" };
+
+	for (size_t i = 0; i < o->nattr; i++) {
+		size_t n = strcspn(o->attr[i], "=+-");
+		struct err e;
+
+		for (size_t k = 0; k < sizeof by_address / sizeof by_address[0]; k++)
+			if (strlen(by_address[k]) == n && strncasecmp(o->attr[i], by_address[k], n) == 0 &&
+			    (k > 0 || o->attr[i][n] == '='))
+				return err_set(err, "-o %s: ADDRESS says it here; listen+=ADDRESS adds another",
+				    o->attr[i]);
+		if (attr_set_option(s, o->attr[i], remark, NULL, &e) == -1)
+			return err_set(err, "-o %s: %s", o->attr[i], e.text);
+	}
+	return 0;
+}
+
+/* --- inherited descriptors */
+
+enum { FIRST_INHERITED = 3, INHERITED_MOST = 1024 };
+
+/* How many LISTEN_FDS promises to this very process. */
+static int
+inherited(void)
+{
+	const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
+	uint64_t n;
+
+	if (fds == NULL || !num_parse(fds, 0, INHERITED_MOST, &n) ||
+	    (pid != NULL && (strtol(pid, NULL, 10) != (long)getpid())))
+		return 0;
+	return (int)n;
+}
+
+/* The descriptor that LISTEN_FDNAMES calls so; -1: none. */
+static int
+inherited_name(const char *name, int count)
+{
+	const char *p = getenv("LISTEN_FDNAMES");
+
+	for (int i = 0; p != NULL && i < count; i++) {
+		size_t n = strcspn(p, ":");
+
+		if (strlen(name) == n && strncmp(p, name, n) == 0)
+			return FIRST_INHERITED + i;
+		p = p[n] == ':' ? p + n + 1 : NULL;
+	}
+	return -1;
+}
+
+struct kept {			/* descriptors that the start needs, by number */
+	int fd[INHERITED_MOST + 2];
+	size_t n;
+};
+
+/* Finds the numbers of fd:NAME, and tells of those that nobody claims. -1: err. */
+static int
+claim_inherited(struct service *s, struct kept *keep, struct err *err)
+{
+	int count = inherited();
+
+	for (size_t i = 0; i < s->nlisten; i++) {
+		struct where *w = &s->listen[i].where;
+
+		if (w->scheme != SCHEME_FD)
+			continue;
+		if (w->named) {
+			int fd = inherited_name(w->host, count);
+
+			if (fd == -1)
+				return err_set(err, "%s: no descriptor of that name in LISTEN_FDNAMES",
+				    s->listen[i].text);
+			w->port = (unsigned)fd;
+		}
+		if (keep->n == INHERITED_MOST)
+			return err_set(err, "%s: too many descriptors", s->listen[i].text);
+		keep->fd[keep->n++] = (int)w->port;
+	}
+	for (int fd = FIRST_INHERITED; fd < FIRST_INHERITED + count; fd++) {
+		size_t k = 0;
+
+		while (k < keep->n && keep->fd[k] != fd)
+			k++;
+		if (k == keep->n)
+			say("warning: nobody claims the inherited descriptor %d; listen+=fd:%d would", fd, fd);
+	}
+	return 0;
+}
+
+static void
+let_go(int fd)
+{
+	int null = fd <= 2 ? open("/dev/null", O_RDWR | O_CLOEXEC) : -1;
+
+	if (null != -1) {
+		(void)dup2(null, fd);
+		(void)close(null);
+	} else {
+		(void)close(fd);
+	}
+}
+
+/* --- start-up */
+
+/* In the background the directory is /: what was meant from here is written in full. */
+static int
+from_root(struct service *s, const char *cwd, struct err *err)
+{
+	for (size_t i = 0; i < s->nlisten; i++) {
+		struct where *w = &s->listen[i].where;
+		char text[PATH_MAX + WHERE_HOST];
+
+		if (w->scheme != SCHEME_UNIX || w->host[0] == '/' || w->host[0] == '@')
+			continue;
+		(void)snprintf(text, sizeof text, "%s:%s/%s",
+		    w->type == SOCK_SEQPACKET ? "unix-seqpacket" : "unix", cwd, w->host);
+		if (where_parse(w, text, err) == -1)
+			return -1;
+	}
+	return 0;
+}
+
+static struct service *
+make_service(const struct options *o, const struct master *m, struct err *err)
+{
+	struct service *s = service_new();
+
+	if (s == NULL) {
+		(void)err_sys(err, ENOMEM, "cannot start");
+		return NULL;
+	}
+	if (take_words(s, o, err) == -1 || take_attributes(s, o, err) == -1 ||
+	    (m->leaves && from_root(s, m->cwd, err) == -1) || check_service(s, m, remark, NULL, err) == -1) {
+		service_free(s);
+		return NULL;
+	}
+	return s;
+}
+
+static void
+raise_descriptors(struct master *m)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &m->nofile) == -1 || m->nofile.rlim_cur == m->nofile.rlim_max)
+		return;
+	r = m->nofile;
+	r.rlim_cur = r.rlim_max;
+	m->raised = setrlimit(RLIMIT_NOFILE, &r) == 0;
+}
+
+/* What was promised once everything listens: the pid file, the lines on -r, the end of -D's wait. */
+static int
+report(const struct server *server, const struct options *o, int foreground, struct err *err)
+{
+	struct buf lines = { 0 };
+	int rc = 0;
+
+	if (o->pidfile != NULL && pidfile_write(o->pidfile, err) == -1)
+		return -1;
+	if (foreground == -1) {
+		log_open_stderr("server", (enum level)o->level);
+	} else {
+		log_open_syslog("server", (enum level)o->level);
+	}
+	server_log_listeners(server);
+	if (o->ready != -1) {
+		server_ready_lines(server, &lines);
+		if (lines.failed || fd_write_all(o->ready, lines.data, lines.len) == -1)
+			rc = err_sys(err, lines.failed ? ENOMEM : errno, "-r %d: cannot write", o->ready);
+		buf_free(&lines);
+		let_go(o->ready);
+	}
+	if (rc == 0 && foreground != -1)
+		rc = daemon_started(foreground, err);
+	return rc;
+}
+
+static int
+serve(struct service *s, const struct options *o, struct kept *keep, int foreground)
+{
+	struct err err;
+	struct server *server = server_new(&err);
+	int rc = -1;
+
+	if (server == NULL) {
+		say("%s", err.text);
+		return EXIT_SYSTEM;
+	}
+	if (server_add(server, s, &err) == 0) {
+		for (size_t i = 0; i < keep->n; i++)
+			if (keep->fd[i] != o->ready && keep->fd[i] != foreground)
+				let_go(keep->fd[i]);
+		rc = report(server, o, foreground, &err);
+	}
+	if (rc == 0)
+		rc = server_run(server, &err);
+	log_close();
+	if (rc == -1)
+		say("%s", err.text);
+	server_free(server);
+	if (o->pidfile != NULL)
+		pidfile_remove(o->pidfile);
+	return rc == 0 ? 0 : EXIT_SYSTEM;
+}
+
+int
+main(int argc, char **argv)
+{
+	extern char **environ;
+	struct options o = { .ready = -1, .level = LEVEL_INFO };
+	struct master m = { .env = environ };
+	struct kept keep = { .n = 0 };
+	struct service *s;
+	struct err err = { .word = -1 };
+	char cwd[PATH_MAX], pidfile[PATH_MAX * 2];
+	int rc, foreground = -1;
+
+	if (fd_fill_std() == -1)
+		return EXIT_SYSTEM;
+	o.attr = calloc((size_t)argc + 1, sizeof(char *));
+	if (o.attr == NULL) {
+		say("cannot start: %s", strerror(ENOMEM));
+		return EXIT_SYSTEM;
+	}
+	rc = read_options(argc, argv, &o);
+	if (rc != -1)
+		goto out;
+	m.cwd = getcwd(cwd, sizeof cwd);
+	m.umask = umask(022);
+	(void)umask(m.umask);
+	m.nice = getpriority(PRIO_PROCESS, 0);
+	m.leaves = o.daemon && m.cwd != NULL;
+	raise_descriptors(&m);
+	if (m.leaves && o.pidfile != NULL && o.pidfile[0] != '/') {
+		(void)snprintf(pidfile, sizeof pidfile, "%s/%s", cwd, o.pidfile);
+		o.pidfile = pidfile;
+	}
+	s = make_service(&o, &m, &err);
+	if (s == NULL) {
+		say("%s", err.text);
+		rc = err.system == ENOMEM ? EXIT_SYSTEM : EXIT_USAGE;
+		goto out;
+	}
+	rc = EXIT_SYSTEM;
+	if (claim_inherited(s, &keep, &err) == -1) {
+		say("%s", err.text);
+	} else if (o.daemon && (foreground = daemon_begin(&err)) == -1) {
+		say("%s", err.text);
+	} else {
+		keep.fd[keep.n++] = o.ready;
+		keep.fd[keep.n++] = foreground;
+		fd_close_from(3, keep.fd, keep.n);
+		rc = serve(s, &o, &keep, foreground);
+	}
+	service_free(s);
+out:
+	free(o.attr);
+	return rc;
+}

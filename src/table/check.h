@@ -1,0 +1,29 @@
+/*
+ * check: what follows from a service's attributes, and what cannot be. Looks up users, groups and
+ * the program, reads banners, makes the environment. Opens no socket.
+ */
+#ifndef TABLE_CHECK_H
+#define TABLE_CHECK_H
+
+#include "base/err.h"
+#include "table/attr.h"
+#include "table/service.h"
+
+struct master {			/* what the process was started with, and its services inherit */
+	const char *cwd;	/* NULL: unknown */
+	bool leaves;		/* the master will go to / */
+	char *const *env;
+	struct rlimit nofile;	/* before the master raised its own */
+	bool raised;		/* it did */
+	int nice;
+	mode_t umask;
+};
+
+/*
+ * Completes s->run and gives what was not written its default. -1: err: the entry is not to be
+ * used. Remarks go to note.
+ */
+int check_service(struct service *s, const struct master *m, attr_note *note, void *arg,
+    struct err *err);
+
+#endif

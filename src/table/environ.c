@@ -1,0 +1,151 @@
+#include "table/environ.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "table/attr.h"
+
+/* What the master says of a connection: nothing from outside may pass for it. */
+static const char *const of_connection[] = {
+	"PROTO", "TCPLOCALIP", "TCPLOCALPORT", "TCPLOCALHOST", "TCPREMOTEIP", "TCPREMOTEPORT",
+	"TCPREMOTEHOST", "TCPREMOTEINFO", "UDPLOCALIP", "UDPLOCALPORT", "UDPREMOTEIP", "UDPREMOTEPORT",
+	"UDPREMOTEHOST", "REMOTE_HOST", "REMOTE_ADDR", "REMOTE_PORT", "UNIXREMOTEEUID",
+	"UNIXREMOTEEGID", "UNIXREMOTEPID", "UNIXLOCALPATH", "SERVICE", "CONNECTION", "LISTEN_FDS",
+	"LISTEN_PID", "LISTEN_FDNAMES", "LISTEN_PIDFDID",
+};
+
+static size_t
+name_len(const char *variable)
+{
+	return strcspn(variable, "=");
+}
+
+static bool
+is(const char *variable, const char *name)
+{
+	size_t n = name_len(variable);
+
+	return strncmp(variable, name, n) == 0 && name[n] == '\0';
+}
+
+static bool
+speaks_of_connection(const char *variable)
+{
+	for (size_t i = 0; i < sizeof of_connection / sizeof of_connection[0]; i++)
+		if (is(variable, of_connection[i]))
+			return true;
+	return false;
+}
+
+/* The master's own business with whoever started it. */
+static bool
+of_master(const char *variable)
+{
+	return strncmp(variable, "LISTEN_", 7) == 0 || strncmp(variable, "WATCHDOG_", 9) == 0 ||
+	    is(variable, "NOTIFY_SOCKET");
+}
+
+/* What `*` in passenv does not mean: names that turn a command into another one. */
+static bool
+dangerous(const char *variable)
+{
+	return strncmp(variable, "LD_", 3) == 0 || is(variable, "BASH_ENV") || is(variable, "ENV") ||
+	    is(variable, "IFS");
+}
+
+static bool
+passes(const struct service *s, const char *variable)
+{
+	if (of_master(variable) || speaks_of_connection(variable))
+		return false;
+	if (!attr_given(s, "passenv"))
+		return true;	/* one-command form: the caller's own environment */
+	for (size_t i = 0; i < s->passenv.n; i++) {
+		if (strcmp(s->passenv.word[i], "*") == 0 ? !dangerous(variable) :
+		    is(variable, s->passenv.word[i]))
+			return true;
+	}
+	return is(variable, "TZ") || is(variable, "LANG");
+}
+
+static const char *
+find(char *const *env, const char *name)
+{
+	for (; *env != NULL; env++)
+		if (is(*env, name))
+			return *env + strlen(name) + 1;
+	return NULL;
+}
+
+const char *
+environ_search_path(const struct service *s, char *const *env)
+{
+	const char *path = find(env, "PATH");
+
+	return path != NULL && passes(s, "PATH") ? path : SAFE_PATH;
+}
+
+/* Puts NAME=VALUE in, over one of the same name. Takes `variable`, also on failure. */
+static int
+put(struct run *r, char *variable)
+{
+	char **p;
+
+	if (variable == NULL)
+		return -1;
+	for (size_t i = 0; i < r->nenv; i++) {
+		size_t n = name_len(variable);
+
+		if (strncmp(r->env[i], variable, n) == 0 && r->env[i][n] == '=') {
+			free(r->env[i]);
+			r->env[i] = variable;
+			return 0;
+		}
+	}
+	p = realloc(r->env, (r->nenv + 1) * sizeof *p);
+	if (p == NULL) {
+		free(variable);
+		return -1;
+	}
+	r->env = p;
+	p[r->nenv++] = variable;
+	return 0;
+}
+
+static char *
+join(const char *name, const char *value)
+{
+	size_t n = strlen(name), m = strlen(value);
+	char *p = malloc(n + m + 2);
+
+	if (p == NULL)
+		return NULL;
+	memcpy(p, name, n);
+	p[n] = '=';
+	memcpy(p + n + 1, value, m + 1);
+	return p;
+}
+
+int
+environ_make(struct service *s, char *const *env, struct err *err)
+{
+	struct run *r = &s->run;
+	const struct { const char *name, *value; } of_user[] = {
+		{ "HOME", r->home }, { "USER", r->login }, { "LOGNAME", r->login }, { "SHELL", r->sh },
+	};
+	int rc = 0;
+
+	if (attr_given(s, "passenv") && !passes(s, "PATH"))
+		rc |= put(r, strdup("PATH=" SAFE_PATH));
+	for (; *env != NULL; env++)
+		if (strchr(*env, '=') != NULL && passes(s, *env))
+			rc |= put(r, strdup(*env));
+	for (size_t i = 0; i < sizeof of_user / sizeof of_user[0]; i++)
+		if (of_user[i].value != NULL)
+			rc |= put(r, join(of_user[i].name, of_user[i].value));
+	for (size_t i = 0; i < s->env.n; i++)
+		if (!speaks_of_connection(s->env.word[i]))
+			rc |= put(r, strdup(s->env.word[i]));
+	return rc == 0 ? 0 : err_sys(err, ENOMEM, "env");
+}

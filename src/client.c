@@ -118,8 +118,11 @@ read_address(struct client *c, char **word, int n, struct err *err)
 	c->text = word[0];
 	if (strchr(word[0], ':') != NULL) {
 		/* -u before an address that names its own protocol changes nothing. */
-		if (c->udp && where_parse(&c->to, word[0], err) == 0 && c->to.scheme != SCHEME_TCP)
+		if (c->udp && where_parse(&c->to, word[0], err) == 0 && c->to.scheme != SCHEME_TCP) {
+			if (c->to.scheme == SCHEME_UNIX)
+				c->to.type = SOCK_DGRAM;
 			return 1;
+		}
 		(void)snprintf(c->text_buf, sizeof c->text_buf, "%s%s", scheme, word[0]);
 		if (c->udp && strncmp(word[0], "tcp", 3) == 0) {
 			(void)err_set(err, "%s: -u is UDP", word[0]);
@@ -145,8 +148,11 @@ read_options(struct client *c, int argc, char **argv)
 	struct err err;
 	int o, took;
 
+	static const struct option words[] = { { "help", no_argument, NULL, 'h' },
+	    { "version", no_argument, NULL, 'V' }, { NULL, 0, NULL, 0 } };
+
 	opterr = 0;
-	while ((o = getopt(argc, argv, "+:46uqvw:s:hV")) != -1) {
+	while ((o = getopt_long(argc, argv, "+:46uqvw:s:hV", words, NULL)) != -1) {
 		switch (o) {
 		case '4':
 			c->family = AF_INET;
@@ -178,6 +184,9 @@ read_options(struct client *c, int argc, char **argv)
 		case ':':
 			return fail(c, EXIT_USAGE, "-%c: a value is missing behind it", optopt);
 		default:
+			if (optopt == 0)
+				return fail(c, EXIT_USAGE, "%s: no such option; client -h shows them all",
+				    argv[optind - 1]);
 			return fail(c, EXIT_USAGE, "-%c: no such option; client -h shows them all", optopt);
 		}
 	}
@@ -322,8 +331,14 @@ open_connection(struct client *c, struct err *err)
 	size_t n;
 
 	if (c->to.scheme == SCHEME_FIFO) {
-		c->fd = open(c->to.host, O_WRONLY | O_CLOEXEC);
-		return c->fd != -1 ? 0 : err_sys(err, errno, "%s: cannot open", c->text);
+		/* Without a reader the open waits; so it is tried until the time is up. */
+		while ((c->fd = open(c->to.host, O_WRONLY | O_CLOEXEC |
+		    (until == -1 ? 0 : O_NONBLOCK))) == -1) {
+			if ((errno != ENXIO && errno != ENOENT) || until == -1 || left(until) == 0)
+				return err_sys(err, errno, "%s: cannot open", c->text);
+			(void)poll(NULL, 0, AGAIN);
+		}
+		return 0;
 	}
 	if (c->to.scheme == SCHEME_FD)
 		return err_set(err, "%s: there is nothing to connect to", c->text);
@@ -366,6 +381,7 @@ struct copy {
 	bool input_over;	/* there is no more of it */
 	bool shut;		/* and the peer has been told */
 	bool sent, received;	/* anything */
+	bool broken;		/* a FIFO's reader is gone */
 };
 
 static void
@@ -394,6 +410,7 @@ send_some(const struct client *c, struct copy *k)
 	} else if (errno != EAGAIN && errno != EINTR && errno != ECONNREFUSED) {
 		k->out.len = 0;
 		k->input_over = k->shut = true;
+		k->broken = c->to.scheme == SCHEME_FIFO;
 	}
 }
 
@@ -472,6 +489,8 @@ copy(struct client *c)
 			rc = receive(c, &k);
 	}
 	buf_free(&k.out);
+	if (k.broken)
+		return fail(c, EXIT_BROKEN, "%s: nobody reads any more", c->text);
 	return rc == -1 ? 0 : rc;
 }
 
@@ -483,6 +502,8 @@ main(int argc, char **argv)
 	int rc;
 
 	(void)signal(SIGPIPE, SIG_IGN);
+	if (fd_fill_std() == -1)	/* else the connection might become standard output */
+		return EXIT_BROKEN;
 	rc = read_options(&c, argc, argv);
 	if (rc != -1)
 		return rc;

@@ -62,6 +62,7 @@ struct options {
 	const char *pidfile;
 	int ready;		/* -1: none */
 	int level;		/* enum level */
+	const char *program;	/* the name it was started under */
 	char **word;		/* ADDRESS COMMAND… */
 	size_t nwords;
 };
@@ -99,12 +100,12 @@ static const char *
 bad_option(char **argv)
 {
 	static char letter[3] = "-";
+	const char *word = argv[optind - 1];
 
-	if (optopt > 0 && optopt < 128) {
-		letter[1] = (char)optopt;
-		return letter;
-	}
-	return argv[optind - 1];
+	if (strncmp(word, "--", 2) == 0 || optopt <= 0 || optopt >= 128)
+		return word;
+	letter[1] = (char)optopt;
+	return letter;
 }
 
 /* -1: go on; else the exit status. */
@@ -274,6 +275,8 @@ claim_inherited(struct service *s, struct kept *keep, struct err *err)
 				    s->listen[i].text);
 			w->port = (unsigned)fd;
 		}
+		if (!fd_is_open((int)w->port))
+			return err_set(err, "%s: descriptor %u is not open", s->listen[i].text, w->port);
 		if (keep->n == INHERITED_MOST)
 			return err_set(err, "%s: too many descriptors", s->listen[i].text);
 		keep->fd[keep->n++] = (int)w->port;
@@ -353,18 +356,19 @@ raise_descriptors(struct master *m)
 
 /* What was promised once everything listens: the pid file, the lines on -r, the end of -D's wait. */
 static int
-report(const struct server *server, const struct options *o, int foreground, struct err *err)
+report(const struct server *server, const struct service *s, const struct options *o,
+    int foreground, struct err *err)
 {
 	struct buf lines = { 0 };
 	int rc = 0;
 
 	if (o->pidfile != NULL && pidfile_write(o->pidfile, err) == -1)
 		return -1;
-	if (foreground == -1) {
-		log_open_stderr("server", (enum level)o->level);
-	} else {
-		log_open_syslog("server", (enum level)o->level);
-	}
+	if (foreground == -1)
+		log_open_stderr(o->program, (enum level)o->level);
+	else
+		log_open_syslog(o->program, (enum level)o->level);
+	log_set_style(&(struct log_style){ .json = s->json != 0, .tag = s->log_tag });
 	server_log_listeners(server);
 	if (o->ready != -1) {
 		server_ready_lines(server, &lines);
@@ -393,7 +397,7 @@ serve(struct service *s, const struct options *o, struct kept *keep, int foregro
 		for (size_t i = 0; i < keep->n; i++)
 			if (keep->fd[i] != o->ready && keep->fd[i] != foreground)
 				let_go(keep->fd[i]);
-		rc = report(server, o, foreground, &err);
+		rc = report(server, s, o, foreground, &err);
 	}
 	if (rc == 0)
 		rc = server_run(server, &err);
@@ -410,7 +414,8 @@ int
 main(int argc, char **argv)
 {
 	extern char **environ;
-	struct options o = { .ready = -1, .level = LEVEL_INFO };
+	struct options o = { .ready = -1, .level = LEVEL_INFO,
+		.program = argc > 0 ? str_basename(argv[0]) : "server" };
 	struct master m = { .env = environ };
 	struct kept keep = { .n = 0 };
 	struct service *s;
@@ -447,6 +452,7 @@ main(int argc, char **argv)
 	rc = EXIT_SYSTEM;
 	if (claim_inherited(s, &keep, &err) == -1) {
 		say("%s", err.text);
+		rc = EXIT_USAGE;
 	} else if (o.daemon && (foreground = daemon_begin(&err)) == -1) {
 		say("%s", err.text);
 	} else {

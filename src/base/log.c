@@ -31,6 +31,7 @@ static struct {
 	bool polled;		/* fd may block: ask before each write, and write little */
 	enum level threshold;
 	const char *program;
+	struct log_style style;	/* of the server's own lines */
 	char *data;		/* lines that wait; BOUND bytes, made when first needed */
 	size_t len, size;
 	uint64_t lost;
@@ -78,6 +79,12 @@ log_open_syslog(const char *program, enum level threshold)
 	log_.program = program;
 	log_.threshold = threshold;
 	log_.syslog = true;
+}
+
+void
+log_set_style(const struct log_style *style)
+{
+	log_.style = *style;
 }
 
 void
@@ -285,12 +292,14 @@ log_event(const struct event *ev, const struct log_style *style)
 
 	if (ev->level > log_.threshold || log_.program == NULL)
 		return;
+	if (style == NULL)
+		style = &log_.style;
 	l.len = 0;
 	stamp();
 	if (log_.syslog)
 		add(&l, "<%d>%s %s[%d]: ", DAEMON_FACILITY | level_syslog[ev->level], log_.rfc,
-		    style != NULL && style->tag != NULL ? style->tag : log_.program, (int)getpid());
-	if (style != NULL && style->json) {
+		    style->tag != NULL ? style->tag : log_.program, (int)getpid());
+	if (style->json) {
 		struct line j = { .len = 0 };
 
 		format_json(&j, ev);

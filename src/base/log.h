@@ -61,6 +61,9 @@ void log_open_stderr(const char *program, enum level threshold);
 /* Lines go to the system's log, facility daemon, as datagrams to /dev/log (RFC 3164). */
 void log_open_syslog(const char *program, enum level threshold);
 
+/* How lines of the server itself are to look; borrowed until log_close. */
+void log_set_style(const struct log_style *style);
+
 /* Gives back what the log holds, after a last try to write it. */
 void log_close(void);
 

@@ -262,11 +262,12 @@ server_free(struct server *s)
 			for (struct listener *l = s->unit[i]->listeners; l != NULL; l = l->next)
 				l->pausing = true;	/* nobody else is accepted */
 		close_listeners(s);
+		conn_free_all(s->engine);
 	}
-	engine_free(s->engine);
 	for (size_t i = 0; i < s->nunits; i++)
 		unit_free(s->unit[i]);
 	free(s->unit);
+	engine_free(s->engine);
 	if (s->signals != -1)
 		(void)close(s->signals);
 	if (s->child != -1)

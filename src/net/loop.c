@@ -23,7 +23,8 @@ struct loop {
 	int epoll;
 	int64_t now;
 	struct watch *watch;	/* owned; [0] is never used */
-	uint32_t nwatch, free;	/* free 0: none */
+	uint32_t nwatch;	/* there is room for; beyond `used` they were never touched */
+	uint32_t used, free;	/* free 0: none */
 	struct timer **heap;	/* owned; [0] is never used */
 	uint32_t running, room, size;
 };
@@ -70,12 +71,21 @@ more_watches(struct loop *l)
 	if (w == NULL)
 		return -1;
 	l->watch = w;
-	for (uint32_t i = n - 1; i >= l->nwatch && i > 0; i--) {
-		w[i] = (struct watch){ .fd = -1, .next = l->free };
-		l->free = i;
-	}
 	l->nwatch = n;
 	return 0;
+}
+
+/* A free number, not taken yet. 0: no memory. */
+static uint32_t
+free_watch(struct loop *l)
+{
+	if (l->free != 0)
+		return l->free;
+	if (l->used + 1 >= l->nwatch && more_watches(l) == -1)
+		return 0;
+	l->free = ++l->used;
+	l->watch[l->free] = (struct watch){ .fd = -1 };
+	return l->free;
 }
 
 static uint64_t
@@ -90,9 +100,9 @@ loop_watch(struct loop *l, int fd, uint32_t events, loop_ready *ready, void *arg
 	uint32_t i;
 	struct epoll_event ev = { .events = events };
 
-	if (l->free == 0 && more_watches(l) == -1)
+	i = free_watch(l);
+	if (i == 0)
 		return 0;
-	i = l->free;
 	ev.data.u64 = tag(l, i);
 	if (epoll_ctl(l->epoll, EPOLL_CTL_ADD, fd, &ev) == -1)
 		return 0;
@@ -246,7 +256,7 @@ loop_run_once(struct loop *l, int64_t until)
 	for (int i = 0; i < n; i++) {
 		uint32_t w = (uint32_t)ev[i].data.u64;
 
-		if (w < l->nwatch && l->watch[w].fd != -1 && ev[i].data.u64 == tag(l, w))
+		if (w <= l->used && l->watch[w].fd != -1 && ev[i].data.u64 == tag(l, w))
 			l->watch[w].ready(l->watch[w].arg, ev[i].events);
 	}
 	fire_timers(l);

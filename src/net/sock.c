@@ -329,18 +329,15 @@ bind_path(int fd, const struct addr *a, int type, const struct sock_options *o, 
     struct err *err)
 {
 	const char *path = a->un.sun_path;
-	mode_t old = 0;
+	mode_t old = umask(0777), mode = o->set_mode ? (mode_t)o->mode : 0666 & ~old;
 	struct stat st;
 	int rc;
 
+	(void)umask(old);
 	for (int again = 0;; again++) {
-		if (o->set_owner)
-			old = umask(0777);
-		else if (o->set_mode)
-			old = umask(~o->mode & 0777);
+		(void)umask(o->set_owner ? 0777 : ~mode & 0777);
 		rc = bind(fd, &a->sa, a->len);
-		if (o->set_owner || o->set_mode)
-			(void)umask(old);
+		(void)umask(old);
 		if (rc == 0)
 			break;
 		if (errno != EADDRINUSE || again != 0 || !stale(a, type)) {
@@ -358,7 +355,7 @@ bind_path(int fd, const struct addr *a, int type, const struct sock_options *o, 
 		return 0;
 	if (lchown(path, o->uid, o->gid) == -1)
 		rc = err_sys(err, errno, "cannot set the owner");
-	else if (chmod(path, o->set_mode ? (mode_t)o->mode : 0666 & ~old) == -1)
+	else if (chmod(path, mode) == -1)
 		rc = err_sys(err, errno, "cannot set the mode");
 	if (rc == -1)
 		(void)unlink(path);
@@ -508,8 +505,7 @@ take_inherited(const struct where *w, const struct sock_options *o, struct bound
 	*b = (struct bound){ .fd = fd, .inherited = true };
 	b->addr.len = sizeof b->addr - offsetof(struct addr, sa);
 	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == -1)
-		return err_set(err, errno == ENOTSOCK ? "descriptor %d is not a socket" :
-		    "descriptor %d is not open", fd);
+		return err_set(err, "descriptor %d is not a socket", fd);
 	len = sizeof listening;
 	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) == -1 || listening == 0 ||
 	    getsockname(fd, &b->addr.sa, &b->addr.len) == -1)
@@ -580,8 +576,12 @@ sock_listen(const struct where *w, const struct sock_options *o, struct bound *o
 	default:
 		if (w->host[0] == '\0')
 			*n = every_address(w, to, &both);
-		else if (resolve(w, to, n, err) == -1)
+		else if (resolve(w, to, n, err) == -1) {
+			(void)snprintf(name, sizeof name, "%s:%s:%u", w->scheme == SCHEME_UDP ? "udp" : "tcp",
+			    w->host, w->port);
+			name_first(err, name);
 			return -1;
+		}
 		for (size_t i = 0; i < *n; i++)
 			set_port(&to[i], w->port);
 		break;

@@ -237,6 +237,13 @@ rules_add(struct rules *r, const char *word, bool closed, access_note *note, voi
 			return err_set(err, "%s: not an IPv4 address; each of its parts is at most 255", word);
 		rule.ip = from_v4(ntohl(v4.s_addr));
 		rule.bits = wild_bits(ntohl(v4.s_addr));
+		if (!ip_parse(word, &(struct ip){ { 0 } })) {
+			char text[200], as[ADDR_TEXT];
+
+			(void)snprintf(text, sizeof text, "%s: read as %s, as inet_aton(3) does; "
+			    "a network is written with its prefix, 10.0.0.0/8", word, ip_print(&rule.ip, as));
+			note(arg, text);
+		}
 		return add(r, rule, word, err);
 	}
 	if (word[0] == '.' && word[1] != '\0') {
@@ -297,6 +304,9 @@ matches(const struct rule *rule, const struct peer *p, const char *name)
 
 	switch (rule->kind) {
 	case RULE_NET:
+		/* ::/0 is every IPv6 address; that IPv4 is mapped into them here is our affair. */
+		if (rule->bits < V4 && ip_is_v4(&p->ip))
+			return false;
 		return ip_match(&rule->ip, &p->ip, rule->bits);
 	case RULE_DOMAIN:
 		if (name == NULL)
@@ -382,6 +392,8 @@ interval_parse(const char *word, struct interval *out)
 
 	if (!clock_time(&word, &i.from) || *word++ != '-' || !clock_time(&word, &i.to) || *word != '\0')
 		return false;
+	if (i.from == i.to)
+		return false;	/* never, or always? */
 	*out = i;
 	return true;
 }

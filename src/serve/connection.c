@@ -25,7 +25,7 @@
 #endif
 
 enum {
-	CHUNK = 32,
+	CHUNK = 36,		/* 8 KiB less what malloc adds */
 	NO_PROGRESS = 60000,	/* ms: a client that takes nothing for so long is cut */
 	RETRY_LEAST = 10, RETRY_MOST = 1000,	/* ms */
 	GROUP_LEAST = 5, GROUP_MOST = 1000,	/* ms between looks at a group */
@@ -272,8 +272,7 @@ log_fail(struct unit *u, const struct peer *peer, enum reason why, const char *h
 	unsigned fields;
 
 	u->refused[why]++;
-	if (u->conf->on_failure == 0 ||
-	    !flood_allows(u, &u->fails, 60, "refusals", loop_now(u->engine->loop)))
+	if (u->conf->on_failure == 0 || !flood_allows(u, &u->refusals))
 		return;
 	fields = log_fields(u->conf->on_failure, RECORD_HOST | RECORD_PORT);
 	if (peer->kind == PEER_UNIX)
@@ -393,7 +392,7 @@ signal_group(const struct conn *c, int sig)
 		rc = send_pidfd(c->pidfd, sig, PIDFD_SIGNAL_PROCESS_GROUP);
 	if (rc == -1 && (errno == EINVAL || errno == ENOSYS))
 		rc = kill(-c->pid, sig);
-	if (rc == -1 && errno == ESRCH && c->state == CONN_RUNNING) {
+	if (rc == -1 && errno == ESRCH && sig != 0 && c->state == CONN_RUNNING) {
 		/* A child just started has no group yet. */
 		rc = c->pidfd != -1 ? send_pidfd(c->pidfd, sig, 0) : kill(c->pid, sig);
 	}
@@ -545,15 +544,18 @@ drain_input(struct conn *c)
 	return true;
 }
 
-static int
+/* Bytes that the client has not taken; 0 too when it is beyond taking any. */
+static uint32_t
 not_taken(const struct conn *c)
 {
 	int n = 0, fault = 0;
 	socklen_t len = sizeof fault;
 
+	if (ioctl(c->fd, SIOCOUTQ, &n) == -1 || n <= 0)
+		return 0;
 	if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &fault, &len) == 0 && fault != 0)
 		return 0;
-	return ioctl(c->fd, SIOCOUTQ, &n) == 0 && n > 0 ? n : 0;
+	return (uint32_t)n;
 }
 
 /*
@@ -571,7 +573,7 @@ linger(struct conn *c, int64_t now)
 		conn_free(c);
 		return;
 	}
-	left = (uint32_t)not_taken(c);
+	left = not_taken(c);
 	if (left == 0 && (c->end_seen || (c->untaken == 0 && now >= c->deadline))) {
 		conn_free(c);
 		return;
@@ -666,7 +668,7 @@ log_not_started(const struct conn *c, uint32_t failed)
 		break;
 	}
 	c->unit->failed++;
-	if (!flood_allows(c->unit, &c->unit->fails, 60, "failures", loop_now(c->unit->engine->loop)))
+	if (!flood_allows(c->unit, &c->unit->failures))
 		return;
 	if (what != NULL)
 		unit_say(c->unit, LEVEL_ERR, "error", "%s \"%s\": %s", step_text(step), what,

@@ -85,6 +85,25 @@ engine_free(struct engine *e)
 	free(e);
 }
 
+static void
+tell_dropped(struct unit *u, struct flood *f)
+{
+	if (f->dropped > 0)
+		unit_say(u, LEVEL_NOTICE, "suppressed", "%u more %s", f->dropped, f->what);
+	f->dropped = 0;
+}
+
+static void
+flood_over(void *arg, int64_t now)
+{
+	struct unit *u = arg;
+
+	(void)now;
+	tell_dropped(u, &u->refusals);
+	tell_dropped(u, &u->failures);
+	tell_dropped(u, &u->stderr_lines);
+}
+
 struct unit *
 unit_new(struct engine *e, struct service *conf)
 {
@@ -95,7 +114,13 @@ unit_new(struct engine *e, struct service *conf)
 		return NULL;
 	u->engine = e;
 	u->number = ++number;
-	if (pace_init(&u->pace, &conf->cps) == -1) {
+	u->refusals = (struct flood){ .what = "refusals", .burst = 60 };
+	u->failures = (struct flood){ .what = "failed starts", .burst = 60 };
+	u->stderr_lines = (struct flood){ .what = "lines of stderr", .burst = 1000 };
+	u->flood_over.fire = flood_over;
+	u->flood_over.arg = u;
+	if (pace_init(&u->pace, &conf->cps) == -1 || loop_timer_room(e->loop) == -1) {
+		pace_free(&u->pace);
 		free(u);
 		return NULL;
 	}
@@ -108,6 +133,8 @@ unit_free(struct unit *u)
 {
 	if (u == NULL)
 		return;
+	loop_timer_stop(u->engine->loop, &u->flood_over);
+	loop_timer_leave(u->engine->loop);
 	pace_free(&u->pace);
 	service_free(u->conf);
 	free(u);
@@ -134,17 +161,18 @@ unit_say(const struct unit *u, enum level level, const char *event, const char *
 }
 
 bool
-flood_allows(const struct unit *u, struct flood *f, unsigned burst, const char *what, int64_t now)
+flood_allows(struct unit *u, struct flood *f)
 {
-	if (!bucket_take(&f->full, burst, burst * SECOND, now)) {
-		f->dropped++;
-		return false;
+	struct loop *l = u->engine->loop;
+
+	if (bucket_take(&f->full, f->burst, f->burst * SECOND, loop_now(l))) {
+		tell_dropped(u, f);
+		return true;
 	}
-	if (f->dropped > 0) {
-		unit_say(u, LEVEL_NOTICE, "suppressed", "%u more %s", f->dropped, what);
-		f->dropped = 0;
-	}
-	return true;
+	f->dropped++;
+	if (u->flood_over.place == 0)
+		loop_timer(l, &u->flood_over, loop_now(l) + SECOND);
+	return false;
 }
 
 double

@@ -27,6 +27,8 @@ enum reason {			/* why a connection is refused, or a listener pauses */
 const char *reason_text(enum reason r);
 
 struct flood {			/* lines of one kind that may still be written */
+	const char *what;	/* "refusals" */
+	unsigned burst;
 	int64_t full;		/* a bucket, as policy/rate keeps one */
 	unsigned dropped;
 };
@@ -39,7 +41,8 @@ struct unit {
 	unsigned starting;	/* starts in flight */
 	struct pace pace;
 	struct listener *listeners;	/* a list */
-	struct flood fails, errors;
+	struct flood refusals, failures, stderr_lines;
+	struct timer flood_over;	/* tells what was dropped when no line comes any more */
 	uint64_t started, failed, refused[REASONS];
 };
 
@@ -89,10 +92,10 @@ void unit_say(const struct unit *u, enum level level, const char *event, const c
     __attribute__((format(printf, 4, 5)));
 
 /*
- * May a line of this kind be written? At most `burst`, then one a second; what is dropped is
- * counted and told with the next one that is written.
+ * May a line of this kind be written? At most a burst of them, then one a second; what is dropped
+ * is counted, and told with the next one that is written or when a second has passed.
  */
-bool flood_allows(const struct unit *u, struct flood *f, unsigned burst, const char *what, int64_t now);
+bool flood_allows(struct unit *u, struct flood *f);
 
 /* The one-minute load average, at most a second old. */
 double engine_load(struct engine *e);

@@ -8,7 +8,6 @@
 
 enum {
 	LINE = 1000,		/* bytes of one line; what is longer is cut */
-	FLOOD = 1000,		/* lines that may come at once */
 	ROUND = 16,		/* reads in one turn */
 };
 
@@ -33,8 +32,7 @@ put_line(struct errlog *e)
 
 	if (n > 0 && e->line[n - 1] == '\r')
 		n--;
-	if (flood_allows(e->unit, &e->unit->errors, FLOOD, "lines of stderr",
-	    loop_now(e->unit->engine->loop)))
+	if (flood_allows(e->unit, &e->unit->stderr_lines))
 		log_event(&(struct event){ .level = LEVEL_NOTICE, .name = "stderr",
 		    .service = e->unit->conf->id, .fields = LOG_PID | LOG_CONN * style.json,
 		    .pid = e->pid, .conn = e->conn, .message = n > 0 ? e->line : "", .message_len = n },

@@ -12,6 +12,7 @@
 
 enum {
 	BATCH_MOST = 64,		/* connections taken in one turn, so that others get theirs */
+	GROWS = 4,			/* full turns in a row that make the next ones longer */
 	FAULTS = 8,			/* failures of accept(2) in a row that make a pause */
 	PAUSE_LEAST = 20, PAUSE_MOST = 1000,	/* ms */
 };
@@ -339,11 +340,15 @@ accept_ready(void *arg, uint32_t events)
 	 */
 	switch (take(l, l->batch)) {
 	case TOOK_SOME:
-		l->batch = l->batch * 2 > BATCH_MOST ? BATCH_MOST : l->batch * 2;
+		if (++l->full_turns == GROWS && l->batch < BATCH_MOST) {
+			l->batch *= 2;
+			l->full_turns = 0;
+		}
 		break;
 	case TOOK_ALL:
 	case TOOK_PAUSE:
 		l->batch = 1;
+		l->full_turns = 0;
 		break;
 	}
 }

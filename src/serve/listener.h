@@ -11,7 +11,8 @@ struct listener {
 	struct bound bound;		/* owned */
 	int type;			/* SOCK_STREAM, SOCK_SEQPACKET */
 	uint32_t watch;			/* 0: not in the loop */
-	unsigned batch;			/* how many the last rounds found waiting */
+	unsigned batch;			/* how many the last turns found waiting */
+	unsigned full_turns;		/* that took as many, in a row */
 	unsigned faults;		/* accept(2) failures in a row */
 	bool pausing;
 	bool resource;			/* it pauses for want of a resource */

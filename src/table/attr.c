@@ -281,6 +281,9 @@ set_passenv(struct service *s, const struct attr *a, const struct setting *v, st
 	for (size_t i = 0; i < v->n; i++)
 		if (strcmp(v->word[i], "*") != 0 && !variable_name(v->word[i], strlen(v->word[i])))
 			return fault(err, i, a, v->word[i]);
+	/* Not given means everything: what is added is added to that. */
+	if (v->op == ATTR_ADD && !attr_given(s, a->name) && words_add(&s->passenv, "*") == -1)
+		return no_memory(a, err);
 	return set_words(s, a, v, err);
 }
 

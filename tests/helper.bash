@@ -1,0 +1,149 @@
+# What all tests share: starting servers, waiting for conditions, looking at processes.
+bats_require_minimum_version 1.5.0
+
+B=${B:-build}
+case $B in /*) ;; *) B=$BATS_TEST_DIRNAME/../$B ;; esac
+SERVER=$B/server CLIENT=$B/client PEER=$B/tests/peer
+
+setup() {
+	cd "$BATS_TEST_TMPDIR" || return
+	export TEST_MARK=$BATS_TEST_TMPDIR LC_ALL=C
+	LOG=$BATS_TEST_TMPDIR/log SRV=() NSRV=0
+	: >"$LOG"
+	exec {NAPFD}<> <(:)
+	ME=$(id -un)
+}
+
+# Servers are to end well when told, and to leave nothing behind: every process of a test has
+# TEST_MARK in its environment. A failed test is only cleaned up.
+teardown() {
+	local p left="" rc=0
+	for p in ${SRV[@]+"${SRV[@]}"}; do kill -TERM "$p" 2>/dev/null || :; done
+	for p in ${SRV[@]+"${SRV[@]}"}; do
+		if [[ -n ${BATS_TEST_COMPLETED-} ]]; then
+			if until_true 15 gone "$p"; then
+				wait "$p" 2>/dev/null || { echo "server $p ended with $?"; rc=1; }
+			else
+				rc=1
+			fi
+		fi
+	done
+	[[ -z ${BATS_TEST_COMPLETED-} ]] || until_true 5 nobody_left || { left=$(marked); rc=1; }
+	for p in $(marked) ${SRV[@]+"${SRV[@]}"}; do kill -KILL "$p" 2>/dev/null || :; done
+	if grep -E 'Sanitizer|runtime error|ERROR SUMMARY: [1-9]' "$BATS_TEST_TMPDIR"/log* 2>/dev/null; then rc=1; fi
+	if [[ $rc != 0 || -z ${BATS_TEST_COMPLETED-} ]]; then
+		echo "left: $left"; echo "log:"; tail -n 60 "$BATS_TEST_TMPDIR"/log*
+	fi
+	return "$rc"
+}
+
+marked() { # processes of this test, but for this shell
+	local f p
+	grep -lzsxF "TEST_MARK=$BATS_TEST_TMPDIR" /proc/[0-9]*/environ | while read -r f; do
+		p=${f#/proc/} p=${p%/environ}
+		[[ $p == "$$" || $p == "$BASHPID" ]] || gone "$p" || echo "$p"
+	done
+}
+nobody_left() { [[ -z $(marked) ]]; }
+
+die() { printf '%s\n' "$@" >&2; return 1; }
+requires_root() { [[ $(id -u) == 0 ]] || skip "needs root"; }
+requires() { local c; for c; do command -v "$c" >/dev/null || missing "$c"; done; }
+# A tool that CI is to install is no reason to skip there.
+missing() { [[ -z ${CI-} ]] || die "missing in CI: $1"; skip "needs $1"; }
+
+# --- starting and stopping
+
+# start_server [options] ADDRESS COMMAND...: sets PID, PORT (of the first TCP listener), PORTS[],
+# PATHS[], ADDRESSES. Its standard error goes to $LOG.
+start_server() {
+	local fifo=$BATS_TEST_TMPDIR/ready.$((++NSRV)) line rfd
+	declare -gA PORTS=() PATHS=()
+	PORT="" ADDRESSES=()
+	mkfifo "$fifo"
+	# shellcheck disable=SC2086
+	${WRAP-} "$SERVER" ${AS_ME--o user=$ME} -r 9 "$@" 9>"$fifo" </dev/null >>"$LOG" 2>&1 3>&- &
+	PID=$!; SRV+=("$PID")
+	exec {rfd}<"$fifo"
+	while IFS= read -rt "${START_LIMIT:-10}" -u "$rfd" line; do
+		# shellcheck disable=SC2086
+		case $line in
+		listen\ *)
+			set -- $line
+			ADDRESSES+=("$3")
+			case $3 in
+			tcp*) PORTS[$2]=${3##*:}; PORT=${PORT:-${3##*:}} ;;
+			unix*) PATHS[$2]=${3#*:} ;;
+			esac ;;
+		ready) exec {rfd}<&-; return 0 ;;
+		esac
+	done
+	exec {rfd}<&-
+	die "server did not come up; its log:" "$(<"$LOG")"
+}
+
+# Sends a signal (TERM) to the last server and waits for its end; STATUS is its exit status.
+stop_server() {
+	kill -"${1:-TERM}" "$PID"
+	wait_end "${2:-10}"
+}
+wait_end() {
+	until_true "${1:-10}" gone "$PID" || return
+	wait "$PID" 2>/dev/null && STATUS=0 || STATUS=$?
+	SRV=("${SRV[@]/$PID}"); SRV=(${SRV[@]})
+}
+
+# --- waiting: for a condition, never for a time
+
+nap() { read -rt "${1:-0.01}" -u "$NAPFD" || :; }
+until_true() { # until_true SECONDS COMMAND...
+	local limit=$1 end; shift
+	end=$((${EPOCHREALTIME/[.,]/} + limit * 1000000))
+	until "$@"; do
+		((${EPOCHREALTIME/[.,]/} < end)) || { die "not within ${limit}s: $*"; return; }
+		nap
+	done
+}
+logged() { grep -qE -- "$1" "$LOG"; }
+wait_log() { until_true "${2:-5}" logged "$1"; }
+count_log() { grep -cE -- "$1" "$LOG" || :; }
+log_has() { [[ $(count_log "$2") == "$1" ]]; }
+now_ms() { echo $((${EPOCHREALTIME/[.,]/} / 1000)); }
+
+# --- gates: a service that says "in" and waits for "go"
+
+gate() {
+	mkfifo "$1.in" "$1.go"
+	printf '#!/bin/sh\necho in >%s/%s.in\nread -r go <%s/%s.go\necho bye\n' "$PWD" "$1" "$PWD" "$1" >"$1"
+	chmod +x "$1"
+}
+entered() { local l; read -rt "${2:-5}" l <>"$1.in"; }
+open_gate() { echo go >"$1.go"; }
+
+# --- processes, without ps
+
+stat_field() {
+	local s
+	{ s=$(<"/proc/$1/stat"); } 2>/dev/null || return
+	s=${s##*) }
+	# shellcheck disable=SC2086
+	set -- "$2" $s
+	shift $(($1 - 2))
+	echo "$1"
+}
+children() { local c; { c=$(<"/proc/$1/task/$1/children"); } 2>/dev/null || return 0; echo $c; }
+has_children() { local c; read -ra c <<<"$(children "${2:-$PID}")"; ((${#c[@]} == $1)); }
+state() { stat_field "$1" 3; }
+gone() { local s; s=$(state "$1") || return 0; [[ -z $s || $s == Z ]]; }
+no_zombies() {
+	local c
+	for c in $(children "${1:-$PID}"); do [[ $(state "$c") != Z ]] || return 1; done
+}
+nfds() { set -- /proc/"$1"/fd/*; echo $#; }
+ticks() { # of user and system time
+	local u s
+	u=$(stat_field "$1" 14) s=$(stat_field "$1" 15)
+	echo $((u + s))
+}
+
+ask() { "$PEER" "tcp:127.0.0.1:${1:-$PORT}"; }

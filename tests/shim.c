@@ -1,0 +1,87 @@
+/*
+ * shim: an LD_PRELOAD that makes chosen calls of a dynamically linked server fail.
+ *   SHIM="accept4=24"          every accept4 fails with errno 24
+ *   SHIM="accept4=24/3"        … the first three times
+ *   SHIM="socket@10=97"        socket for address family 10 fails
+ *   SHIM_WHILE=FILE            only while that file exists
+ * Several are separated by blanks.
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+static int
+fails(const char *call, int family)
+{
+	static struct { const char *at; int times; } seen[16];
+	const char *p = getenv("SHIM"), *gate = getenv("SHIM_WHILE");
+	size_t n = strlen(call);
+
+	if (p == NULL || (gate != NULL && access(gate, F_OK) == -1))
+		return 0;
+	for (; *p != '\0'; p += strcspn(p, " "), p += strspn(p, " ")) {
+		const char *q = p + n;
+		int why, most = -1, k;
+
+		if (strncmp(p, call, n) != 0 || (*q != '=' && *q != '@'))
+			continue;
+		if (*q == '@' && strtol(q + 1, (char **)(void *)&q, 10) != family)
+			continue;
+		if (sscanf(q, "=%d/%d", &why, &most) < 1)
+			continue;
+		for (k = 0; k < 15 && seen[k].at != NULL && seen[k].at != p; k++)
+			;
+		seen[k].at = p;
+		if (most != -1 && seen[k].times++ >= most)
+			continue;
+		errno = why;
+		return 1;
+	}
+	return 0;
+}
+
+#define REAL(type, name, ...) \
+	static type (*real)(__VA_ARGS__); \
+	if (real == NULL) \
+		*(void **)(&real) = dlsym(RTLD_NEXT, name)
+
+int
+accept4(int fd, struct sockaddr *restrict a, socklen_t *restrict len, int flags)
+{
+	REAL(int, "accept4", int, struct sockaddr *, socklen_t *, int);
+	return fails("accept4", 0) ? -1 : real(fd, a, len, flags);
+}
+
+int
+socket(int family, int type, int protocol)
+{
+	REAL(int, "socket", int, int, int);
+	return fails("socket", family) ? -1 : real(family, type, protocol);
+}
+
+int
+setsockopt(int fd, int level, int name, const void *value, socklen_t len)
+{
+	REAL(int, "setsockopt", int, int, int, const void *, socklen_t);
+	return fails("setsockopt", level * 1000 + name) ? -1 : real(fd, level, name, value, len);
+}
+
+int
+clone(int (*fn)(void *), void *stack, int flags, void *arg, ...)
+{
+	REAL(int, "clone", int (*)(void *), void *, int, void *, ...);
+	return fails("clone", 0) ? -1 : real(fn, stack, flags, arg);
+}
+
+pid_t
+fork(void)
+{
+	REAL(pid_t, "fork", void);
+	return fails("fork", 0) ? -1 : real();
+}

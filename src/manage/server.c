@@ -314,8 +314,8 @@ server_add(struct server *s, struct service *conf, struct err *err)
 		unit_free(u);
 		return err_sys(err, ENOMEM, "%s", conf->id);
 	}
-	for (size_t i = conf->nlisten; i > 0; i--) {	/* the list grows at its front */
-		if (add_address(u, &conf->listen[i - 1], err) == -1) {
+	for (size_t i = 0; i < conf->nlisten; i++) {
+		if (add_address(u, &conf->listen[i], err) == -1) {
 			while (u->listeners != NULL) {
 				u->listeners->pausing = true;
 				listener_close(u->listeners);

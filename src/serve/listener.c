@@ -391,7 +391,7 @@ struct listener *
 listener_open(struct unit *u, struct bound *b)
 {
 	struct engine *e = u->engine;
-	struct listener *l = calloc(1, sizeof *l);
+	struct listener *l = calloc(1, sizeof *l), **last = &u->listeners;
 	int why;
 
 	if (l == NULL)
@@ -415,8 +415,9 @@ listener_open(struct unit *u, struct bound *b)
 	}
 	l->bound = *b;
 	*b = (struct bound){ .fd = -1 };
-	l->next = u->listeners;
-	u->listeners = l;
+	while (*last != NULL)
+		last = &(*last)->next;
+	*last = l;
 	return l;
 }
 

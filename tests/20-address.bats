@@ -1,0 +1,247 @@
+load helper
+
+@test "a bare port is IPv4 and IPv6 by one socket" {
+	start_server 0 sh -c 'echo $TCPREMOTEIP'
+	[[ ${#ADDRESSES[@]} == 1 && ${ADDRESSES[0]} == "tcp:*:$PORT" ]]
+	run -0 ask; [[ $output == 127.0.0.1 ]]
+	run -0 "$PEER" "tcp:[::1]:$PORT"; [[ $output == ::1 ]]
+}
+
+@test "where one socket cannot serve both families, two do, with one port" {
+	# 41026: level IPPROTO_IPV6, option IPV6_V6ONLY; what fails is turning it off.
+	ldd "$SERVER" >/dev/null 2>&1 || skip "static program"
+	[[ -z ${NO_SHIM-} ]] || skip "no preloading here"
+	cat >shim.sh <<-X
+	#!/bin/sh
+	LD_PRELOAD=$B/tests/shim SHIM="setsockopt@41026=92/1" exec "\$@"
+	X
+	chmod +x shim.sh
+	WRAP=./shim.sh start_server 0 sh -c 'echo $TCPREMOTEIP'
+	[[ ${#ADDRESSES[@]} == 2 && ${ADDRESSES[0]} == "tcp4:*:$PORT" && ${ADDRESSES[1]} == "tcp6:*:$PORT" ]]
+	run -0 ask; [[ $output == 127.0.0.1 ]]
+	run -0 "$PEER" "tcp:[::1]:$PORT"; [[ $output == ::1 ]]
+}
+
+@test "without IPv6 in the kernel a bare port is IPv4" {
+	ldd "$SERVER" >/dev/null 2>&1 || skip "static program"
+	[[ -z ${NO_SHIM-} ]] || skip "no preloading here"
+	cat >shim.sh <<-X
+	#!/bin/sh
+	LD_PRELOAD=$B/tests/shim SHIM="socket@10=97" exec "\$@"
+	X
+	chmod +x shim.sh
+	WRAP=./shim.sh start_server 0 echo hi
+	[[ ${ADDRESSES[*]} == "tcp4:*:$PORT" ]]
+	run -0 ask; [[ $output == hi ]]
+}
+
+@test "an address fixes where it listens" {
+	start_server 127.0.0.1:0 echo hi
+	[[ ${ADDRESSES[*]} == "tcp:127.0.0.1:$PORT" ]]
+	run -0 ask; [[ $output == hi ]]
+	run -5 "$PEER" "tcp:127.0.0.2:$PORT"
+}
+
+@test "tcp4:, tcp6:, [::1] and * name the family" {
+	start_server tcp4:0 echo hi
+	[[ ${ADDRESSES[*]} == "tcp4:*:$PORT" ]]
+	run -5 "$PEER" "tcp:[::1]:$PORT"
+	start_server tcp6:0 echo hi
+	[[ ${ADDRESSES[*]} == "tcp6:*:$PORT" ]]
+	run -5 "$PEER" "tcp:127.0.0.1:$PORT"
+	run -0 "$PEER" "tcp:[::1]:$PORT"
+	start_server '[::1]:0' echo hi
+	[[ ${ADDRESSES[*]} == "tcp6:[::1]:$PORT" ]]
+	start_server 'tcp:*:0' echo hi
+	[[ ${ADDRESSES[*]} == "tcp:*:$PORT" ]]
+	start_server 'tcp6:*:0' echo hi
+	[[ ${ADDRESSES[*]} == "tcp6:*:$PORT" ]]
+}
+
+@test "a name with several addresses is several listeners of one port" {
+	getent ahosts localhost | grep -q ::1 || skip "localhost is IPv4 only here"
+	start_server localhost:0 echo hi
+	[[ ${#ADDRESSES[@]} == 2 ]]
+	run -0 ask; [[ $output == hi ]]
+	run -0 "$PEER" "tcp:[::1]:$PORT"; [[ $output == hi ]]
+}
+
+@test "port names are those of /etc/services" {
+	unshare -Urn true 2>/dev/null || unshare -n true 2>/dev/null || skip "no network namespace"
+	cat >inside.sh <<-X
+	ip link set lo up
+	"$SERVER" -o user=root -r 1 -o listen+=localhost:ssh daytime echo hi 2>/dev/null >lines & p=\$!
+	until grep -q ready lines; do :; done
+	kill \$p; wait \$p
+	X
+	requires ip
+	unshare -Urn sh inside.sh || unshare -n sh inside.sh
+	grep -q '^listen echo tcp:\*:13$' lines
+	grep -q '^listen echo tcp:127.0.0.1:22$' lines
+}
+
+@test "listen+= adds listeners; all of them are served" {
+	start_server -o listen+=unix:s -o listen+=127.0.0.2:0 127.0.0.1:0 echo hi
+	[[ ${#ADDRESSES[@]} == 3 && ${ADDRESSES[1]} == unix:s ]]
+	run -0 ask; [[ $output == hi ]]
+	run -0 "$PEER" unix:s; [[ $output == hi ]]
+	run -0 "$PEER" "${ADDRESSES[2]}"; [[ $output == hi ]]
+}
+
+@test "unix: path, removed at exit" {
+	start_server unix:sock sh -c 'echo $PROTO $UNIXLOCALPATH'
+	[[ ${ADDRESSES[*]} == unix:sock && -S sock ]]
+	run -0 "$PEER" unix:sock
+	[[ $output == "UNIX sock" ]]
+	stop_server
+	[[ ! -e sock ]]
+}
+
+@test "unix-seqpacket: keeps records" {
+	start_server unix-seqpacket:sock cat
+	[[ ${ADDRESSES[*]} == unix-seqpacket:sock ]]
+	run -0 "$PEER" -s "a record" -H unix-seqpacket:sock
+	[[ $output == "a record" ]]
+}
+
+@test "unix:@name is in the abstract namespace" {
+	start_server "unix:@test.$$.$BATS_TEST_NUMBER" sh -c 'echo $UNIXLOCALPATH'
+	[[ ${ADDRESSES[*]} == "unix:@test.$$.$BATS_TEST_NUMBER" ]]
+	run -0 "$PEER" "unix:@test.$$.$BATS_TEST_NUMBER"
+	[[ $output == "@test.$$.$BATS_TEST_NUMBER" ]]
+}
+
+@test "a stale UNIX socket is replaced, a live one is not" {
+	start_server unix:sock echo hi
+	local inode; inode=$(stat -c %i sock)
+	run -1 "$SERVER" -o user="$ME" unix:sock echo no
+	[[ $output == "server: unix:sock: cannot bind: "* && $(stat -c %i sock) == "$inode" ]]
+	stop_server KILL
+	[[ -S sock ]]
+	start_server unix:sock echo back
+	run -0 "$PEER" unix:sock; [[ $output == back ]]
+}
+
+@test "anything at the path that is no socket is left alone, and is an error" {
+	echo precious >sock
+	run -1 "$SERVER" -o user="$ME" unix:sock echo no
+	[[ $output == *"no socket stands there" && $(<sock) == precious ]]
+	rm sock; ln -s nowhere sock
+	run -1 "$SERVER" -o user="$ME" unix:sock echo no
+	[[ -L sock && ! -e nowhere ]]
+}
+
+@test "a path that another process has taken over is not removed at exit" {
+	start_server unix:sock echo hi
+	rm sock; echo other >sock
+	stop_server
+	[[ $(<sock) == other ]]
+}
+
+@test "mode is the path's mode, whatever the umask" {
+	umask 077
+	start_server -o mode=0662 unix:a echo hi
+	[[ $(stat -c %a a) == 662 ]]
+	start_server unix:b echo hi
+	[[ $(stat -c %a b) == 600 ]]
+	umask 022
+	start_server unix:c echo hi
+	[[ $(stat -c %a c) == 644 ]]
+}
+
+@test "owner is the path's user and group" {
+	requires_root
+	start_server -o owner=daemon:nogroup -o mode=0640 unix:a echo hi
+	[[ $(stat -c %U:%G:%a a) == daemon:nogroup:640 ]]
+	start_server -o owner=:daemon unix:b echo hi
+	[[ $(stat -c %U:%G b) == root:daemon ]]
+	run -2 "$SERVER" -o user="$ME" -o owner=nosuchuser unix:x true
+	[[ $output == *'owner "nosuchuser": there is no such user' ]]
+}
+
+@test "vsock" {
+	[[ -e /dev/vsock ]] || skip "no /dev/vsock"
+	start_server vsock:0 sh -c 'echo $PROTO $REMOTE_ADDR' || skip "no vsock listener here"
+	[[ ${ADDRESSES[0]} =~ ^vsock:([0-9]+)$ ]]
+	run timeout 3 "$PEER" "vsock:1:${BASH_REMATCH[1]}"
+	[[ $status != 124 && $status != 1 ]] || skip "the kernel has no vsock loopback"
+	[[ $output == "VSOCK 1" ]]
+}
+
+# Opens a listening socket on descriptor $1 and runs the rest.
+cat_inherit() {
+	cat >inherit.py <<-'X'
+	import os, socket, sys
+	n = int(sys.argv[1]); s = socket.socket(); s.bind(("127.0.0.1", 0)); s.listen(8)
+	open("port", "w").write(str(s.getsockname()[1]))
+	os.dup2(s.fileno(), n, inheritable=True)
+	if s.fileno() != n: s.close()
+	os.environ["LISTEN_PID"] = str(os.getpid())
+	os.execvp(sys.argv[2], sys.argv[2:])
+	X
+}
+
+@test "fd:N takes an inherited listening socket and names it by its address" {
+	requires python3
+	cat_inherit
+	WRAP="python3 inherit.py 5" start_server fd:5 echo hi
+	PORT=$(<port)
+	[[ ${ADDRESSES[*]} == "tcp:127.0.0.1:$PORT" ]]
+	run -0 ask; [[ $output == hi ]]
+	# One descriptor for it, not two.
+	[[ $(readlink /proc/"$PID"/fd/5) != socket:* ]]
+}
+
+@test "fd:NAME is looked up in LISTEN_FDNAMES; the child sees no LISTEN_ variable" {
+	requires python3
+	cat_inherit
+	export LISTEN_FDS=2 LISTEN_FDNAMES=other:web
+	WRAP="python3 inherit.py 4" start_server fd:web sh -c 'env | grep -c LISTEN_'
+	PORT=$(<port)
+	run -0 ask; [[ $output == 0 ]]
+	logged 'warning: nobody claims the inherited descriptor 3'
+}
+
+@test "fd:0: a listening socket on standard input" {
+	requires python3
+	cat >inherit0.py <<-'X'
+	import os, socket, sys
+	s = socket.socket(); s.bind(("127.0.0.1", 0)); s.listen(8)
+	open("port", "w").write(str(s.getsockname()[1])); os.dup2(s.fileno(), 0)
+	os.execvp(sys.argv[1], sys.argv[1:])
+	X
+	WRAP="python3 inherit0.py" start_server fd:0 echo hi
+	run -0 ask "$(<port)"; [[ $output == hi ]]
+	[[ $(readlink /proc/"$PID"/fd/0) == /dev/null ]]
+}
+
+@test "backlog, sndbuf and rcvbuf are the listener's" {
+	requires ss
+	start_server -o backlog=7 -o sndbuf=64K -o rcvbuf=32K 127.0.0.1:0 sh -c 'echo hi'
+	ss -Hltnm "sport = :$PORT" >s
+	[[ $(awk 'NR == 1 {print $3}' s) == 7 ]]
+	grep -q 'rb65536' s && grep -q 'tb131072' s
+	start_server 127.0.0.1:0 true
+	[[ $(ss -Hltn "sport = :$PORT" | awk '{print $3}') == "$(cat /proc/sys/net/core/somaxconn)" ]]
+}
+
+@test "flags NODELAY and KEEPALIVE hold for the connections" {
+	requires python3 ss
+	cat >look.py <<-'X'
+	import socket, sys
+	s = socket.socket(fileno=0)
+	print(s.getsockopt(6, 1), s.getsockopt(1, 9)); sys.stdout.flush()
+	X
+	start_server -o 'flags=NODELAY KEEPALIVE' 127.0.0.1:0 python3 look.py
+	run -0 ask; [[ $output == "1 1" ]]
+	start_server -o 'flags=NODELAY KEEPALIVE' -o flags-=NODELAY 127.0.0.1:0 python3 look.py
+	run -0 ask; [[ $output == "0 1" ]]
+	start_server 127.0.0.1:0 python3 look.py
+	run -0 ask; [[ $output == "0 0" ]]
+}
+
+@test "NAMEINARGS: the first argument is argv[0]" {
+	start_server -o flags=NAMEINARGS 127.0.0.1:0 /bin/sh zaphod -c 'echo $0; tr "\0" " " </proc/$$/cmdline'
+	run -0 ask
+	[[ ${lines[0]} == zaphod && ${lines[1]} == "zaphod -c "* ]]
+}

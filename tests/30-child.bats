@@ -1,0 +1,423 @@
+# What a child gets, whichever way it is started: this file runs over all of them.
+# bats file_tags=child
+load helper
+
+@test "descriptors 0, 1 and 2 are the connection, blocking; no other is open" {
+	start_server 127.0.0.1:0 sh -c 'readlink /proc/$$/fd/0 /proc/$$/fd/1 /proc/$$/fd/2; ls /proc/$$/fd; cat /proc/$$/fdinfo/0'
+	run -0 ask
+	[[ ${lines[0]} == socket:* && ${lines[0]} == "${lines[1]}" && ${lines[0]} == "${lines[2]}" ]]
+	[[ ${lines[*]:3:3} == "0 1 2" && ${lines[6]} == pos:* ]]
+	# O_RDWR and nothing else: no O_NONBLOCK, no O_CLOEXEC.
+	[[ $(awk '/^flags/ {print $2}' <<<"$output") == 02 ]]
+}
+
+@test "whatever the master inherited, a child gets 0, 1 and 2" {
+	exec 7</etc/hostname 10</etc/hostname 19</etc/hostname 251</etc/hostname
+	start_server 127.0.0.1:0 sh -c 'ls /proc/$$/fd'
+	exec 7<&- 10<&- 19<&- 251<&-
+	run -0 ask
+	[[ ${lines[*]} == "0 1 2" ]]
+	# Neither does the master keep them.
+	! ls -l /proc/"$PID"/fd | grep hostname || die "kept"
+}
+
+@test "closed 0, 1 and 2 of the master do no harm" {
+	mkfifo fr
+	"$SERVER" -o user="$ME" -r 9 127.0.0.1:0 sh -c 'ls /proc/$$/fd' 9>fr <&- >&- 2>&- 3>&- & PID=$!; SRV+=("$PID")
+	local a; read -rt 5 a <fr
+	run -0 ask "${a##*:}"
+	[[ ${lines[*]} == "0 1 2" ]]
+}
+
+@test "signals: mask empty, every disposition the default" {
+	cat >dirty.py <<-'X'
+	import os, signal, sys
+	signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGUSR2])
+	for s in (signal.SIGINT, signal.SIGPIPE, signal.SIGUSR1, signal.SIGCHLD, signal.SIGHUP): signal.signal(s, signal.SIG_IGN)
+	os.execvp(sys.argv[1], sys.argv[1:])
+	X
+	requires python3
+	WRAP="python3 dirty.py" start_server 127.0.0.1:0 cat /proc/self/status
+	run -0 ask
+	local f v
+	while read -r f v; do
+		case $f in
+		SigBlk:|SigPnd:|ShdPnd:) [[ $v == 0000000000000000 ]] || die "$f $v" || return ;;
+		# 32 and 33 are libc's own, which nobody can reset.
+		SigIgn:|SigCgt:) (((0x$v & ~0x180000000) == 0)) || die "$f $v" || return ;;
+		esac
+	done <<<"$output"
+	wait_log 'EXIT: cat status=0'
+}
+
+@test "a session and process group of its own, no controlling terminal" {
+	start_server 127.0.0.1:0 sh -c 'cat /proc/$$/stat; exec 2>&1; true </dev/tty'
+	run -0 ask
+	set -- ${lines[0]##*) }
+	local pid=${lines[0]%% *}
+	[[ $3 == "$pid" && $4 == "$pid" && $5 == 0 ]]
+	[[ ${lines[1]} == *tty* ]]
+}
+
+@test "user: real, effective and saved ids, and exactly its groups" {
+	requires_root
+	start_server -o user=nobody 127.0.0.1:0 cat /proc/self/status
+	run -0 ask
+	grep -qP '^Uid:\t65534\t65534\t65534\t65534$' <<<"$output"
+	grep -qP '^Gid:\t65534\t65534\t65534\t65534$' <<<"$output"
+	grep -qP '^Groups:\t65534 $' <<<"$output"
+	grep -qP '^CapEff:\t0000000000000000$' <<<"$output"
+	grep -qP '^CapPrm:\t0000000000000000$' <<<"$output"
+}
+
+@test "user: groups of the master never reach the child" {
+	requires_root; requires setpriv
+	AS_ME="" WRAP="setpriv --groups 0,4,27" start_server -o user=daemon 127.0.0.1:0 id -G
+	run -0 ask
+	[[ $output == "$(id -G daemon)" ]]
+	AS_ME="" WRAP="setpriv --groups 0,4,27" start_server -o user=root 127.0.0.1:0 id -G
+	run -0 ask
+	[[ $output == "$(id -G root)" ]]
+}
+
+@test "user, group and groups, in every combination" {
+	requires_root
+	requires python3
+	local u g gs uid gid others
+	for u in root nobody daemon 1234; do
+		for g in "" nogroup daemon 4321; do
+			uid=$(id -u $u 2>/dev/null || echo 1234) gid=$(id -g $u 2>/dev/null || echo 1234)
+			case $g in nogroup) gid=65534 ;; daemon) gid=1 ;; 4321) gid=4321 ;; esac
+			for gs in yes no; do
+				others=$gid
+				[[ $gs == no || $u == 1234 ]] || others=$(python3 -c 'import os, sys
+print(*os.getgrouplist(sys.argv[1], int(sys.argv[2])))' "$u" "$gid")
+				# shellcheck disable=SC2086
+				AS_ME="" start_server -o user=$u ${g:+-o group=$g} -o groups=$gs 127.0.0.1:0 \
+					sh -c 'id -u; id -g; id -G'
+				run -0 ask
+				[[ ${lines[*]} == "$uid $gid $others" ]] || die "$u $g $gs: ${lines[*]}" || return
+				stop_server
+			done
+		done
+	done
+}
+
+@test "a root service of another group really has that group" {
+	requires_root
+	AS_ME="" start_server -o user=root -o group=nogroup 127.0.0.1:0 sh -c 'id -u; id -g'
+	run -0 ask
+	[[ ${lines[*]} == "0 65534" ]]
+}
+
+@test "root that was not asked for is one warning; user=root says that it is meant" {
+	requires_root
+	AS_ME="" start_server 127.0.0.1:0 id -u
+	run -0 ask
+	[[ $output == 0 && $(count_log 'warning: the command runs as root') == 1 ]]
+	: >"$LOG"
+	AS_ME="" start_server -o user=root 127.0.0.1:0 id -u
+	log_has 0 warning
+}
+
+@test "user sets HOME, USER, LOGNAME and SHELL" {
+	requires_root
+	AS_ME="" start_server -o user=daemon 127.0.0.1:0 sh -c 'echo $HOME $USER $LOGNAME $SHELL'
+	run -0 ask
+	[[ $output == "$(getent passwd daemon | awk -F: '{print $6, $1, $1, $7}')" ]]
+}
+
+@test "environment: the shell's, less what belongs to the master or speaks of a connection" {
+	export SECRET=1 LISTEN_FDS=1 LISTEN_PID=1 LISTEN_FDNAMES=x NOTIFY_SOCKET=/x WATCHDOG_USEC=1 \
+		REMOTE_HOST=fake REMOTE_ADDR=fake TCPREMOTEIP=fake TCPREMOTEHOST=fake TCPREMOTEINFO=fake \
+		UDPREMOTEIP=fake UNIXREMOTEEUID=fake SERVICE=fake CONNECTION=fake PROTO=fake
+	start_server 127.0.0.1:0 env
+	run -0 ask
+	grep -qx SECRET=1 <<<"$output"
+	! grep -E 'fake|LISTEN_|NOTIFY|WATCHDOG|TCPREMOTEHOST|TCPREMOTEINFO' <<<"$output" || die "$output"
+	grep -qx PROTO=TCP <<<"$output"
+	grep -qx TCPLOCALIP=127.0.0.1 <<<"$output"
+	grep -qx "TCPLOCALPORT=$PORT" <<<"$output"
+	grep -qx TCPREMOTEIP=127.0.0.1 <<<"$output"
+	grep -qE '^TCPREMOTEPORT=[1-9][0-9]*$' <<<"$output"
+	grep -qx REMOTE_HOST=127.0.0.1 <<<"$output"
+	grep -qx REMOTE_ADDR=127.0.0.1 <<<"$output"
+	[[ $(grep ^REMOTE_PORT= <<<"$output") == REMOTE_PORT=$(grep ^TCPREMOTEPORT= <<<"$output" | cut -d= -f2) ]]
+	grep -qx SERVICE=env <<<"$output"
+	grep -qx CONNECTION=1 <<<"$output"
+	[[ $(cut -d= -f1 <<<"$output" | sort | uniq -d) == "" ]]
+	run -0 ask; grep -qx CONNECTION=2 <<<"$output"
+}
+
+@test "environment of an IPv4 client of a dual socket, and of an IPv6 one" {
+	start_server 0 sh -c 'echo $TCPREMOTEIP $TCPLOCALIP $REMOTE_ADDR'
+	run -0 "$PEER" -b 127.0.0.3 "tcp:127.0.0.9:$PORT"
+	[[ $output == "127.0.0.3 127.0.0.9 127.0.0.3" ]]
+	run -0 "$PEER" "tcp:[::1]:$PORT"
+	[[ $output == "::1 ::1 ::1" ]]
+}
+
+@test "environment on a UNIX socket: the peer's credentials" {
+	start_server unix:s sh -c 'echo $PROTO $UNIXREMOTEEUID $UNIXREMOTEEGID; [ -d /proc/$UNIXREMOTEPID ] && echo alive; env | grep -cE "^(TCP|REMOTE_)"'
+	run -0 "$PEER" unix:s
+	[[ ${lines[0]} == "UNIX $(id -u) $(id -g)" && ${lines[1]} == alive && ${lines[2]} == 0 ]]
+}
+
+@test "env sets variables, over what is inherited, but none of the connection's" {
+	export FOO=old
+	start_server -o 'env=FOO=new "BAR=two words"' -o env+=BAZ= -o env+=REMOTE_HOST=fake 127.0.0.1:0 \
+		sh -c 'echo "$FOO,$BAR,${BAZ-unset},$REMOTE_HOST"'
+	run -0 ask
+	[[ $output == "new,two words,,127.0.0.1" ]]
+}
+
+@test "passenv names what is inherited" {
+	export FOO=1 BAR=2 TZ=UTC LANG=C PATH=$PATH:/extra LD_FOO=3 BASH_ENV=/x
+	start_server -o passenv=FOO 127.0.0.1:0 env
+	run -0 ask
+	grep -qx FOO=1 <<<"$output"; grep -qx TZ=UTC <<<"$output"; grep -qx LANG=C <<<"$output"
+	grep -qx PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin <<<"$output"
+	! grep -qE '^(BAR|LC_ALL|BASH_ENV|LD_FOO)=' <<<"$output" || die "$output"
+	start_server -o passenv= 127.0.0.1:0 env
+	run -0 ask
+	! grep -q '^FOO=' <<<"$output" || die "$output"
+	start_server -o 'passenv=*' 127.0.0.1:0 env
+	run -0 ask
+	grep -qx BAR=2 <<<"$output"; grep -q '^PATH=.*extra' <<<"$output"
+	! grep -qE '^(BASH_ENV|LD_FOO)=' <<<"$output" || die "$output"
+	start_server -o passenv+=FOO 127.0.0.1:0 env
+	run -0 ask
+	grep -qx BAR=2 <<<"$output"
+}
+
+@test "a large environment is passed whole" {
+	local big; big=$(printf '%010000d' 0)
+	export BIG1=$big BIG2=$big BIG3=$big
+	start_server 127.0.0.1:0 sh -c 'echo ${#BIG1} ${#BIG2} ${#BIG3} $CONNECTION'
+	run -0 ask
+	[[ $output == "10000 10000 10000 1" ]]
+}
+
+@test "directory: where the server was started, or what it says" {
+	start_server 127.0.0.1:0 pwd
+	run -0 ask; [[ $output == "$PWD" ]]
+	mkdir d
+	start_server -o directory="$PWD/d" 127.0.0.1:0 pwd
+	run -0 ask; [[ $output == "$PWD/d" ]]
+}
+
+@test "umask: the master's, or what it says" {
+	umask 027
+	start_server 127.0.0.1:0 sh -c umask
+	run -0 ask; [[ $output == 0027 ]]
+	start_server -o umask=077 127.0.0.1:0 sh -c umask
+	run -0 ask; [[ $output == 0077 ]]
+}
+
+@test "nice is added to the master's" {
+	local mine; mine=$(nice)
+	start_server -o nice=5 127.0.0.1:0 nice
+	run -0 ask; [[ $output == $((mine + 5)) ]]
+	start_server 127.0.0.1:0 nice
+	run -0 ask; [[ $output == "$mine" ]]
+}
+
+@test "rlimit_*: each is the child's soft and hard limit" {
+	start_server -o rlimit_as=1G -o rlimit_cpu=77 -o rlimit_data=512M -o rlimit_rss=256M \
+		-o rlimit_stack=4M -o rlimit_files=50 -o rlimit_core=0 -o rlimit_fsize=1M -o rlimit_nproc=4000 \
+		-o rlimit_memlock=8K 127.0.0.1:0 cat /proc/self/limits
+	run -0 ask
+	while IFS='|' read -r name value; do
+		grep -qE "^$name +$value +$value " <<<"$output" || die "$name" "$output" || return
+	done <<-'X'
+	Max address space|1073741824
+	Max cpu time|77
+	Max data size|536870912
+	Max resident set|268435456
+	Max stack size|4194304
+	Max open files|50
+	Max core file size|0
+	Max file size|1048576
+	Max processes|4000
+	Max locked memory|8192
+	X
+}
+
+@test "a child gets the limit of descriptors that the master was started with" {
+	start_n() { (ulimit -Sn 300; ulimit -Hn 2000; exec "$@"); }
+	export -f start_n
+	cat >wrap.sh <<-'X'
+	#!/bin/bash
+	ulimit -Sn 300 && ulimit -Hn 2000 && exec "$@"
+	X
+	chmod +x wrap.sh
+	WRAP=./wrap.sh start_server 127.0.0.1:0 sh -c 'ulimit -Sn; ulimit -Hn'
+	run -0 ask
+	[[ ${lines[*]} == "300 2000" ]]
+	grep -qE '^Max open files +2000 +2000' "/proc/$PID/limits"
+}
+
+@test "chroot changes the root; the program is looked for inside" {
+	requires_root; requires busybox
+	mkdir -p root/bin root/tmp
+	cp "$(command -v busybox)" root/bin/ 2>/dev/null
+	ldd root/bin/busybox >/dev/null 2>&1 && skip "busybox is not static"
+	start_server -o chroot="$PWD/root" 127.0.0.1:0 /bin/busybox sh -c '/bin/busybox pwd; /bin/busybox ls /'
+	run -0 ask
+	[[ ${lines[*]} == "/ bin tmp" ]]
+	start_server -o chroot="$PWD/root" -o directory=/tmp 127.0.0.1:0 busybox pwd
+	run -0 ask
+	[[ $output == /tmp ]]
+	log_has 0 'warning'
+}
+
+@test "stderr = socket, null, inherit" {
+	start_server 127.0.0.1:0 sh -c 'echo out; echo err >&2'
+	run -0 ask; [[ ${lines[*]} == "out err" ]]
+	start_server -o stderr=null 127.0.0.1:0 sh -c 'echo out; echo err >&2; readlink /proc/$$/fd/2'
+	run -0 ask; [[ ${lines[*]} == "out /dev/null" ]]
+	start_server -o stderr=inherit 127.0.0.1:0 sh -c 'echo out; echo to-the-master >&2'
+	run -0 ask; [[ $output == out ]]
+	wait_log '^to-the-master$'
+}
+
+@test "stderr = log: each line becomes a log line of the service" {
+	start_server -o stderr=log 127.0.0.1:0 sh -c 'echo out; echo one >&2; printf "two\033[1m\r\nthree" >&2; ls /proc/$$/fd'
+	run -0 ask; [[ ${lines[*]} == "out 0 1 2" ]]
+	wait_log 'EXIT: sh'
+	logged 'STDERR: sh pid=[0-9]+ one$'
+	logged 'STDERR: sh pid=[0-9]+ two\\x1b\[1m$'
+	logged 'STDERR: sh pid=[0-9]+ three$'
+	# The lines come before the EXIT of their child.
+	[[ $(grep -nE 'three' "$LOG" | cut -d: -f1) -lt $(grep -n EXIT "$LOG" | cut -d: -f1) ]]
+}
+
+@test "stderr = log: long lines are cut, floods counted" {
+	start_server -o stderr=log -s 127.0.0.1:0 'head -c 5000 /dev/zero | tr "\0" x >&2; echo >&2; echo after >&2; seq 3000 >&2'
+	ask
+	wait_log 'SUPPRESSED: sh [0-9]+ more lines of stderr'
+	[[ $(grep -oE ' x+$' "$LOG" | tr -d '\n ' | wc -c) == 1000 ]]
+	logged 'STDERR: sh pid=[0-9]+ after$'
+	[[ $(count_log STDERR) -lt 1100 ]]
+}
+
+@test "a command that does not exist: a warning at start, a line at each connection, the port stays up" {
+	start_server 127.0.0.1:0 /no/such/program
+	logged 'warning: cannot execute "/no/such/program": No such file or directory'
+	run -0 ask; [[ -z $output ]]
+	wait_log 'ERROR: program cannot execute "/no/such/program": No such file or directory$'
+	run -0 ask
+	until_true 5 log_has 2 'ERROR: program cannot execute'
+	# It heals by itself.
+	start_server 127.0.0.1:0 "$PWD/late"
+	run -0 ask; [[ -z $output ]]
+	printf '#!/bin/sh\necho here\n' >late.new; chmod +x late.new; mv late.new late
+	run -0 ask; [[ $output == here ]]
+}
+
+@test "each reason why exec fails is told, with status 126 or 127" {
+	echo 'no magic' >noexec; chmod +x noexec
+	echo hi >noperm
+	printf '#!/no/such/interpreter\n' >nointerp; chmod +x nointerp
+	ln -s loop loop
+	mkdir dir
+	local p why code
+	while read -r p code why; do
+		start_server -o id="t_$p" 127.0.0.1:0 "./$p"
+		run -0 ask; [[ -z $output ]]
+		wait_log "ERROR: t_$p cannot execute \"./$p\": $why" || return
+		wait_log "EXIT: t_$p status=$code " || return
+	done <<-'X'
+	noexec 126 Exec format error
+	noperm 126 Permission denied
+	nointerp 127 No such file or directory
+	loop 126 Too many
+	dir 126 Permission denied
+	X
+}
+
+@test "PATH is searched as a shell does: a file there that cannot be run is passed over" {
+	mkdir a b; echo x >a/prog; printf '#!/bin/sh\necho b\n' >b/prog; chmod +x b/prog
+	PATH=$PWD/a:$PWD/b:$PATH start_server 127.0.0.1:0 prog
+	run -0 ask; [[ $output == b ]]
+}
+
+@test "any step that fails means that the command does not run; the log names the step" {
+	mkdir gone
+	start_server -o id=dir -o directory="$PWD/gone" 127.0.0.1:0 echo RAN
+	rmdir gone
+	run -0 ask; [[ -z $output ]]
+	wait_log 'ERROR: dir cannot change to directory "'"$PWD"'/gone": No such file'
+	start_server -o id=root -o chroot="$PWD/gone" 127.0.0.1:0 echo RAN
+	run -0 ask; [[ -z $output ]]
+	wait_log 'ERROR: root cannot change to chroot "'
+	if [[ $(id -u) != 0 ]]; then
+		start_server -o id=limit -o rlimit_files=9999999 127.0.0.1:0 echo RAN
+		run -0 ask; [[ -z $output ]]
+		wait_log 'ERROR: limit cannot set its resource limits'
+		start_server -o id=nice -o nice=-20 127.0.0.1:0 echo RAN
+		run -0 ask; [[ -z $output ]]
+		wait_log 'ERROR: nice cannot set nice'
+	fi
+}
+
+@test "ids that cannot be set: the command does not run" {
+	requires_root; requires setpriv
+	local cap step
+	for cap in setuid:user setgid:"the groups of user"; do
+		step=${cap#*:} cap=${cap%%:*}
+		AS_ME="" WRAP="setpriv --bounding-set -$cap --inh-caps -$cap" start_server -o id=$cap -o user=nobody 127.0.0.1:0 sh -c 'echo RAN; id'
+		run -0 ask
+		[[ -z $output ]] || die "$cap: $output" || return
+		wait_log "ERROR: $cap cannot set $step \"nobody\": Operation not permitted" || return
+	done
+}
+
+@test "a user's processes limit (RLIMIT_NPROC) that is used up refuses the command, not the port" {
+	requires_root
+	# execve(2) fails with EAGAIN when setresuid went past the limit.
+	AS_ME="" start_server -o user=1234567 -o rlimit_nproc=0 127.0.0.1:0 cat
+	mkfifo hold
+	"$PEER" -c "tcp:127.0.0.1:$PORT" <hold 3>&- & local p=$!
+	exec {h}>hold
+	until_true 5 has_children 1
+	until_true 5 logged START
+	run -0 "$PEER" -s hello -H "tcp:127.0.0.1:$PORT"
+	[[ -z $output ]]
+	wait_log 'ERROR: cat cannot execute "cat": Resource temporarily unavailable'
+	exec {h}>&-
+	wait "$p" || :
+	kill -TERM $(children "$PID") 2>/dev/null || :
+}
+
+@test "the other user cannot look into the master or its children before the exec" {
+	requires_root
+	AS_ME="" start_server -o user=nobody 127.0.0.1:0 sh -c "cat /proc/$$/maps; cat /proc/\$PPID/environ"
+	run -0 ask
+	[[ $output == *denied*denied* ]]
+	AS_ME="" start_server -o user=nobody 127.0.0.1:0 sh -c 'cat /proc/$PPID/mem'
+	run -0 ask; [[ $output == *denied* ]]
+}
+
+@test "a hundred at once all get their own connection and environment" {
+	start_server 127.0.0.1:0 sh -c 'read -r x; echo "$x $CONNECTION"'
+	local i
+	for ((i = 0; i < 100; i++)); do
+		"$PEER" -s "hello $i
+" "tcp:127.0.0.1:$PORT" >"o.$i" 3>&- &
+	done
+	for ((i = 0; i < 100; i++)); do
+		until_true 20 grep -q "^hello $i " "o.$i" || return
+	done
+	[[ $(cut -d' ' -f3 o.* | sort -un | wc -l) == 100 ]]
+	wait_log 'EXIT' && until_true 5 has_children 0
+}
+
+@test "the master's own descriptors stay as many as before" {
+	start_server 127.0.0.1:0 echo hi
+	ask; until_true 5 has_children 0
+	settled() { has_children 0 && [[ $(nfds "$PID") == "$before" ]]; }
+	local before; before=$(nfds "$PID")
+	"$PEER" -n 300 "tcp:127.0.0.1:$PORT"
+	until_true 5 settled
+}

@@ -355,7 +355,9 @@ open_connection(struct client *c, struct err *err)
 			if (why == 0 || errno != EAFNOSUPPORT)
 				why = errno;
 		}
-		if (until == -1 || left(until) == 0 || (why != ECONNREFUSED && why != ENOENT))
+		/* A UNIX listener whose queue is full says EAGAIN where TCP would wait. */
+		if (left(until) == 0 || (why != EAGAIN &&
+		    (until == -1 || (why != ECONNREFUSED && why != ENOENT))))
 			return err_sys(err, why, "%s: cannot connect", c->text);
 		(void)poll(NULL, 0, AGAIN);
 	}
@@ -393,7 +395,7 @@ read_input(const struct client *c, struct copy *k)
 
 	if (n > 0)
 		buf_add(&k->out, chunk, (size_t)n);
-	else if (n == 0 || errno != EINTR)
+	else if (n == 0 || (errno != EINTR && errno != EAGAIN))
 		k->input_over = true;
 }
 
@@ -485,7 +487,12 @@ copy(struct client *c)
 			read_input(c, &k);
 		if (p[0].revents & POLLOUT && k.out.len > 0)
 			send_some(c, &k);
-		if (p[0].revents & (POLLIN | POLLHUP | POLLERR) && c->to.scheme != SCHEME_FIFO)
+		if (k.out.failed)
+			rc = fail(c, EXIT_BROKEN, "no memory for what is to be sent");
+		else if (p[0].revents & POLLERR && c->to.scheme == SCHEME_FIFO) {
+			k.broken = true;
+			break;
+		} else if (p[0].revents & (POLLIN | POLLHUP | POLLERR) && c->to.scheme != SCHEME_FIFO)
 			rc = receive(c, &k);
 	}
 	buf_free(&k.out);

@@ -343,15 +343,15 @@ make_service(const struct options *o, const struct master *m, struct err *err)
 }
 
 static void
-raise_descriptors(struct master *m)
+raise_descriptors(const struct master *m)
 {
 	struct rlimit r;
 
-	if (getrlimit(RLIMIT_NOFILE, &m->nofile) == -1 || m->nofile.rlim_cur == m->nofile.rlim_max)
+	if (!m->raised)
 		return;
 	r = m->nofile;
 	r.rlim_cur = r.rlim_max;
-	m->raised = setrlimit(RLIMIT_NOFILE, &r) == 0;
+	(void)setrlimit(RLIMIT_NOFILE, &r);
 }
 
 /* What was promised once everything listens: the pid file, the lines on -r, the end of -D's wait. */
@@ -404,9 +404,11 @@ serve(struct service *s, const struct options *o, struct kept *keep, int foregro
 	log_close();
 	if (rc == -1)
 		say("%s", err.text);
-	server_free(server);
 	if (o->pidfile != NULL)
 		pidfile_remove(o->pidfile);
+	if (server_abandon(server))
+		_exit(0);
+	server_free(server);
 	return rc == 0 ? 0 : EXIT_SYSTEM;
 }
 
@@ -438,7 +440,7 @@ main(int argc, char **argv)
 	(void)umask(m.umask);
 	m.nice = getpriority(PRIO_PROCESS, 0);
 	m.leaves = o.daemon && m.cwd != NULL;
-	raise_descriptors(&m);
+	m.raised = getrlimit(RLIMIT_NOFILE, &m.nofile) == 0 && m.nofile.rlim_cur != m.nofile.rlim_max;
 	if (m.leaves && o.pidfile != NULL && o.pidfile[0] != '/') {
 		(void)snprintf(pidfile, sizeof pidfile, "%s/%s", cwd, o.pidfile);
 		o.pidfile = pidfile;
@@ -459,6 +461,7 @@ main(int argc, char **argv)
 		keep.fd[keep.n++] = o.ready;
 		keep.fd[keep.n++] = foreground;
 		fd_close_from(3, keep.fd, keep.n);
+		raise_descriptors(&m);
 		rc = serve(s, &o, &keep, foreground);
 	}
 	service_free(s);

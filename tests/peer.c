@@ -1,10 +1,11 @@
 /*
  * peer: a client for the tests, that does what it is told and says exactly how it ended.
  *
- * peer [-b ADDR] [-s TEXT | -S] [-H] [-c] [-R] [-d BYTES:MS] [-r BYTES] [-n COUNT] [-t MS] ADDRESS
+ * peer [-b ADDR] [-s TEXT | -S] [-H] [-c FILE] [-R] [-d BYTES:MS] [-r BYTES] [-n COUNT] [-t MS] ADDRESS
  *   ADDRESS tcp:HOST:PORT, unix:PATH, unix-seqpacket:PATH (@ for abstract), vsock:CID:PORT
  *   -b from that address    -s send TEXT   -S send standard input   -H then shut our side
- *   -c hold the connection, reading nothing, until standard input ends   -R end with a reset
+ *   -c hold the connection, reading nothing, until FILE exists, then shut our side
+ *   -R end with a reset
  *   -d read so slowly       -r receive buffer   -t silence that ends it (5000)
  *   -n that many, one after the other: prints only how many ended well and with how many bytes
  * Exit status: 0 end of file, 3 reset, 4 silence, 5 refused, 1 anything else.
@@ -26,7 +27,8 @@
 enum { END = 0, OTHER = 1, RESET = 3, SILENCE = 4, REFUSED = 5 };
 
 static const char *from, *text;
-static int input, half, hold, reset, limit = 5000, slow_bytes, slow_ms, rcvbuf, count;
+static const char *hold;
+static int input, half, reset, limit = 5000, slow_bytes, slow_ms, rcvbuf, count;
 static size_t got;
 
 static int
@@ -144,9 +146,11 @@ talk(int fd)
 		send_input(fd);
 	if (half)
 		(void)shutdown(fd, SHUT_WR);
-	if (hold)
-		while (read(0, buf, sizeof buf) > 0)
-			;
+	if (hold != NULL) {
+		while (access(hold, F_OK) == -1)
+			(void)poll(NULL, 0, 5);
+		(void)shutdown(fd, SHUT_WR);
+	}
 	if (reset) {
 		struct linger l = { 1, 0 };
 
@@ -188,13 +192,13 @@ main(int argc, char **argv)
 {
 	int o, rc = END, well = 0;
 
-	while ((o = getopt(argc, argv, "b:s:SHcRd:r:n:t:")) != -1) {
+	while ((o = getopt(argc, argv, "b:s:SHc:Rd:r:n:t:")) != -1) {
 		switch (o) {
 		case 'b': from = optarg; break;
 		case 's': text = optarg; break;
 		case 'S': input = 1; break;
 		case 'H': half = 1; break;
-		case 'c': hold = 1; break;
+		case 'c': hold = optarg; break;
 		case 'R': reset = 1; break;
 		case 'd':
 			if (sscanf(optarg, "%d:%d", &slow_bytes, &slow_ms) != 2)

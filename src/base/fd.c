@@ -32,7 +32,7 @@ close_between(unsigned from, unsigned to)
 	if (syscall(SYS_close_range, from, to, 0) == 0)
 		return;
 #endif
-	if (to > (unsigned)sysconf(_SC_OPEN_MAX))
+	if (to > (unsigned)sysconf(_SC_OPEN_MAX))	/* the caller has not raised it yet */
 		to = (unsigned)sysconf(_SC_OPEN_MAX);
 	for (unsigned fd = from; fd <= to; fd++)
 		(void)close((int)fd);

@@ -131,7 +131,8 @@ add(struct line *l, const char *fmt, ...)
 static void
 add_text(struct line *l, const char *s, size_t len)
 {
-	l->len += str_escape(l->text + l->len, sizeof l->text - l->len - 2, s, len);
+	if (l->len + 2 < sizeof l->text)
+		l->len += str_escape(l->text + l->len, sizeof l->text - l->len - 2, s, len);
 }
 
 /* A JSON string; what is not printable ASCII becomes \u00HH. Leaves room for the line's end. */
@@ -206,8 +207,8 @@ static void
 format_text(struct line *l, const struct event *ev)
 {
 	for (const char *p = ev->name; *p != '\0'; p++)
-		l->text[l->len++] = (char)(*p >= 'a' && *p <= 'z' ? *p - 'a' + 'A' : *p);
-	l->text[l->len++] = ':';
+		add(l, "%c", *p >= 'a' && *p <= 'z' ? *p - 'a' + 'A' : *p);
+	add(l, ":");
 	if (ev->service != NULL) {
 		add(l, " ");
 		add_text(l, ev->service, strlen(ev->service));

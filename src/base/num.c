@@ -15,7 +15,7 @@ digits(const char **s, unsigned base, uint64_t max, uint64_t *out)
 	for (; *p >= '0' && *p < (char)('0' + base); p++) {
 		unsigned d = (unsigned)(*p - '0');
 
-		if (n > (max - d) / base && (max < d || n * base > max - d))
+		if (d > max || n > (max - d) / base)
 			return false;
 		n = n * base + d;
 	}

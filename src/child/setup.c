@@ -29,29 +29,23 @@ leave(struct start *s, enum step step, long result)
 
 /*
  * The connection at 0, 1 and 2, and nothing else. A child that shares the master's descriptor
- * table first puts what it needs at its own low numbers there, then takes a copy of the table that
- * ends just above them. Until the copy is made it must not touch 0, 1 and 2: they are the master's.
+ * table first puts its connection at its own low number there, then takes a copy of the table that
+ * ends just above it. Until the copy is made it must not touch 0, 1 and 2: they are the master's.
  */
 static void
 descriptors(struct start *s)
 {
-	int fd = s->fd, err = s->err;
+	int fd = s->fd;
 
 	if (s->bound != 0) {
 		MUST(STEP_DESCRIPTORS, raw(SYS_dup3, fd, s->low, O_CLOEXEC));
 		fd = s->low;
-		if (err > 2) {
-			MUST(STEP_DESCRIPTORS, raw(SYS_dup3, err, s->low_err, O_CLOEXEC));
-			err = s->low_err;
-		}
 		MUST(STEP_DESCRIPTORS, raw(SYS_close_range, s->bound, ~0U, CLOSE_RANGE_UNSHARE));
 	}
 	MUST(STEP_DESCRIPTORS, raw(SYS_dup3, fd, 0, 0));
 	MUST(STEP_DESCRIPTORS, raw(SYS_dup3, fd, 1, 0));
-	if (err != 2)
-		MUST(STEP_DESCRIPTORS, raw(SYS_dup3, err == -1 ? fd : err, 2, 0));
-	if (s->moved != NULL)
-		__atomic_store_n(s->moved, 1, __ATOMIC_RELEASE);
+	if (s->err != 2)
+		MUST(STEP_DESCRIPTORS, raw(SYS_dup3, s->err == -1 ? fd : s->err, 2, 0));
 	/*
 	 * Before anything that can block: what else the copy holds are other connections, whose end
 	 * of stream must not wait for this child. A kernel without the call has close-on-exec.

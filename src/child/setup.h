@@ -21,9 +21,8 @@ struct start {			/* all that one child needs, valid until it has exec'd or ended
 	char **envp;
 	int fd;			/* its connection */
 	int err;		/* its descriptor 2; -1: the connection; 2: the master's stays */
-	int low, low_err;	/* numbers below `bound`, for a child that shares the descriptor table */
+	int low;		/* a number below `bound`, for a child that shares the descriptor table */
 	unsigned bound;		/* 0: it has a table of its own */
-	uint32_t *moved;	/* set to 1 once it has a table and its descriptors; NULL: nobody asks */
 	uint32_t *failed;	/* in memory that both see: step << 16 | errno, when one fails */
 };
 

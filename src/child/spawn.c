@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,7 +38,6 @@ enum {
 
 struct slot {			/* what one child in flight works with; not touched until it is clear */
 	int ctid;		/* 0: the child has exec'd or ended. Written by the kernel */
-	uint32_t moved;		/* written by the child */
 	struct slot *next;
 	char *stack;		/* owned */
 	char *block;		/* owned: its environment */
@@ -46,19 +46,18 @@ struct slot {			/* what one child in flight works with; not touched until it is 
 	pid_t pid;
 	int64_t since;
 	unsigned *starting;
-	int low, low_err;	/* its numbers in the low zone; -1: it has none */
-	bool used_low;		/* the low numbers still hold a copy of something */
-	int close_fd, close_err;	/* to be closed when it has moved; -1: not */
+	int low;		/* its number in the low zone; -1: it has none */
+	bool used_low;		/* the low number still holds a copy of a connection */
 };
 
 struct spawner {
 	enum spawn_way way;
 	bool ids_unsafe;	/* fs.suid_dumpable is 1: other users' children must not share memory */
-	int null;
+	int null;		/* the lowest number of all that are ours: in every child's copy */
 	struct slot *free;	/* a stack */
 	struct slot *head, **tail;	/* in flight, oldest first */
 	struct slot *all[MOST];
-	unsigned nslots, inflight, closing;
+	unsigned nslots;
 };
 
 void *
@@ -162,10 +161,61 @@ suid_dumpable(void)
 	int fd = open("/proc/sys/fs/suid_dumpable", O_RDONLY | O_CLOEXEC);
 
 	if (fd == -1)
-		return false;
+		return true;	/* not known: then as if it were so */
 	(void)!read(fd, &c, 1);
 	(void)close(fd);
 	return c == '1';
+}
+
+int
+spawner_null(const struct spawner *s)
+{
+	return s->null;
+}
+
+/*
+ * The end of a UNIX connection: sends the end of stream, drops what the client still sends, until
+ * its end or `linger` ms. In a process of its own: what lies in the queue may be descriptors whose
+ * closing takes long, and that must not be the master's time.
+ */
+static _Noreturn void
+bury(int fd, int64_t linger)
+{
+	static char sink[16384];
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	int64_t until = clock_ms() + linger;
+	ssize_t n = 1;
+#ifdef SYS_close_range
+	unsigned keep = (unsigned)fd;
+
+	(void)syscall(SYS_close_range, 0, keep - 1, 0);
+	(void)syscall(SYS_close_range, keep + 1, ~0U, 0);
+#endif
+	(void)shutdown(fd, SHUT_WR);
+	while (n != 0) {
+		int64_t left = until - clock_ms();
+
+		if (left <= 0 || poll(&p, 1, (int)left) <= 0)
+			break;
+		n = recv(fd, sink, sizeof sink, MSG_DONTWAIT);
+		if (n == -1 && errno != EAGAIN && errno != EINTR)
+			break;
+	}
+	_exit(0);
+}
+
+pid_t
+spawn_burial(int fd, int64_t linger)
+{
+	sigset_t none;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		(void)sigemptyset(&none);
+		(void)sigprocmask(SIG_SETMASK, &none, NULL);
+		bury(fd, linger);
+	}
+	return pid;
 }
 
 enum spawn_way
@@ -205,13 +255,12 @@ take_low(struct spawner *s, struct slot *t)
 {
 	struct rlimit r;
 
-	t->low = t->low_err = -1;
+	t->low = -1;
 	if (s->way != SPAWN_ASYNC || s->nslots >= LOW)
 		return;
 	if (getrlimit(RLIMIT_NOFILE, &r) == -1 || r.rlim_cur < 1024)
 		return;
-	t->low = fcntl(s->null, F_DUPFD_CLOEXEC, 4);
-	t->low_err = fcntl(s->null, F_DUPFD_CLOEXEC, 4 + LOW);
+	t->low = fcntl(s->null, F_DUPFD_CLOEXEC, s->null + 1);
 }
 
 static struct slot *
@@ -227,7 +276,6 @@ slot_new(struct spawner *s)
 	if (t == NULL)
 		return NULL;
 	take_low(s, t);
-	t->close_fd = t->close_err = -1;
 	s->all[s->nslots++] = t;
 	return t;
 }
@@ -256,6 +304,12 @@ spawner_new(void)
 		return NULL;
 	s->tail = &s->head;
 	s->null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (s->null != -1 && s->null < 4) {	/* 3 is LISTEN_FDS's in a child */
+		int fd = fcntl(s->null, F_DUPFD_CLOEXEC, 4);
+
+		(void)close(s->null);
+		s->null = fd;
+	}
 	if (s->null == -1) {
 		free(s);
 		return NULL;
@@ -273,30 +327,14 @@ spawner_new(void)
 	return s;
 }
 
-/* Puts /dev/null back on the low numbers, so that the copies there are closed. */
+/* Puts /dev/null back on the low number, so that the copy there is closed. */
 static void
 let_go_low(struct spawner *s, struct slot *t)
 {
 	if (!t->used_low)
 		return;
 	(void)dup3(s->null, t->low, O_CLOEXEC);
-	(void)dup3(s->null, t->low_err, O_CLOEXEC);
 	t->used_low = false;
-}
-
-/* The child has its own descriptors: closes what was given, here and at the low numbers. */
-static void
-close_given(struct spawner *s, struct slot *t)
-{
-	if (t->close_fd == -1 && t->close_err == -1)
-		return;
-	if (t->close_fd != -1)
-		(void)close(t->close_fd);
-	if (t->close_err != -1)
-		(void)close(t->close_err);
-	t->close_fd = t->close_err = -1;
-	s->closing--;
-	let_go_low(s, t);
 }
 
 /* Looks at starts in flight, at most `most` that are not over, oldest first. */
@@ -307,11 +345,8 @@ reclaim(struct spawner *s, unsigned most)
 
 	while (*at != NULL && most > 0) {
 		struct slot *t = *at;
-		bool clear = __atomic_load_n(&t->ctid, __ATOMIC_ACQUIRE) == 0;
 
-		if (clear || __atomic_load_n(&t->moved, __ATOMIC_ACQUIRE) != 0)
-			close_given(s, t);
-		if (!clear) {
+		if (__atomic_load_n(&t->ctid, __ATOMIC_ACQUIRE) != 0) {
 			at = &t->next;
 			most--;
 			continue;
@@ -319,18 +354,10 @@ reclaim(struct spawner *s, unsigned most)
 		*at = t->next;
 		if (s->tail == &t->next)
 			s->tail = at;
-		s->inflight--;
 		--*t->starting;
 		t->next = s->free;
 		s->free = t;
 	}
-}
-
-bool
-spawner_tend(struct spawner *s)
-{
-	reclaim(s, s->closing > 0 ? MOST : 4);
-	return s->closing > 0;
 }
 
 bool
@@ -414,21 +441,27 @@ run_child(void *arg)
 	setup_child(arg);
 }
 
-/* Keeps the arguments of a child that has not exec'd, and what is to be closed for it. */
+/* Keeps what a child works with until it has exec'd. */
 static void
-keep_in_flight(struct spawner *s, struct slot *t, const struct order *o)
+keep_in_flight(struct spawner *s, struct slot *t)
 {
-	t->close_fd = o->give_fd ? o->fd : -1;
-	t->close_err = o->give_err ? o->err : -1;
-	if (t->close_fd != -1 || t->close_err != -1)
-		s->closing++;
-	if (t->start.bound == 0)	/* its table was copied at the clone */
-		close_given(s, t);
 	t->next = NULL;
 	*s->tail = t;
 	s->tail = &t->next;
-	s->inflight++;
-	++*o->starting;
+	++*t->starting;
+}
+
+/*
+ * May this child share the table until it has its own copy of the lowest numbers? A copy of the
+ * connection stays at its low number for a while, so only where the master holds the connection
+ * itself and ends it by shutdown(2); and not a UNIX socket, whose last close may have to close
+ * descriptors that a stranger put into it, which can take long.
+ */
+static bool
+may_share(const struct spawner *s, const struct slot *t, const struct order *o)
+{
+	return t->low != -1 && !o->give_fd && !o->give_err && (o->err <= 2 || o->err == s->null) &&
+	    o->facts.peer->kind != PEER_UNIX;
 }
 
 #ifdef RAW_NATIVE
@@ -446,15 +479,12 @@ start_async(struct spawner *s, struct slot *t, const struct order *o, struct spa
 			return -1;
 		}
 	}
-	if (t->low != -1 && t->low_err != -1) {
+	if (may_share(s, t, o)) {
 		flags |= CLONE_FILES;
 		t->start.low = t->low;
-		t->start.low_err = t->low_err;
-		t->start.bound = (unsigned)(o->err > 2 && t->low_err > t->low ? t->low_err : t->low) + 1;
+		t->start.bound = (unsigned)t->low + 1;
 		t->used_low = true;
 	}
-	t->moved = 0;
-	t->start.moved = &t->moved;
 	out->pidfd = -1;
 	__atomic_store_n(&t->ctid, 1, __ATOMIC_RELEASE);
 	pid = clone_onto(flags, t->stack + STACK, &out->pidfd, &t->ctid, run_child, &t->start);
@@ -465,7 +495,7 @@ start_async(struct spawner *s, struct slot *t, const struct order *o, struct spa
 	}
 	out->pid = (pid_t)pid;
 	out->in_flight = true;
-	keep_in_flight(s, t, o);
+	keep_in_flight(s, t);
 	return 0;
 }
 
@@ -551,7 +581,6 @@ spawn(struct spawner *s, const struct order *o, int64_t now, struct spawned *out
 	t->start.fd = o->fd;
 	t->start.err = o->err;
 	t->start.bound = 0;
-	t->start.moved = NULL;
 	t->start.failed = o->failed;
 	t->since = now;
 	t->starting = o->starting;
@@ -561,6 +590,12 @@ spawn(struct spawner *s, const struct order *o, int64_t now, struct spawned *out
 #ifdef RAW_NATIVE
 		rc = start_async(s, t, o, out);
 #endif
+		if (rc == 0 || (errno != EINVAL && errno != ENOSYS))
+			break;
+		/* A filter put on since the probe: from now on the other way. */
+		s->way = SPAWN_VFORK;
+		t->start.bound = 0;
+		rc = start_vfork(t, out);
 		break;
 	case SPAWN_VFORK:
 		rc = start_vfork(t, out);
@@ -576,14 +611,14 @@ spawn(struct spawner *s, const struct order *o, int64_t now, struct spawned *out
 		errno = why;
 		return -1;
 	}
-	if (!out->in_flight) {
-		if (o->give_fd)
-			(void)close(o->fd);
-		if (o->give_err)
-			(void)close(o->err);
-		give_back(s, t);
-	} else {
+	/* The child's table is its own where something is given: see may_share. */
+	if (o->give_fd)
+		(void)close(o->fd);
+	if (o->give_err)
+		(void)close(o->err);
+	if (out->in_flight)
 		t->pid = out->pid;
-	}
+	else
+		give_back(s, t);
 	return 0;
 }

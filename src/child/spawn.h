@@ -25,7 +25,7 @@ struct spawner;
 struct order {			/* one child to be started; borrowed for the call but for `run` and `starting` */
 	struct facts facts;
 	int fd;			/* the connection */
-	bool give_fd;		/* the spawner closes it once the child has its own; else the caller keeps it */
+	bool give_fd;		/* it is closed here once the child runs; else the caller keeps it */
 	int err;		/* for descriptor 2: -1 the connection, 2 the master's, else this one */
 	bool give_err;		/* as give_fd */
 	uint32_t *failed;	/* in memory from spawn_shared(); 0, until a step fails: step << 16 | errno */
@@ -49,17 +49,17 @@ struct spawner *spawner_new(void);
 void spawner_free(struct spawner *s);
 enum spawn_way spawner_way(const struct spawner *s);
 
-/*
- * Starts a child. -1: errno, and nothing was given. Before it returns, what of fd and err is given
- * may be closed already or may be closed by spawner_tend later.
- */
+/* Starts a child and closes what was given. -1: errno, and nothing was given. */
 int spawn(struct spawner *s, const struct order *o, int64_t now, struct spawned *out);
 
+/* /dev/null, at a number that every child's copy of the table has: for order.err. Not to be closed. */
+int spawner_null(const struct spawner *s);
+
 /*
- * Takes back what children no longer need. Returns whether something is still to be closed for one
- * that has not its own yet, so that it should be called again within a millisecond.
+ * Forks a process that ends a UNIX connection gently: end of stream, then what the client still
+ * sends is dropped until its own end or `linger` ms. The caller closes its fd then. -1: errno.
  */
-bool spawner_tend(struct spawner *s);
+pid_t spawn_burial(int fd, int64_t linger);
 
 /*
  * Once a second while a start is in flight: kills starts older than 10 s (a hung file system, a

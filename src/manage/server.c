@@ -44,7 +44,9 @@ struct server {
 static void
 sweep(struct server *s)
 {
-	for (int i = 0; i < SWEEP_MOST; i++) {
+	int i;
+
+	for (i = 0; i < SWEEP_MOST; i++) {
 		siginfo_t si = { .si_pid = 0 };
 		struct ended end = { .pid = 0 };
 
@@ -60,6 +62,8 @@ sweep(struct server *s)
 		conn_reaped(s->engine, &end);
 	}
 	s->swept = loop_now(s->loop);
+	if (i == SWEEP_MOST)	/* there may be more, and no further signal */
+		loop_timer(s->loop, &s->sweep, s->swept);
 }
 
 static void
@@ -108,6 +112,7 @@ stop(struct server *s)
 	log_say(LEVEL_INFO, "stop", "%u children are told to end", s->engine->live);
 	s->engine->stopping = true;
 	close_listeners(s);
+	conn_drop_waiting(s->engine);
 	conn_signal_all(s->engine, SIGTERM);
 	loop_timer(s->loop, &s->phase_over, loop_now(s->loop) + 3 * SECOND);
 }
@@ -189,10 +194,9 @@ signals_ready(void *arg, uint32_t events)
 
 /* --- the whole */
 
-static int
-open_signals(struct server *s, struct err *err)
+static void
+reset_signals(void)
 {
-	static const int ours[] = { SIGHUP, SIGTERM, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2 };
 	sigset_t set;
 
 	/*
@@ -200,9 +204,18 @@ open_signals(struct server *s, struct err *err)
 	 * ignore would be as well, and an ignored SIGCHLD would lose their statuses.
 	 */
 	(void)sigfillset(&set);
+	(void)sigdelset(&set, SIGTSTP);		/* ^Z is the terminal's affair */
 	(void)sigprocmask(SIG_SETMASK, &set, NULL);
 	for (int sig = 1; sig < NSIG; sig++)
 		(void)signal(sig, SIG_DFL);	/* KILL, STOP and libc's own refuse: they are so already */
+}
+
+static int
+open_signals(struct server *s, struct err *err)
+{
+	static const int ours[] = { SIGHUP, SIGTERM, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2 };
+	sigset_t set;
+
 	(void)sigemptyset(&set);
 	for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
 		(void)sigaddset(&set, ours[i]);
@@ -234,6 +247,7 @@ server_new(struct err *err)
 	s->phase_over.arg = s;
 	s->sweep.fire = sweep_due;
 	s->sweep.arg = s;
+	reset_signals();
 	s->loop = loop_new();
 	/* The engine first: its low descriptors must be free. */
 	if (s->loop == NULL || (s->engine = engine_new(s->loop)) == NULL ||
@@ -250,6 +264,17 @@ server_new(struct err *err)
 	fd_reserve(DESCRIPTORS);
 	(void)prctl(PR_SET_CHILD_SUBREAPER, 1);
 	return s;
+}
+
+bool
+server_abandon(struct server *s)
+{
+	if (s->phase != PHASE_QUIT)
+		return false;
+	for (size_t i = 0; i < s->nunits; i++)
+		for (struct listener *l = s->unit[i]->listeners; l != NULL; l = l->next)
+			sock_remove_path(&l->bound);
+	return true;
 }
 
 void
@@ -292,9 +317,15 @@ add_address(struct unit *u, const struct address *a, struct err *err)
 		return -1;
 	}
 	for (size_t i = 0; i < n; i++) {
-		if (listener_open(u, &bound[i]) != NULL)
+		int family = bound[i].addr.sa.sa_family;
+
+		if (u->conf->idle_timeout != 0 && family != AF_INET && family != AF_INET6)
+			(void)err_set(err, "%s: idle_timeout: only TCP connections tell when something moved",
+			    a->text);
+		else if (listener_open(u, &bound[i]) != NULL)
 			continue;
-		(void)err_sys(err, errno, "%s: cannot listen", bound[i].name);
+		else
+			(void)err_sys(err, errno, "%s: cannot listen", bound[i].name);
 		for (; i < n; i++)
 			sock_close(&bound[i]);
 		return -1;
@@ -351,11 +382,7 @@ int
 server_run(struct server *s, struct err *err)
 {
 	while (s->phase != PHASE_QUIT) {
-		int64_t until = engine_tend(s->engine), flush = log_flush(clock_ms());
-
-		if (flush != -1 && (until == -1 || flush < until))
-			until = flush;
-		if (loop_run_once(s->loop, until) == -1)
+		if (loop_run_once(s->loop, log_flush(clock_ms())) == -1)
 			return err_sys(err, errno, "epoll");
 		if (s->phase == PHASE_STOP && s->engine->running == NULL)
 			conn_drop_quiet(s->engine);	/* their last bytes are with the kernel */

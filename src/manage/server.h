@@ -18,6 +18,12 @@ struct server;
  */
 struct server *server_new(struct err *err);
 
+/*
+ * After QUIT: removes the paths of sockets and leaves everything else as it is, since children that
+ * have not exec'd yet work with this memory; the caller is to _exit. False: it did not quit so.
+ */
+bool server_abandon(struct server *s);
+
 /* Ends what is left without a word to the children. */
 void server_free(struct server *s);
 

@@ -335,7 +335,7 @@ bind_path(int fd, const struct addr *a, int type, const struct sock_options *o, 
 
 	(void)umask(old);
 	for (int again = 0;; again++) {
-		(void)umask(o->set_owner ? 0777 : ~mode & 0777);
+		(void)umask(~mode & 0777);
 		rc = bind(fd, &a->sa, a->len);
 		(void)umask(old);
 		if (rc == 0)
@@ -354,12 +354,8 @@ bind_path(int fd, const struct addr *a, int type, const struct sock_options *o, 
 	if (!o->set_owner)
 		return 0;
 	if (lchown(path, o->uid, o->gid) == -1)
-		rc = err_sys(err, errno, "cannot set the owner");
-	else if (chmod(path, mode) == -1)
-		rc = err_sys(err, errno, "cannot set the mode");
-	if (rc == -1)
-		(void)unlink(path);
-	return rc;
+		return err_sys(err, errno, "cannot set the owner");
+	return 0;
 }
 
 /* Makes, binds and starts one socket; `both`: an IPv6 one that takes IPv4 too. -1: err. */
@@ -381,6 +377,7 @@ open_one(const struct addr *a, int type, bool both, const struct sock_options *o
 	}
 	if (a->sa.sa_family != AF_UNIX)
 		(void)setsockopt(b->fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+	b->addr = *a;
 	if (path) {
 		if (bind_path(b->fd, a, type, o, b, err) == -1)
 			goto out;
@@ -394,7 +391,6 @@ open_one(const struct addr *a, int type, bool both, const struct sock_options *o
 		(void)err_sys(err, errno, "cannot listen");
 		goto out;
 	}
-	b->addr = *a;
 	if (!path) {
 		b->addr.len = sizeof b->addr - offsetof(struct addr, sa);
 		if (getsockname(b->fd, &b->addr.sa, &b->addr.len) == -1) {

@@ -219,6 +219,7 @@ rules_add(struct rules *r, const char *word, bool closed, access_note *note, voi
 	const char *slash = strchr(word, '/'), *brace = strchr(word, '{');
 	struct rule rule = { .kind = RULE_NET, .bits = 128 };
 	struct in_addr v4;
+	char text[200], as[ADDR_TEXT];
 
 	r->given = true;
 	if (strncmp(word, "user:", 5) == 0 || strncmp(word, "group:", 6) == 0)
@@ -238,8 +239,10 @@ rules_add(struct rules *r, const char *word, bool closed, access_note *note, voi
 		rule.ip = from_v4(ntohl(v4.s_addr));
 		rule.bits = wild_bits(ntohl(v4.s_addr));
 		if (!ip_parse(word, &(struct ip){ { 0 } })) {
-			char text[200], as[ADDR_TEXT];
-
+			/* 127 or 010.0.0.1 would mean an address that nobody expects. */
+			if (strchr(word, '.') == NULL || word[0] == '0' || strstr(word, ".0") != NULL)
+				return err_set(err, "%s: not an IPv4 address of four parts; a network is "
+				    "written with its prefix, 10.0.0.0/8", word);
 			(void)snprintf(text, sizeof text, "%s: read as %s, as inet_aton(3) does; "
 			    "a network is written with its prefix, 10.0.0.0/8", word, ip_print(&rule.ip, as));
 			note(arg, text);

@@ -64,6 +64,7 @@ struct conn {
 	enum state state;
 	bool refused;			/* by the lookup */
 	bool end_seen;			/* lingering: the client's end of stream */
+	bool taken;			/* the client has everything: closing cannot wait */
 };
 
 struct chunk {
@@ -107,6 +108,12 @@ more(struct engine *e)
 	return 0;
 }
 
+bool
+conn_room(struct engine *e)
+{
+	return e->spare != NULL || more(e) == 0;
+}
+
 static struct conn *
 conn_new(struct unit *u, int fd, const struct peer *peer, struct source *source)
 {
@@ -114,9 +121,8 @@ conn_new(struct unit *u, int fd, const struct peer *peer, struct source *source)
 	struct conn *c;
 	uint32_t index;
 
-	if (e->spare == NULL && more(e) == -1)
-		return NULL;
 	c = e->spare;
+	assert(c != NULL);	/* conn_room was asked */
 	e->spare = c->next;
 	index = c->index;
 	*c = (struct conn){ .unit = u, .conf = service_hold(u->conf), .source = source, .peer = *peer,
@@ -191,6 +197,9 @@ conn_free(struct conn *c)
 		hash_remove(&e->by_pid, &c->node);
 	enter(c, CONN_FREE);
 	loop_timer_stop(e->loop, &c->timer);
+	/* The command may have set SO_LINGER, and then the last close would wait for the client. */
+	if (c->fd != -1 && !c->taken)
+		(void)setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &(struct linger){ 0, 0 }, sizeof(struct linger));
 	loop_close(e->loop, c->fd_watch, c->fd);
 	loop_close(e->loop, c->pid_watch, c->pidfd);
 	loop_close(e->loop, c->tell_watch, c->tell);
@@ -381,21 +390,46 @@ send_pidfd(int pidfd, int sig, unsigned long flags)
 #endif
 }
 
+void
+conn_probe(struct engine *e)
+{
+#ifdef SYS_pidfd_open
+	int fd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+
+	if (fd == -1)
+		return;
+	/* A filter may answer anything to what it does not know: only what works is used. */
+	e->pidfd_signals = send_pidfd(fd, 0, 0) == 0;
+	e->pidfd_groups = e->pidfd_signals &&
+	    (send_pidfd(fd, 0, PIDFD_SIGNAL_PROCESS_GROUP) == 0 || errno == ESRCH);
+	(void)close(fd);
+#endif
+}
+
+static struct conn *find(const struct engine *e, pid_t pid);
+
 /* Signals the connection's process group; 0 only asks. -1 and ESRCH: nobody is left. */
 static int
 signal_group(const struct conn *c, int sig)
 {
-	int rc = -1;
+	const struct engine *e = c->unit->engine;
+	const struct conn *other;
+	int rc;
 
-	errno = EINVAL;
-	if (c->pidfd != -1)
+	if (c->pidfd != -1 && e->pidfd_groups) {
 		rc = send_pidfd(c->pidfd, sig, PIDFD_SIGNAL_PROCESS_GROUP);
-	if (rc == -1 && (errno == EINVAL || errno == ENOSYS))
+	} else {
+		/* The number may be another child's by now: then the old group is gone. */
+		other = find(e, c->pid);
+		if (other != NULL && other != c && other->state == CONN_RUNNING) {
+			errno = ESRCH;
+			return -1;
+		}
 		rc = kill(-c->pid, sig);
-	if (rc == -1 && errno == ESRCH && sig != 0 && c->state == CONN_RUNNING) {
-		/* A child just started has no group yet. */
-		rc = c->pidfd != -1 ? send_pidfd(c->pidfd, sig, 0) : kill(c->pid, sig);
 	}
+	/* A child just started has no group yet. */
+	if (rc == -1 && errno == ESRCH && sig != 0 && c->state == CONN_RUNNING)
+		rc = c->pidfd != -1 && e->pidfd_signals ? send_pidfd(c->pidfd, sig, 0) : kill(c->pid, sig);
 	return rc;
 }
 
@@ -481,6 +515,7 @@ look_group(struct conn *c, int64_t now)
 }
 
 static void linger(struct conn *c, int64_t now);
+static void finish_unix(struct conn *c);
 
 static void
 conn_timer(void *arg, int64_t now)
@@ -488,7 +523,10 @@ conn_timer(void *arg, int64_t now)
 	struct conn *c = arg;
 
 	if (c->state == CONN_LINGERING) {
-		linger(c, now);
+		if (c->peer.kind == PEER_UNIX)
+			finish_unix(c);
+		else
+			linger(c, now);
 		return;
 	}
 	if (c->kill_at != 0 && now >= c->kill_at) {
@@ -575,6 +613,7 @@ linger(struct conn *c, int64_t now)
 	}
 	left = not_taken(c);
 	if (left == 0 && (c->end_seen || (c->untaken == 0 && now >= c->deadline))) {
+		c->taken = true;
 		conn_free(c);
 		return;
 	}
@@ -604,10 +643,39 @@ linger(struct conn *c, int64_t now)
 bool
 conn_give_way(struct engine *e)
 {
-	if (e->lingering == NULL)
+	struct conn *c = e->lingering;
+
+	while (c != NULL && c->peer.kind == PEER_UNIX)	/* those are on their way to a burial */
+		c = c->next;
+	if (c == NULL)
 		return false;
-	conn_free(e->lingering);
+	conn_free(c);
 	return true;
+}
+
+/*
+ * A UNIX socket's queue may hold descriptors, and whoever closes the last of such a one may wait
+ * for it. So a queue that is not empty, or may become so, is emptied by a process of its own.
+ */
+static void
+finish_unix(struct conn *c)
+{
+	struct engine *e = c->unit->engine;
+	char byte;
+
+	/* Nothing there, and nothing can come any more: to close it takes no time. */
+	if (recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0) {
+		conn_free(c);
+		return;
+	}
+	if (e->burials >= BURIALS_MOST || spawn_burial(c->fd, c->conf->linger) == -1) {
+		/* Tried again, and meanwhile its listeners pause. */
+		c->look_at = loop_now(e->loop) + RETRY_LEAST * 5;
+		loop_timer(e->loop, &c->timer, c->look_at);
+		return;
+	}
+	e->burials++;
+	conn_free(c);
 }
 
 /* Our side is done: sends the end of stream and waits for the client's. */
@@ -625,6 +693,10 @@ finish(struct conn *c)
 	loop_unwatch(e->loop, c->fd_watch);
 	c->fd_watch = 0;
 	enter(c, CONN_LINGERING);
+	if (c->fd != -1 && c->peer.kind == PEER_UNIX) {
+		finish_unix(c);
+		return;
+	}
 	if (c->fd == -1 || c->conf->linger == -1 || shutdown(c->fd, SHUT_WR) == -1) {
 		conn_free(c);
 		return;
@@ -772,6 +844,9 @@ conn_reaped(struct engine *e, const struct ended *end)
 		leader_ended(c, end);
 		return;
 	}
+	/* Strangers are few; whoever else ends here was burying a connection. */
+	if (e->burials > 0 && end->group == getpgrp())
+		e->burials--;
 	c = find(e, end->group);
 	if (c != NULL && c->state == CONN_GROUP && group_gone(c))
 		finish(c);
@@ -808,10 +883,10 @@ holds_fd(const struct service *s)
 	    (s->on_success & RECORD_BYTES) != 0;
 }
 
-static bool
-decides_by_name(const struct service *s)
+bool
+conn_decides_by_name(const struct service *s, const struct peer *p)
 {
-	return rules_need_name(&s->only_from) || rules_need_name(&s->no_access);
+	return p->kind == PEER_IP && (rules_need_name(&s->only_from) || rules_need_name(&s->no_access));
 }
 
 /* Where descriptor 2 of the child is to go. -1: errno. */
@@ -823,7 +898,7 @@ choose_stderr(struct conn *c, struct order *o)
 		o->err = -1;
 		return 0;
 	case STDERR_NULL:
-		o->err = c->unit->engine->null;
+		o->err = spawner_null(c->unit->engine->spawner);
 		return 0;
 	case STDERR_INHERIT:
 		o->err = 2;
@@ -873,7 +948,7 @@ static int
 start(struct conn *c, const struct addr *local)
 {
 	struct engine *e = c->unit->engine;
-	struct lookup look = { .tell = -1, .fd = c->fd, .decide = decides_by_name(c->conf) };
+	struct lookup look = { .tell = -1, .fd = c->fd, .decide = conn_decides_by_name(c->conf, &c->peer) };
 	struct spawned child;
 	int p[2] = { -1, -1 }, why;
 	struct order o = {
@@ -884,7 +959,7 @@ start(struct conn *c, const struct addr *local)
 
 	if (choose_stderr(c, &o) == -1)
 		return -1;
-	if ((c->conf->lookup || look.decide) && c->peer.kind == PEER_IP) {
+	if ((c->conf->lookup && c->peer.kind == PEER_IP) || look.decide) {
 		if (pipe2(p, O_CLOEXEC | O_NONBLOCK) == -1)
 			goto out;
 		look.tell = p[1];
@@ -941,16 +1016,8 @@ conn_serve(struct unit *u, int fd, const struct peer *peer, const struct addr *l
 	struct conn *c = conn_new(u, fd, peer, source);
 	int why;
 
-	if (c == NULL) {
-		/* Not even the little memory to remember it: it is told, and counted. */
-		log_fail(u, peer, REASON_FORK, NULL);
-		source_leave(&u->engine->sources, source);
-		(void)close(fd);
-		errno = ENOMEM;
-		return false;
-	}
 	send_banner(c, &u->conf->banner);
-	if (!decides_by_name(u->conf))
+	if (!conn_decides_by_name(u->conf, peer))
 		send_banner(c, &u->conf->banner_success);
 	if (start(c, local) == 0)
 		return true;
@@ -965,7 +1032,7 @@ conn_retry(void *arg, int64_t now)
 {
 	struct engine *e = arg;
 
-	while (e->waiting != NULL) {
+	while (e->waiting != NULL && !e->stopping) {
 		struct conn *c = e->waiting;
 		struct addr local = { .len = sizeof local - offsetof(struct addr, sa) };
 
@@ -990,10 +1057,6 @@ conn_refuse(struct unit *u, int fd, const struct peer *peer, enum reason why)
 
 	log_fail(u, peer, why, NULL);
 	c = conn_new(u, fd, peer, NULL);
-	if (c == NULL) {
-		(void)close(fd);
-		return;
-	}
 	send_banner(c, &u->conf->banner);
 	send_banner(c, &u->conf->banner_fail);
 	finish(c);
@@ -1014,8 +1077,13 @@ conn_signal_all(struct engine *e, int sig)
 void
 conn_drop_quiet(struct engine *e)
 {
-	while (conn_give_way(e))
-		;
+	while (e->lingering != NULL)
+		conn_free(e->lingering);
+}
+
+void
+conn_drop_waiting(struct engine *e)
+{
 	while (e->waiting != NULL)
 		conn_free(e->waiting);
 }

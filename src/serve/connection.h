@@ -14,6 +14,7 @@
 enum {
 	CONN_MOST = 1 << 20,		/* connections of a master at once */
 	CONN_LINGER_MOST = 4096,	/* that linger; the oldest gives way */
+	BURIALS_MOST = 256,		/* processes that end UNIX connections, at once */
 	START_MOST = 256,		/* starts in flight of one service; then its listeners pause */
 };
 
@@ -50,8 +51,18 @@ void conn_reaped(struct engine *e, const struct ended *end);
 /* Signals the process group of every connection. */
 void conn_signal_all(struct engine *e, int sig);
 
-/* Ends every connection that lingers, and closes those that wait. */
+/* Closes every connection that lingers; every one that waits for a process. */
 void conn_drop_quiet(struct engine *e);
+void conn_drop_waiting(struct engine *e);
+
+/* Is there room to remember one more? Ask before accept(2). */
+bool conn_room(struct engine *e);
+
+/* Do the lists hold a domain, so that the child must decide about this peer by its name? */
+bool conn_decides_by_name(const struct service *s, const struct peer *p);
+
+/* Finds out which ways of signalling a group work here. */
+void conn_probe(struct engine *e);
 
 /* Is nothing left: no child, no group, nobody lingering or waiting? */
 bool conn_none(const struct engine *e);

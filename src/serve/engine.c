@@ -48,15 +48,13 @@ engine_new(struct loop *loop)
 	e->limit = UINT32_MAX;
 	e->lingering_most = CONN_LINGER_MOST;
 	e->load_fd = -1;
-	e->null = -1;
 	e->tick.fire = tick;
 	e->tick.arg = e;
 	e->retry.fire = conn_retry;
 	e->retry.arg = e;
 	e->failed = spawn_shared(CONN_MOST * sizeof *e->failed);
 	e->spawner = spawner_new();
-	e->null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (e->failed == NULL || e->spawner == NULL || e->null == -1 || sources_init(&e->sources) == -1 ||
+	if (e->failed == NULL || e->spawner == NULL || sources_init(&e->sources) == -1 ||
 	    hash_init(&e->by_pid) == -1 || loop_timer_room(loop) == -1 || loop_timer_room(loop) == -1) {
 		int why = errno;
 
@@ -64,6 +62,7 @@ engine_new(struct loop *loop)
 		errno = why;
 		return NULL;
 	}
+	conn_probe(e);
 	return e;
 }
 
@@ -78,8 +77,6 @@ engine_free(struct engine *e)
 	spawner_free(e->spawner);
 	if (e->load_fd != -1)
 		(void)close(e->load_fd);
-	if (e->null != -1)
-		(void)close(e->null);
 	if (e->failed != NULL)
 		(void)munmap(e->failed, CONN_MOST * sizeof *e->failed);
 	free(e);
@@ -192,11 +189,4 @@ engine_load(struct engine *e)
 	}
 	e->load_at = loop_now(e->loop);
 	return e->load;
-}
-
-int64_t
-engine_tend(struct engine *e)
-{
-	/* A child that shares the table needs a moment before its copies here can be closed. */
-	return spawner_tend(e->spawner) ? loop_now(e->loop) + 1 : -1;
 }

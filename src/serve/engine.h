@@ -57,6 +57,7 @@ struct engine {
 	uint32_t nconns;	/* made so far */
 	struct conn *lingering, *lingering_last;	/* oldest first */
 	unsigned nlingering, lingering_most;
+	unsigned burials;	/* processes that end UNIX connections */
 	struct conn *waiting, *waiting_last;	/* accepted, and no process to be had for them yet */
 	struct conn *running, *running_last;	/* with a child or a group */
 	unsigned limit;		/* children at once; UINT32_MAX: unlimited */
@@ -72,7 +73,7 @@ struct engine {
 	int load_fd;
 	bool stopping;		/* kill_after is at most a second */
 	bool no_pidfd;		/* a child is only known by SIGCHLD */
-	int null;		/* /dev/null */
+	bool pidfd_signals, pidfd_groups;	/* pidfd_send_signal(2) works, for groups too */
 	void (*room)(struct engine *e, struct unit *u);	/* a child of u has ended */
 };
 
@@ -99,11 +100,5 @@ bool flood_allows(struct unit *u, struct flood *f);
 
 /* The one-minute load average, at most a second old. */
 double engine_load(struct engine *e);
-
-/*
- * What is due now, between two rounds of the loop. Returns when it wants to be called again at the
- * latest (ms of the clock), -1: no need.
- */
-int64_t engine_tend(struct engine *e);
 
 #endif

@@ -175,11 +175,15 @@ may_come(struct unit *u, const struct peer *p, enum reason *why, struct source *
 {
 	const struct service *s = u->conf;
 	struct engine *e = u->engine;
-	bool by_name = rules_need_name(&s->only_from) || rules_need_name(&s->no_access);
+	const struct rule *rule;
 
+	/*
+	 * With a domain in a list the child decides, once it knows the peer's name; but a name
+	 * never overrules an address that is kept out.
+	 */
 	*why = REASON_ADDRESS;
-	/* With a domain in a list the child decides, once it knows the peer's name. */
-	if (!by_name && !access_allows(&s->only_from, &s->no_access, p, NULL, NULL))
+	if (!access_allows(&s->only_from, &s->no_access, p, NULL, &rule) &&
+	    (!conn_decides_by_name(s, p) || (rule != NULL && rule->kind == RULE_NET && rule->bits >= 96)))
 		return false;
 	*why = REASON_TIME;
 	if (!open_now(s))
@@ -284,7 +288,11 @@ has_room(struct listener *l)
 	enum reason why;
 	int64_t until = 0;
 
-	if (e->waiting != NULL)
+	if (!conn_room(e))
+		pause_listener(l, REASON_FORK, next_delay(e), strerror(ENOMEM));
+	else if (e->burials >= BURIALS_MOST)
+		pause_listener(l, REASON_FORK, loop_now(e->loop) + 50, "too many UNIX connections end");
+	else if (e->waiting != NULL)
 		pause_listener(l, REASON_FORK, next_delay(e), "no process to be had");
 	else if (u->starting >= START_MOST)
 		pause_listener(l, REASON_FORK, loop_now(e->loop) + 5, "too many starts in flight");

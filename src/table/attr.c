@@ -12,6 +12,8 @@
 #include "base/num.h"
 #include "base/str.h"
 
+enum { NAME_LONGEST = 128 };
+
 #define DAY (86400 * SECOND)
 #define YEARS (36500 * DAY)	/* the longest duration */
 
@@ -223,6 +225,8 @@ set_name(struct service *s, const struct attr *a, const struct setting *v, struc
 	for (const char *p = v->word[0]; *p != '\0'; p++)
 		if (!isgraph((unsigned char)*p))
 			return fault(err, 0, a, v->word[0]);
+	if (strlen(v->word[0]) > NAME_LONGEST)
+		return err_set(err, "%s is too long: at most %d letters", a->name, NAME_LONGEST);
 	return set_text(s, a, v, err);
 }
 

@@ -90,7 +90,12 @@ find_user(struct service *s, gid_t *gid, struct err *err)
 		if (pw == NULL) {	/* a number that no one has: its group is the same number */
 			r->uid = (uid_t)n;
 			*gid = (gid_t)n;
-			return 0;
+			r->home = strdup("/");
+			r->login = strdup(s->user);
+			r->sh = strdup("/bin/sh");
+			r->nameless = true;
+			return r->home != NULL && r->login != NULL && r->sh != NULL ? 0 :
+			    err_sys(err, ENOMEM, "user");
 		}
 	}
 	if (pw == NULL)
@@ -126,12 +131,11 @@ check_ids(struct service *s, attr_note *note, void *arg, struct err *err)
 
 	r->uid = geteuid();
 	r->gid = getegid();
-	if (s->user == NULL && s->group == NULL) {
-		if (root)
-			remark(note, arg, "the command runs as root; -o user=NAME gives it another user "
-			    "(user=root says that it is meant)");
+	if (s->user == NULL && root)
+		remark(note, arg, "the command runs as root; -o user=NAME gives it another user "
+		    "(user=root says that it is meant)");
+	if (s->user == NULL && s->group == NULL)
 		return 0;
-	}
 	if (s->user != NULL && find_user(s, &r->gid, err) == -1)
 		return -1;
 	if (s->group != NULL && find_group(s->group, &r->gid, err) == -1)
@@ -144,7 +148,7 @@ check_ids(struct service *s, attr_note *note, void *arg, struct err *err)
 		    r->uid != geteuid() ? "user" : "group");
 	}
 	r->set_ids = true;
-	if (s->groups && s->user != NULL && r->login != NULL)
+	if (s->groups && s->user != NULL && !r->nameless)
 		return find_groups(r, r->login, r->gid, err);
 	r->groups = malloc(sizeof *r->groups);
 	if (r->groups == NULL)
@@ -329,7 +333,7 @@ check_program(struct service *s, const struct master *m, attr_note *note, void *
 		char id[256];
 
 		/* A name goes into log lines: what does not print is written out. */
-		(void)str_escape(id, sizeof id, s->shell ? "sh" : str_basename(program),
+		(void)str_escape(id, 128, s->shell ? "sh" : str_basename(program),
 		    strlen(s->shell ? "sh" : str_basename(program)));
 		for (char *p = id; *p != '\0'; p++)
 			*p = *p == ' ' ? '_' : *p;

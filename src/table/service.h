@@ -63,6 +63,7 @@ struct run {			/* what a child is to be: resolved by check */
 	const char *root;	/* NULL: the master's */
 	const char *directory;	/* NULL: the master's */
 	bool set_ids;		/* uid, gid and groups are to be set */
+	bool nameless;		/* uid is a number that no account has */
 	uid_t uid;
 	gid_t gid;
 	gid_t *groups;		/* owned */

@@ -169,7 +169,7 @@ talk(int fd)
 			return verdict(errno);
 		got += (size_t)n;
 		if (count == 0)
-			(void)fwrite(buf, 1, (size_t)n, stdout);
+			(void)(fwrite(buf, 1, (size_t)n, stdout) + (size_t)fflush(stdout));
 		if (slow_ms > 0)
 			(void)poll(NULL, 0, slow_ms);
 	}

@@ -454,13 +454,13 @@ keep_in_flight(struct spawner *s, struct slot *t)
 /*
  * May this child share the table until it has its own copy of the lowest numbers? A copy of the
  * connection stays at its low number for a while, so only where the master holds the connection
- * itself and ends it by shutdown(2); and not a UNIX socket, whose last close may have to close
+ * itself and ends it by shutdown(2), as it does to linger; and not a UNIX socket, whose last close may have to close
  * descriptors that a stranger put into it, which can take long.
  */
 static bool
 may_share(const struct spawner *s, const struct slot *t, const struct order *o)
 {
-	return t->low != -1 && !o->give_fd && !o->give_err && (o->err <= 2 || o->err == s->null) &&
+	return t->low != -1 && o->facts.service->linger != -1 && !o->give_fd && !o->give_err && (o->err <= 2 || o->err == s->null) &&
 	    o->facts.peer->kind != PEER_UNIX;
 }
 

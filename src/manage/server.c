@@ -18,6 +18,7 @@
 
 enum {
 	SWEEP = 200,		/* ms between searches for strangers */
+	SWEEP_LEAST = 5,	/* where somebody waits for one */
 	SWEEP_MOST = 1024,	/* processes reaped in one */
 	DESCRIPTORS = 4096,	/* room made in the descriptor table at the start */
 };
@@ -64,6 +65,16 @@ sweep(struct server *s)
 	s->swept = loop_now(s->loop);
 	if (i == SWEEP_MOST)	/* there may be more, and no further signal */
 		loop_timer(s->loop, &s->sweep, s->swept);
+}
+
+/* For a connection that waits for the last of its group. */
+static void
+sweep_soon(void *arg)
+{
+	struct server *s = arg;
+
+	if (loop_now(s->loop) - s->swept >= SWEEP_LEAST)
+		sweep(s);
 }
 
 static void
@@ -261,6 +272,8 @@ server_new(struct err *err)
 		return NULL;
 	}
 	s->engine->room = listener_room;
+	s->engine->sweep = sweep_soon;
+	s->engine->sweep_arg = s;
 	fd_reserve(DESCRIPTORS);
 	(void)prctl(PR_SET_CHILD_SUBREAPER, 1);
 	return s;

@@ -505,6 +505,15 @@ look_idle(struct conn *c, int64_t now)
 static void
 look_group(struct conn *c, int64_t now)
 {
+	struct engine *e = c->unit->engine;
+
+	uint64_t number = c->number;
+
+	/* Orphans of the group are ours to reap, and until then it lives. That may be the end of c. */
+	c->look_at = 0;
+	e->sweep(e->sweep_arg);
+	if (c->state != CONN_GROUP || c->number != number)
+		return;
 	if (group_gone(c)) {
 		finish(c);
 		return;

@@ -74,6 +74,8 @@ struct engine {
 	bool stopping;		/* kill_after is at most a second */
 	bool no_pidfd;		/* a child is only known by SIGCHLD */
 	bool pidfd_signals, pidfd_groups;	/* pidfd_send_signal(2) works, for groups too */
+	void (*sweep)(void *arg);	/* reaps strangers, if it was not done just now */
+	void *sweep_arg;
 	void (*room)(struct engine *e, struct unit *u);	/* a child of u has ended */
 };
 

@@ -1,0 +1,522 @@
+/*
+ * unit: the pure floors, over tables of cases, with time as a number. `unit` lists the names of its
+ * cases, `unit NAME` runs one: exit status 0, or 1 with the line that does not hold.
+ */
+#include <arpa/inet.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/num.h"
+#include "base/str.h"
+#include "net/loop.h"
+#include "net/sock.h"
+#include "policy/access.h"
+#include "policy/limit.h"
+#include "policy/rate.h"
+#include "table/attr.h"
+
+#define CHECK(x) \
+	do { \
+		if (!(x)) { \
+			(void)printf("%s:%d: %s\n", __FILE__, __LINE__, #x); \
+			exit(1); \
+		} \
+	} while (0)
+
+static void
+numbers(void)
+{
+	uint64_t n = 7;
+	int64_t i = 7;
+	unsigned u = 7;
+
+	CHECK(num_parse("0", 0, 10, &n) && n == 0);
+	CHECK(num_parse("18446744073709551615", 0, UINT64_MAX, &n) && n == UINT64_MAX);
+	CHECK(!num_parse("18446744073709551616", 0, UINT64_MAX, &n));
+	CHECK(!num_parse("18446744073709551620", 0, UINT64_MAX, &n));
+	CHECK(!num_parse("99999999999999999999999", 0, UINT64_MAX, &n) && n == UINT64_MAX);
+	CHECK(!num_parse("", 0, 10, &n) && !num_parse("-1", 0, 10, &n) && !num_parse("1x", 0, 10, &n));
+	CHECK(!num_parse("11", 0, 10, &n) && !num_parse("1", 2, 10, &n) && !num_parse(" 1", 0, 10, &n));
+	CHECK(!num_parse("5", 0, 3, &n) && !num_parse("9", 0, 0, &n));
+	CHECK(num_parse_signed("-5", -10, 10, &i) && i == -5);
+	CHECK(num_parse_signed("+5", -10, 10, &i) && i == 5);
+	CHECK(!num_parse_signed("-11", -10, 10, &i) && !num_parse_signed("-", -10, 10, &i));
+	CHECK(num_parse_octal("0755", 0777, &u) && u == 0755);
+	CHECK(!num_parse_octal("8", 0777, &u) && !num_parse_octal("1000", 0777, &u));
+	CHECK(num_parse_size("1K", UINT64_MAX, &n) && n == 1024);
+	CHECK(num_parse_size("2m", UINT64_MAX, &n) && n == 2 << 20);
+	CHECK(num_parse_size("3G", UINT64_MAX, &n) && n == UINT64_C(3) << 30);
+	CHECK(!num_parse_size("4G", UINT32_MAX, &n) && !num_parse_size("1KB", UINT64_MAX, &n));
+	CHECK(!num_parse_size("17179869184G", UINT64_MAX, &n) && !num_parse_size("K", UINT64_MAX, &n));
+}
+
+static void
+durations(void)
+{
+	static const struct { const char *text; int64_t ms; } good[] = {
+		{ "0", 0 }, { "5", 5000 }, { "5s", 5000 }, { "1.5s", 1500 }, { "250ms", 250 }, { "2m", 120000 },
+		{ "1h", 3600000 }, { "1d", 86400000 }, { "0.5", 500 }, { "0.001", 1 },
+	};
+	static const char *const bad[] = { "", "s", "5x", "-1", "1.", "1.s", "1 s", "99999999999999999999", "5ss",
+		"106751991168d" };
+	int64_t ms = 7;
+	char buf[32];
+
+	for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
+		CHECK(num_parse_duration(good[i].text, 1000, INT64_MAX / 2, &ms) && ms == good[i].ms);
+	ms = 7;
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+		CHECK(!num_parse_duration(bad[i], 1000, INT64_MAX / 2, &ms) && ms == 7);
+	CHECK(num_parse_duration("3", 60000, INT64_MAX / 2, &ms) && ms == 180000);
+	for (int64_t n = 0; n < 100000; n += 37) {
+		CHECK(num_parse_duration(num_print_duration(n, buf, sizeof buf), 1, INT64_MAX / 2, &ms));
+		CHECK(ms == n);
+	}
+	CHECK(strcmp(num_print_duration(90000, buf, sizeof buf), "90s") == 0);
+}
+
+static void
+words(void)
+{
+	const char *why;
+	size_t n;
+	char **w = str_split("  a \"b c\" 'd\"e' f\\g h\"i\\\"j\"k '' ", false, &n, &why);
+
+	CHECK(w != NULL && n == 6 && w[6] == NULL);
+	CHECK(strcmp(w[0], "a") == 0 && strcmp(w[1], "b c") == 0 && strcmp(w[2], "d\"e") == 0);
+	CHECK(strcmp(w[3], "f\\g") == 0 && strcmp(w[4], "hi\"jk") == 0 && strcmp(w[5], "") == 0);
+	free(w);
+	w = str_split("a\\ b 'c\\d' \"e\\f\"", true, &n, &why);
+	CHECK(w != NULL && n == 3 && strcmp(w[0], "a b") == 0 && strcmp(w[1], "c\\d") == 0 &&
+	    strcmp(w[2], "e\\f") == 0);
+	free(w);
+	CHECK(str_split("a \"b", false, &n, &why) == NULL && why != NULL);
+	CHECK(str_split("a 'b", true, &n, &why) == NULL && why != NULL);
+	w = str_split("", false, &n, &why);
+	CHECK(w != NULL && n == 0 && w[0] == NULL);
+	free(w);
+}
+
+static void
+escapes(void)
+{
+	char out[32];
+
+	CHECK(str_escape(out, sizeof out, "a\nb\\\x1b\x80", 6) == 14 && strcmp(out, "a\\nb\\\\\\x1b\\x80") == 0);
+	CHECK(str_escape(out, 4, "\x1b", 1) == 0 && out[0] == '\0');
+	CHECK(str_escape(out, 5, "\x1b", 1) == 4);
+	for (size_t size = 0; size < sizeof out; size++) {
+		char guard[sizeof out + 1];
+
+		memset(guard, 'Z', sizeof guard);
+		(void)str_escape(guard, size, "\r\n\t%n\x7f\xff\\\\", 9);
+		for (size_t i = size; i < sizeof guard; i++)
+			CHECK(guard[i] == 'Z');
+	}
+}
+
+static void
+likeness(void)
+{
+	CHECK(str_distance("kitten", "sitting") == 3 && str_distance("", "abc") == 3);
+	CHECK(str_distance("instnaces", "instances") == 1 && str_distance("same", "same") == 0);
+	CHECK(strcmp(attr_nearest("instanses"), "instances") == 0);
+	CHECK(strcmp(attr_nearest("only_form"), "only_from") == 0);
+	CHECK(strcmp(attr_nearest("rlimit_cpus"), "rlimit_cpu") == 0);
+	CHECK(attr_nearest("xyzzy") == NULL);
+	CHECK(strcmp(str_basename("/bin/date"), "date") == 0 && strcmp(str_basename("date"), "date") == 0);
+	CHECK(attr_find("ONLY_FROM") == attr_find("only_from"));
+}
+
+static void
+addresses(void)
+{
+	static const struct { const char *text; enum scheme scheme; int type, family; const char *host;
+	    unsigned port; } good[] = {
+		{ "1024", SCHEME_TCP, SOCK_STREAM, AF_UNSPEC, "", 1024 },
+		{ "*:1024", SCHEME_TCP, SOCK_STREAM, AF_UNSPEC, "", 1024 },
+		{ "http", SCHEME_TCP, SOCK_STREAM, AF_UNSPEC, "", 80 },
+		{ "127.0.0.1:0", SCHEME_TCP, SOCK_STREAM, AF_UNSPEC, "127.0.0.1", 0 },
+		{ "[::1]:80", SCHEME_TCP, SOCK_STREAM, AF_UNSPEC, "::1", 80 },
+		{ "tcp6:[::1]:80", SCHEME_TCP, SOCK_STREAM, AF_INET6, "::1", 80 },
+		{ "TCP4:localhost:ssh", SCHEME_TCP, SOCK_STREAM, AF_INET, "localhost", 22 },
+		{ "udp:239.1.2.3:5000", SCHEME_UDP, SOCK_DGRAM, AF_UNSPEC, "239.1.2.3", 5000 },
+		{ "unix:/run/x:y", SCHEME_UNIX, SOCK_STREAM, AF_UNIX, "/run/x:y", 0 },
+		{ "unix-dgram:@n", SCHEME_UNIX, SOCK_DGRAM, AF_UNIX, "@n", 0 },
+		{ "unix-seqpacket:s", SCHEME_UNIX, SOCK_SEQPACKET, AF_UNIX, "s", 0 },
+		{ "fifo:/tmp/p", SCHEME_FIFO, 0, AF_UNSPEC, "/tmp/p", 0 },
+		{ "vsock:1024", SCHEME_VSOCK, SOCK_STREAM, AF_VSOCK, "", 1024 },
+		{ "fd:3", SCHEME_FD, 0, AF_UNSPEC, "3", 3 },
+		{ "65535", SCHEME_TCP, SOCK_STREAM, AF_UNSPEC, "", 65535 },
+	};
+	static const char *const bad[] = { "", ":", ":80", "::1:80", "[::1]", "[::1", "[]:80", "65536", "-1", "1 ",
+		"0x50", "tcp:", "unix:", "unix:@", "fd:", "vsock:", "vsock:x", "vsock:1:2:3", "a%:80", "/run/x",
+		"tcp:1:2:3", "[127.0.0.1]:80", "99999999999999999999", "fd:99999999999" };
+	struct where w;
+	struct err e;
+
+	for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+		CHECK(where_parse(&w, good[i].text, &e) == 0);
+		CHECK(w.scheme == good[i].scheme && w.type == good[i].type && w.family == good[i].family);
+		CHECK(strcmp(w.host, good[i].host) == 0 && w.port == good[i].port);
+	}
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		e.text[0] = '\0';
+		if (where_parse(&w, bad[i], &e) == 0)
+			(void)printf("taken: %s\n", bad[i]);
+		CHECK(where_parse(&w, bad[i], &e) == -1 && e.text[0] != '\0');
+	}
+	CHECK(where_parse(&w, "vsock:3:1024", &e) == 0 && w.cid == 3 && w.port == 1024);
+	CHECK(where_parse(&w, "[fe80::1%eth0]:80", &e) == 0 && strcmp(w.iface, "eth0") == 0 &&
+	    strcmp(w.host, "fe80::1") == 0);
+	CHECK(where_parse(&w, "fd:web", &e) == 0 && w.named);
+}
+
+static void
+names(void)
+{
+	struct addr a = { .len = sizeof a.in6, .in6 = { .sin6_family = AF_INET6, .sin6_port = htons(80) } };
+	char buf[300];
+
+	sock_name(&a, SOCK_STREAM, true, buf, sizeof buf);
+	CHECK(strcmp(buf, "tcp:*:80") == 0);
+	sock_name(&a, SOCK_STREAM, false, buf, sizeof buf);
+	CHECK(strcmp(buf, "tcp6:*:80") == 0);
+	a.in6.sin6_addr = in6addr_loopback;
+	sock_name(&a, SOCK_DGRAM, false, buf, sizeof buf);
+	CHECK(strcmp(buf, "udp6:[::1]:80") == 0);
+	a = (struct addr){ .len = sizeof a.in, .in = { .sin_family = AF_INET, .sin_port = htons(80) } };
+	sock_name(&a, SOCK_STREAM, false, buf, sizeof buf);
+	CHECK(strcmp(buf, "tcp4:*:80") == 0);
+	a.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	sock_name(&a, SOCK_STREAM, false, buf, sizeof buf);
+	CHECK(strcmp(buf, "tcp:127.0.0.1:80") == 0);
+	a = (struct addr){ .len = offsetof(struct sockaddr_un, sun_path) + 4, .un = { AF_UNIX, "\0abc" } };
+	sock_name(&a, SOCK_STREAM, false, buf, sizeof buf);
+	CHECK(strcmp(buf, "unix:@abc") == 0);
+	a = (struct addr){ .len = sizeof a.vm, .vm = { .svm_family = AF_VSOCK, .svm_cid = 3, .svm_port = 9 } };
+	sock_name(&a, SOCK_STREAM, false, buf, sizeof buf);
+	CHECK(strcmp(buf, "vsock:3:9") == 0);
+}
+
+static void
+quiet(void *arg, const char *text)
+{
+	(void)text;
+	++*(int *)arg;
+}
+
+static bool
+lets(const char *only, const char *deny, const char *who)
+{
+	struct rules o = { 0 }, d = { 0 };
+	struct peer p = { .kind = PEER_IP };
+	struct err e;
+	int notes = 0;
+	bool ok;
+
+	if (only != NULL)
+		CHECK(rules_add(&o, only, false, quiet, &notes, &e) == 0);
+	if (deny != NULL)
+		CHECK(rules_add(&d, deny, true, quiet, &notes, &e) == 0);
+	CHECK(ip_parse(who, &p.ip));
+	ok = access_allows(&o, &d, &p, NULL, NULL);
+	rules_free(&o);
+	rules_free(&d);
+	return ok;
+}
+
+/* Every prefix, at its edges: the first address, the last, the one before and the one behind. */
+static void
+prefixes(void)
+{
+	for (unsigned bits = 0; bits <= 32; bits++) {
+		uint32_t mask = bits == 0 ? 0 : UINT32_MAX << (32 - bits), base = 0x0a141e28 & mask;
+		char rule[64], who[64];
+		const struct { uint32_t at; bool in; } edge[] = { { base, true }, { base | ~mask, true },
+		    { base - 1, bits == 0 }, { (base | ~mask) + 1, bits == 0 } };
+		struct in_addr a = { htonl(base) };
+
+		(void)snprintf(rule, sizeof rule, "%s/%u", inet_ntop(AF_INET, &a, who, sizeof who), bits);
+		for (size_t i = 0; i < 4; i++) {
+			a.s_addr = htonl(edge[i].at);
+			CHECK(lets(rule, NULL, inet_ntop(AF_INET, &a, who, sizeof who)) == edge[i].in);
+		}
+	}
+	for (unsigned bits = 0; bits <= 128; bits++) {
+		struct ip first, last, out;
+		char rule[80], who[ADDR_TEXT];
+
+		CHECK(ip_parse("fd12:3456:789a:bcde:f012:3456:789a:bcde", &first));
+		(void)ip_mask(&first, bits);
+		last = first;
+		for (unsigned i = bits; i < 128; i++)
+			last.b[i / 8] |= (uint8_t)(0x80 >> (i % 8));
+		(void)snprintf(rule, sizeof rule, "%s/%u", ip_print(&first, who), bits);
+		CHECK(lets(rule, NULL, ip_print(&first, who)));
+		CHECK(lets(rule, NULL, ip_print(&last, who)));
+		if (bits == 0)
+			continue;
+		out = first;	/* the other side of the last bit that counts */
+		out.b[(bits - 1) / 8] ^= (uint8_t)(0x80 >> ((bits - 1) % 8));
+		CHECK(!lets(rule, NULL, ip_print(&out, who)));
+		out = last;
+		out.b[(bits - 1) / 8] ^= (uint8_t)(0x80 >> ((bits - 1) % 8));
+		CHECK(!lets(rule, NULL, ip_print(&out, who)));
+	}
+}
+
+static void
+precedence(void)
+{
+	CHECK(lets(NULL, NULL, "10.0.0.1"));
+	CHECK(!lets("10.0.0.0/8", "10.0.0.0/8", "10.0.0.1"));		/* a tie */
+	CHECK(lets("10.0.0.1", "10.0.0.0/8", "10.0.0.1"));
+	CHECK(!lets("10.0.0.0/8", "10.0.0.1", "10.0.0.1"));
+	CHECK(!lets("10.0.0.0/8", NULL, "11.0.0.1"));
+	CHECK(lets(NULL, "10.0.0.0/8", "11.0.0.1"));
+	CHECK(lets("10.0.0.0", NULL, "10.200.3.4") && lets("0.0.0.0", NULL, "1.2.3.4"));
+	CHECK(!lets("0.0.0.0", NULL, "::1") && !lets("::/0", NULL, "1.2.3.4") && lets("::/0", NULL, "::1"));
+	CHECK(lets("::1/128", NULL, "::1") && lets("10.1.{2,3}", NULL, "10.1.3.9"));
+	CHECK(lets("1.2.3.4", NULL, "::ffff:1.2.3.4"));
+	CHECK(!lets("10.1.{2,3}", NULL, "10.1.4.9") && lets("10.{1,2}", NULL, "10.2.9.9"));
+	CHECK(lets("10.0.0.0/255.255.0.0", NULL, "10.0.9.9") && !lets("10.0.0.0/255.255.0.0", NULL, "10.1.0.0"));
+}
+
+static void
+bad_rules(void)
+{
+	static const char *const bad[] = { "300.1.1.1", "1.2.3.4/33", "::1/129", "1.2.3.4/-1", "1.2.3.4/", "/8",
+		"1.2.3.4/255.0.255.0", "10.{1", "10.{1}x", "10.{}", "{1,2}", "10.1.2.3.{4}", "10.{256}", "127", "010.0.0.1",
+		"1.2.3.4.5", "zz::1", "user:nosuchuser", "group:nosuchgroup", "no.such.host.invalid", "fe80::1/a" };
+	struct rules r = { 0 };
+	struct err e;
+	int notes = 0;
+
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		if (rules_add(&r, bad[i], true, quiet, &notes, &e) == 0)
+			(void)printf("taken: %s\n", bad[i]);
+		CHECK(rules_add(&r, bad[i], true, quiet, &notes, &e) == -1);
+	}
+	rules_free(&r);
+	CHECK(notes == 0);
+	CHECK(rules_add(&r, "10.1.2.3/8", true, quiet, &notes, &e) == 0 && notes == 1);
+	CHECK(rules_add(&r, "10.1", true, quiet, &notes, &e) == 0 && notes == 2);
+	rules_free(&r);
+}
+
+static void
+times(void)
+{
+	struct interval i;
+
+	CHECK(interval_parse("8:00-17:30", &i) && i.from == 480 && i.to == 1050);
+	CHECK(interval_holds(&i, 1, 480) && interval_holds(&i, 1, 1049) && !interval_holds(&i, 1, 1050));
+	CHECK(!interval_holds(&i, 1, 479));
+	CHECK(interval_parse("22:00-6:00", &i) && interval_holds(&i, 1, 0) && interval_holds(&i, 1, 1320));
+	CHECK(!interval_holds(&i, 1, 360) && !interval_holds(&i, 1, 1319));
+	CHECK(interval_parse("12:00-24:00", &i) && interval_holds(&i, 1, 1439) && !interval_holds(&i, 1, 719));
+	CHECK(interval_parse("0:0-24:00", &i) && interval_holds(&i, 1, 0));
+	CHECK(!interval_parse("24:01-25:00", &i) && !interval_parse("8-9", &i) && !interval_parse("8:00", &i));
+	CHECK(!interval_parse("8:60-9:00", &i) && !interval_parse("8:00-8:00", &i) && !interval_parse("8:00-9:00x", &i));
+	CHECK(interval_holds(NULL, 0, 5));
+}
+
+static void
+paces(void)
+{
+	struct rate r;
+	struct pace p;
+	const char *two[] = { "3", "10" }, *one[] = { "2/1s" };
+	int64_t starts[200];
+	size_t n = 0;
+
+	CHECK(rate_parse(two, 2, &r) && r.n == 3 && r.rest == 10000 && r.per == 1000);
+	CHECK(pace_init(&p, &r) == 0);
+	for (int i = 0; i < 3; i++) {
+		CHECK(pace_wait(&p, &r, 100) == 0);
+		pace_count(&p, 100);
+	}
+	CHECK(pace_wait(&p, &r, 500) == 10500);		/* one too many: it rests */
+	CHECK(pace_wait(&p, &r, 10499) == 10500 && pace_wait(&p, &r, 10500) == 0);
+	pace_free(&p);
+	CHECK(rate_parse(one, 1, &r) && r.n == 2 && r.rest == 0 && pace_init(&p, &r) == 0);
+	for (int64_t now = 0; now < 20000 && n < 200; now += 7) {
+		if (pace_wait(&p, &r, now) == 0) {
+			pace_count(&p, now);
+			starts[n++] = now;
+		}
+	}
+	CHECK(n >= 38);
+	for (size_t i = 2; i < n; i++)
+		CHECK(starts[i] - starts[i - 2] >= 1000);	/* in any second, not only in whole ones */
+	pace_free(&p);
+	one[0] = "0/1s";
+	CHECK(!rate_parse(one, 1, &r));
+	two[0] = "0";
+	CHECK(rate_parse(two, 2, &r) && r.n == 0 && pace_init(&p, &r) == 0 && pace_wait(&p, &r, 5) == 0);
+	pace_free(&p);
+}
+
+static void
+buckets(void)
+{
+	int64_t full = 0;
+	int taken = 0;
+
+	for (int i = 0; i < 10; i++)
+		taken += bucket_take(&full, 3, 1000, 5000);
+	CHECK(taken == 3);
+	CHECK(!bucket_take(&full, 3, 1000, 5300) && bucket_take(&full, 3, 1000, 5334));
+	CHECK(!bucket_take(&full, 3, 1000, 5335));
+	for (taken = 0; taken < 3; taken++)
+		CHECK(bucket_take(&full, 3, 1000, 9000));
+	CHECK(!bucket_take(&full, 3, 1000, 9000));
+}
+
+static void
+sources(void)
+{
+	struct sources s;
+	struct source_limits l = { .most = 2, .v4 = 32, .v6 = 64 };
+	struct source *x[4] = { NULL };
+	struct peer p = { .kind = PEER_IP };
+
+	CHECK(sources_init(&s) == 0);
+	CHECK(ip_parse("2001:db8::1", &p.ip));
+	CHECK(source_enter(&s, 1, &l, &p, 1000, &x[0]) == SOURCE_OK);
+	CHECK(ip_parse("2001:db8::2", &p.ip));		/* the same /64 */
+	CHECK(source_enter(&s, 1, &l, &p, 1000, &x[1]) == SOURCE_OK);
+	CHECK(source_enter(&s, 1, &l, &p, 1000, &x[2]) == SOURCE_LIMIT);
+	CHECK(source_enter(&s, 2, &l, &p, 1000, &x[2]) == SOURCE_OK);	/* another service */
+	source_leave(&s, x[0]);
+	CHECK(source_enter(&s, 1, &l, &p, 1000, &x[0]) == SOURCE_OK);
+	for (int i = 0; i < 3; i++)
+		source_leave(&s, x[i]);
+	CHECK(s.hash.count == 0 && s.idle == 0);
+	/* A crowd that never comes again is forgotten. */
+	l.rate = (struct rate){ .n = 1, .per = 1000 };
+	for (unsigned i = 0; i < 200000; i++) {
+		struct source *one;
+		uint32_t a = htonl(0x0a000000 + i);
+
+		memcpy(p.ip.b + 12, &a, 4);
+		p.ip = (struct ip){ { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, p.ip.b[12], p.ip.b[13], p.ip.b[14],
+		    p.ip.b[15] } };
+		CHECK(source_enter(&s, 1, &l, &p, 1000 + i / 100, &one) == SOURCE_OK);
+		CHECK(source_enter(&s, 1, &l, &p, 1000 + i / 100, &x[3]) == SOURCE_RATE);
+		source_leave(&s, one);
+		CHECK(s.idle <= 65536);
+	}
+	sources_free(&s);
+}
+
+static int64_t fired[1000];
+static size_t nfired;
+
+static void
+note_time(void *arg, int64_t now)
+{
+	(void)now;
+	fired[nfired++] = ((struct timer *)arg)->at;
+}
+
+static void
+timers(void)
+{
+	struct loop *l = loop_new();
+	static struct timer t[1000];
+	int64_t now;
+
+	CHECK(l != NULL);
+	now = loop_now(l);
+	for (size_t i = 0; i < 1000; i++) {
+		CHECK(loop_timer_room(l) == 0);
+		t[i] = (struct timer){ .fire = note_time, .arg = &t[i] };
+		loop_timer(l, &t[i], now - 5000 + (int64_t)(hash_number(i) % 4000));
+	}
+	for (size_t i = 0; i < 1000; i += 3)
+		loop_timer_stop(l, &t[i]);
+	for (size_t i = 1; i < 1000; i += 3)
+		loop_timer(l, &t[i], t[i].at / 2 * 2);	/* again, elsewhere */
+	CHECK(loop_run_once(l, now) == 0);
+	CHECK(nfired == 666);
+	for (size_t i = 1; i < nfired; i++)
+		CHECK(fired[i - 1] <= fired[i]);
+	loop_free(l);
+}
+
+static void
+hashes(void)
+{
+	struct hash h;
+	static struct hash_node n[5000];
+	size_t found = 0;
+
+	CHECK(hash_init(&h) == 0);
+	for (size_t i = 0; i < 5000; i++)
+		hash_put(&h, &n[i], hash_number(i % 2500));
+	for (size_t i = 0; i < 2500; i++)
+		for (struct hash_node *x = hash_find(&h, hash_number(i)); x != NULL; x = hash_next(x))
+			found++;
+	CHECK(found == 5000 && h.count == 5000);
+	for (size_t i = 0; i < 5000; i += 2)
+		hash_remove(&h, &n[i]);
+	CHECK(h.count == 2500 && hash_find(&h, hash_number(99999)) == NULL);
+	CHECK(hash_bytes("abc", 3) == hash_bytes("abc", 3) && hash_bytes("abc", 3) != hash_bytes("abd", 3));
+	CHECK(hash_bytes("12345678", 8) != hash_bytes("12345678\0", 9));
+	hash_free(&h);
+}
+
+static void
+attributes(void)
+{
+	struct service *s = service_new();
+	struct err e;
+	int notes = 0;
+
+	CHECK(s != NULL);
+	CHECK(attr_set_option(s, "instances = 5", quiet, &notes, &e) == 0 && s->instances == 5);
+	CHECK(attr_set_option(s, "INSTANCES=UNLIMITED", quiet, &notes, &e) == 0 && s->instances == UINT32_MAX);
+	CHECK(attr_given(s, "instances") && !attr_given(s, "per_source"));
+	CHECK(attr_set_option(s, "env=A=1 B=2", quiet, &notes, &e) == 0 && s->env.n == 2);
+	CHECK(attr_set_option(s, "env-=A=1", quiet, &notes, &e) == 0 && s->env.n == 1);
+	CHECK(attr_set_option(s, "only_from=10.0.0.0/8, 1.2.3.4", quiet, &notes, &e) == 0 && s->only_from.n == 2);
+	CHECK(attr_set_option(s, "log_on_failure=", quiet, &notes, &e) == 0 && s->on_failure == 0);
+	CHECK(attr_set_option(s, "linger=no", quiet, &notes, &e) == 0 && s->linger == -1);
+	CHECK(attr_set_option(s, "env=OK=1 bad", quiet, &notes, &e) == -1 && e.word == 1);
+	CHECK(attr_set_option(s, "source_prefix=24 129", quiet, &notes, &e) == -1 && e.word == 1);
+	for (size_t i = 0; i < nattrs; i++) {
+		CHECK(attrs[i].help[0] != '\0' && attrs[i].form[0] != '\0' && attrs[i].initial[0] != '\0');
+		CHECK(attr_find(attrs[i].name) == &attrs[i]);	/* no name twice */
+	}
+	service_free(s);
+}
+
+static const struct {
+	const char *name;
+	void (*run)(void);
+} cases[] = {
+	{ "numbers", numbers }, { "durations", durations }, { "words", words }, { "escapes", escapes },
+	{ "likeness", likeness }, { "addresses", addresses }, { "names", names }, { "prefixes", prefixes },
+	{ "precedence", precedence }, { "bad_rules", bad_rules }, { "times", times }, { "paces", paces },
+	{ "buckets", buckets }, { "sources", sources }, { "timers", timers }, { "hashes", hashes },
+	{ "attributes", attributes },
+};
+
+int
+main(int argc, char **argv)
+{
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		if (argc < 2)
+			(void)puts(cases[i].name);
+		else if (strcmp(argv[1], cases[i].name) == 0) {
+			cases[i].run();
+			return 0;
+		}
+	}
+	return argc < 2 ? 0 : 2;
+}

@@ -77,14 +77,16 @@ read_source(struct client *c, const char *text)
 	char host[WHERE_HOST];
 	const char *port = NULL, *end = text + strlen(text);
 	struct addrinfo hints = { .ai_flags = AI_NUMERICHOST }, *list;
+	const char *bracket = *text == '[' ? strchr(text, ']') : NULL;
 	uint64_t n = 0;
 
 	if (num_parse(text, 0, 65535, &n)) {
 		c->from_port = (unsigned)n;
 		return 0;
 	}
-	if (*text == '[' && strchr(text, ']') != NULL) {
-		end = strchr(++text, ']');
+	if (bracket != NULL) {
+		text++;
+		end = bracket;
 		port = end[1] == ':' ? end + 2 : NULL;
 	} else if (strchr(text, ':') != NULL && strchr(text, ':') == strrchr(text, ':')) {
 		end = strchr(text, ':');
@@ -170,7 +172,7 @@ read_options(struct client *c, int argc, char **argv)
 			c->verbose = true;
 			break;
 		case 'w':
-			if (!num_parse_duration(optarg, SECOND, 365 * 86400 * SECOND, &c->wait))
+			if (!num_parse_duration(optarg, SECOND, INT64_C(31536000) * SECOND, &c->wait))
 				return fail(c, EXIT_USAGE, "-w %s: not a time; a number of seconds is", optarg);
 			break;
 		case 's':

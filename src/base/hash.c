@@ -10,7 +10,7 @@ enum { FIRST = 64 };
 int
 hash_init(struct hash *h)
 {
-	h->bucket = calloc(FIRST, sizeof(struct hash_node *));
+	h->bucket = calloc(FIRST, sizeof *h->bucket);
 	h->mask = FIRST - 1;
 	h->count = 0;
 	return h->bucket == NULL ? -1 : 0;
@@ -27,7 +27,7 @@ static void
 grow(struct hash *h)
 {
 	size_t size = (h->mask + 1) * 2;
-	struct hash_node **to = calloc(size, sizeof *to);
+	struct hash_node **to = calloc(size, sizeof h->bucket[0]);
 
 	if (to == NULL)
 		return;

@@ -70,7 +70,26 @@ spawn_shared(size_t size)
 
 /* --- which way works here */
 
+#if defined(SPAWN_FORCE_VFORK) || defined(SPAWN_FORCE_FORK)
+#undef RAW_NATIVE		/* the slots and the rest as on any other processor */
+#endif
+
 #ifdef RAW_NATIVE
+
+/* Before 5.16 a core dump of a child ends every process that shares its memory. */
+static bool
+kernel_is_new(void)
+{
+	struct utsname u;
+	unsigned long major, minor;
+	char *end;
+
+	if (uname(&u) == -1)
+		return false;
+	major = strtoul(u.release, &end, 10);
+	minor = *end == '.' ? strtoul(end + 1, NULL, 10) : 0;
+	return major > 5 || (major == 5 && minor >= 16);
+}
 
 struct probe {
 	unsigned bound;
@@ -120,17 +139,6 @@ probe(void)
 
 #endif
 
-/* Before 5.16 a core dump of a child ends every process that shares its memory. */
-static bool
-kernel_is_new(void)
-{
-	struct utsname u;
-	unsigned major, minor;
-
-	return uname(&u) == 0 && sscanf(u.release, "%u.%u", &major, &minor) == 2 &&
-	    (major > 5 || (major == 5 && minor >= 16));
-}
-
 static enum spawn_way
 find_way(void)
 {
@@ -145,11 +153,9 @@ find_way(void)
 	return SPAWN_FORK;
 #endif
 #endif
-#if defined(RAW_NATIVE) && !defined(SPAWN_FORCE_VFORK)
+#ifdef RAW_NATIVE
 	if (kernel_is_new() && probe())
 		return SPAWN_ASYNC;
-#else
-	(void)kernel_is_new;
 #endif
 	return SPAWN_VFORK;
 }
@@ -435,6 +441,8 @@ fill(struct slot *t, const struct facts *f)
 
 /* --- the three ways */
 
+#ifdef RAW_NATIVE
+
 static void
 run_child(void *arg)
 {
@@ -463,8 +471,6 @@ may_share(const struct spawner *s, const struct slot *t, const struct order *o)
 	return t->low != -1 && o->facts.service->linger != -1 && !o->give_fd && !o->give_err && (o->err <= 2 || o->err == s->null) &&
 	    o->facts.peer->kind != PEER_UNIX;
 }
-
-#ifdef RAW_NATIVE
 
 static int
 start_async(struct spawner *s, struct slot *t, const struct order *o, struct spawned *out)

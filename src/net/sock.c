@@ -228,6 +228,14 @@ where_parse(struct where *w, const char *text, struct err *err)
 	return rc;
 }
 
+bool
+where_equal(const struct where *a, const struct where *b)
+{
+	return a->scheme == b->scheme && a->type == b->type && a->family == b->family &&
+	    a->port == b->port && a->cid == b->cid && strcmp(a->host, b->host) == 0 &&
+	    strcmp(a->iface, b->iface) == 0;
+}
+
 void
 sock_name(const struct addr *a, int type, bool both, char *buf, size_t size)
 {

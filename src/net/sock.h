@@ -30,6 +30,9 @@ struct where {			/* one ADDRESS, taken apart; nothing resolved yet */
  */
 int where_parse(struct where *w, const char *text, struct err *err);
 
+/* Do both name the same thing? */
+bool where_equal(const struct where *a, const struct where *b);
+
 /* A port's number or its name in /etc/services or among those that every admin knows. */
 bool port_parse(const char *text, const char *proto, unsigned *port);
 

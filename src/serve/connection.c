@@ -27,6 +27,7 @@
 enum {
 	CHUNK = 36,		/* 8 KiB less what malloc adds */
 	NO_PROGRESS = 60000,	/* ms: a client that takes nothing for so long is cut */
+	UNIX_AGAIN = 50,	/* ms */
 	RETRY_LEAST = 10, RETRY_MOST = 1000,	/* ms */
 	GROUP_LEAST = 5, GROUP_MOST = 1000,	/* ms between looks at a group */
 };
@@ -65,6 +66,7 @@ struct conn {
 	bool refused;			/* by the lookup */
 	bool end_seen;			/* lingering: the client's end of stream */
 	bool taken;			/* the client has everything: closing cannot wait */
+	bool shut;			/* our end of stream has been sent */
 };
 
 struct chunk {
@@ -679,7 +681,7 @@ finish_unix(struct conn *c)
 	}
 	if (e->burials >= BURIALS_MOST || spawn_burial(c->fd, c->conf->linger) == -1) {
 		/* Tried again, and meanwhile its listeners pause. */
-		c->look_at = loop_now(e->loop) + RETRY_LEAST * 5;
+		c->look_at = loop_now(e->loop) + UNIX_AGAIN;
 		loop_timer(e->loop, &c->timer, c->look_at);
 		return;
 	}
@@ -706,7 +708,7 @@ finish(struct conn *c)
 		finish_unix(c);
 		return;
 	}
-	if (c->fd == -1 || c->conf->linger == -1 || shutdown(c->fd, SHUT_WR) == -1) {
+	if (c->fd == -1 || c->conf->linger == -1 || (!c->shut && shutdown(c->fd, SHUT_WR) == -1)) {
 		conn_free(c);
 		return;
 	}
@@ -796,14 +798,18 @@ leader_ended(struct conn *c, const struct ended *end)
 	struct engine *e = c->unit->engine;
 	struct unit *u = c->unit;
 	uint32_t failed = __atomic_load_n(&e->failed[c->index], __ATOMIC_ACQUIRE);
+	bool over = group_gone(c);
 
+	if (c->tell != -1)
+		told(c, 0);
+	/* First of all the client's: it waits for this. */
+	if (over && c->fd != -1 && c->conf->linger != -1 && !c->refused && c->peer.kind != PEER_UNIX)
+		c->shut = shutdown(c->fd, SHUT_WR) == 0;
 	if (c->errlog != NULL) {
 		errlog_drain(c->errlog);
 		errlog_leave(c->errlog);
 		c->errlog = NULL;
 	}
-	if (c->tell != -1)
-		told(c, 0);
 	if (failed != 0)
 		log_not_started(c, failed);
 	if (!c->refused)
@@ -818,7 +824,7 @@ leader_ended(struct conn *c, const struct ended *end)
 	if ((c->fd == -1 || c->conf->linger == -1) && c->deadline == 0 && c->idle_at == 0 &&
 	    c->kill_at == 0 && c->conf->hangup == HANGUP_IGNORE) {
 		conn_free(c);
-	} else if (group_gone(c)) {
+	} else if (over) {
 		finish(c);
 	} else {
 		enter(c, CONN_GROUP);

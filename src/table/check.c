@@ -296,7 +296,7 @@ check_listen(struct service *s, struct err *err)
 		for (size_t k = 0; k < i; k++) {
 			bool port0 = w->scheme == SCHEME_TCP && w->port == 0;
 
-			if (memcmp(w, &s->listen[k].where, sizeof *w) == 0 && !port0)
+			if (where_equal(w, &s->listen[k].where) && !port0)
 				return err_set(err, "%s: listened on twice", s->listen[i].text);
 		}
 	}

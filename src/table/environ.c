@@ -123,7 +123,8 @@ join(const char *name, const char *value)
 		return NULL;
 	memcpy(p, name, n);
 	p[n] = '=';
-	memcpy(p + n + 1, value, m + 1);
+	memcpy(p + n + 1, value, m);
+	p[n + 1 + m] = '\0';
 	return p;
 }
 

@@ -83,7 +83,7 @@ $B/tests/unit: tests/unit.c $B/libserver.a $B/flags
 $B/tests/shim: tests/shim.c $B/flags
 	@mkdir -p $(@D)
 	$(CC) -std=c11 -D_GNU_SOURCE $(warn) -O2 -fPIC -shared -o $@ $< -ldl
-$B/tests/tiny: tests/tiny.c $B/flags
+$B/tests/tiny $B/tests/look: $B/tests/%: tests/%.c $B/flags
 	@mkdir -p $(@D)
 	$(CC) -std=c11 -D_GNU_SOURCE $(warn) -O2 -static -o $@ $< || $(CC) -std=c11 -D_GNU_SOURCE $(warn) -O2 -o $@ $<
 $B/tests/%: tests/%.c $B/flags

@@ -106,6 +106,15 @@ load helper
 	! logged 'START|EXIT|LISTEN' || die "not quiet"
 }
 
+@test "-v logs how children are started and which word refused" {
+	start_server -v -o no_access='127.0.0.2 127.0.3.0/24' -o only_from=127.0.0.0/16 127.0.0.1:0 true
+	wait_log 'DEBUG: children are started by (clone|vfork|fork)$'
+	"$PEER" -b 127.0.0.2 "tcp:127.0.0.1:$PORT"
+	wait_log 'DEBUG: true no_access 127.0.0.2 refuses'
+	"$PEER" -b 127.1.0.1 "tcp:127.0.0.1:$PORT"
+	wait_log 'DEBUG: true only_from has no word'
+}
+
 @test "log_format = json: one object a line with the same facts" {
 	requires python3
 	start_server -o log_format=json -o log_on_success='PID HOST EXIT DURATION PORT CONN CPU BYTES' \
@@ -113,6 +122,7 @@ load helper
 	ask
 	"$PEER" -b 127.0.0.2 "tcp:127.0.0.1:$PORT"
 	wait_log '"event":"exit"'; wait_log '"event":"fail"'
+	stop_server
 	python3 - "$LOG" "$PORT" <<-'X'
 	import json, re, sys
 	ev = {}
@@ -121,6 +131,7 @@ load helper
 	    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", o["time"]), o
 	    assert o["level"] in ("err", "warning", "notice", "info", "debug"), o
 	    ev[o["event"]] = o
+	assert "drain" in ev and "stopped" in ev, ev
 	s, e, f = ev["start"], ev["exit"], ev["fail"]
 	assert s["service"] == "sh" and s["from"] == "127.0.0.1" and s["port"] > 0 and s["conn"] == 1, s
 	assert e["pid"] == s["pid"] and e["status"] == 4 and e["bytes_out"] == 3 and e["bytes_in"] == 0, e

@@ -394,6 +394,9 @@ server_log_listeners(const struct server *s)
 int
 server_run(struct server *s, struct err *err)
 {
+	static const char *const ways[] = { "clone", "vfork", "fork" };
+
+	log_say(LEVEL_DEBUG, "debug", "children are started by %s", ways[spawner_way(s->engine->spawner)]);
 	while (s->phase != PHASE_QUIT) {
 		if (loop_run_once(s->loop, log_flush(clock_ms())) == -1)
 			return err_sys(err, errno, "epoll");

@@ -183,8 +183,13 @@ may_come(struct unit *u, const struct peer *p, enum reason *why, struct source *
 	 */
 	*why = REASON_ADDRESS;
 	if (!access_allows(&s->only_from, &s->no_access, p, NULL, &rule) &&
-	    (!conn_decides_by_name(s, p) || (rule != NULL && rule->kind == RULE_NET && rule->bits >= 96)))
+	    (!conn_decides_by_name(s, p) || (rule != NULL && rule->kind == RULE_NET && rule->bits >= 96))) {
+		if (rule != NULL)
+			unit_say(u, LEVEL_DEBUG, "debug", "no_access %s refuses", rule->word);
+		else
+			unit_say(u, LEVEL_DEBUG, "debug", "only_from has no word for the peer");
 		return false;
+	}
 	*why = REASON_TIME;
 	if (!open_now(s))
 		return false;

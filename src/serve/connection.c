@@ -237,22 +237,6 @@ conn_none(const struct engine *e)
 /* --- log lines */
 
 static unsigned
-log_fields(unsigned records, unsigned among)
-{
-	static const struct { unsigned record, field; } map[] = {
-		{ RECORD_PID, LOG_PID }, { RECORD_HOST, LOG_FROM }, { RECORD_EXIT, LOG_STATUS },
-		{ RECORD_DURATION, LOG_DURATION }, { RECORD_PORT, LOG_PORT }, { RECORD_CONN, LOG_CONN },
-		{ RECORD_CPU, LOG_CPU }, { RECORD_MAXRSS, LOG_MAXRSS }, { RECORD_BYTES, LOG_BYTES },
-	};
-	unsigned fields = 0;
-
-	for (size_t i = 0; i < sizeof map / sizeof map[0]; i++)
-		if (records & among & map[i].record)
-			fields |= map[i].field;
-	return fields;
-}
-
-static unsigned
 peer_port(const struct peer *p)
 {
 	return p->kind == PEER_UNIX ? 0 : p->port;
@@ -262,8 +246,7 @@ static void
 log_start(const struct conn *c, const char *host)
 {
 	struct log_style style = unit_style(c->unit);
-	unsigned fields = log_fields(c->conf->on_success,
-	    RECORD_PID | RECORD_HOST | RECORD_PORT | RECORD_CONN);
+	unsigned fields = c->conf->on_success & (RECORD_PID | RECORD_HOST | RECORD_PORT | RECORD_CONN);
 	char from[ADDR_TEXT];
 
 	if (fields == 0)
@@ -285,7 +268,7 @@ log_fail(struct unit *u, const struct peer *peer, enum reason why, const char *h
 	u->refused[why]++;
 	if (u->conf->on_failure == 0 || !flood_allows(u, &u->refusals))
 		return;
-	fields = log_fields(u->conf->on_failure, RECORD_HOST | RECORD_PORT);
+	fields = u->conf->on_failure & (RECORD_HOST | RECORD_PORT);
 	if (peer->kind == PEER_UNIX)
 		fields &= ~(unsigned)LOG_PORT;
 	log_event(&(struct event){ .level = LEVEL_NOTICE, .name = "fail", .service = u->conf->id,
@@ -358,11 +341,11 @@ log_exit(const struct conn *c, const struct ended *end)
 	struct rusage own;
 
 	/* An EXIT line is written when something of the end is to be told; then with its pid. */
-	ev.fields = log_fields(c->conf->on_success, RECORD_EXIT | RECORD_DURATION | RECORD_CPU |
-	    RECORD_MAXRSS | RECORD_BYTES);
+	ev.fields = c->conf->on_success & (RECORD_EXIT | RECORD_DURATION | RECORD_CPU | RECORD_MAXRSS |
+	    RECORD_BYTES);
 	if (ev.fields == 0)
 		return;
-	ev.fields |= log_fields(c->conf->on_success, RECORD_PID | RECORD_PORT | RECORD_CONN);
+	ev.fields |= c->conf->on_success & (RECORD_PID | RECORD_PORT | RECORD_CONN);
 	if (c->peer.kind == PEER_UNIX)
 		ev.fields &= ~(unsigned)LOG_PORT;
 	if (end->signalled)

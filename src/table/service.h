@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
+#include "base/log.h"
 #include "net/sock.h"
 #include "policy/access.h"
 #include "policy/limit.h"
@@ -36,17 +37,17 @@ enum child_stderr { STDERR_SOCKET, STDERR_LOG, STDERR_NULL, STDERR_INHERIT };
 enum overload { OVERLOAD_QUEUE, OVERLOAD_REJECT };
 enum hangup { HANGUP_IGNORE, HANGUP_KILL };
 
-enum record {			/* words of log_on_success and log_on_failure */
-	RECORD_PID = 1 << 0,
-	RECORD_HOST = 1 << 1,
-	RECORD_EXIT = 1 << 2,
-	RECORD_DURATION = 1 << 3,
-	RECORD_PORT = 1 << 4,
-	RECORD_CONN = 1 << 5,
-	RECORD_CPU = 1 << 6,
-	RECORD_MAXRSS = 1 << 7,
-	RECORD_BYTES = 1 << 8,
-	RECORD_ATTEMPT = 1 << 9,
+enum record {			/* words of log_on_success and log_on_failure: the log's own fields */
+	RECORD_PID = LOG_PID,
+	RECORD_HOST = LOG_FROM,
+	RECORD_EXIT = LOG_STATUS,
+	RECORD_DURATION = LOG_DURATION,
+	RECORD_PORT = LOG_PORT,
+	RECORD_CONN = LOG_CONN,
+	RECORD_CPU = LOG_CPU,
+	RECORD_MAXRSS = LOG_MAXRSS,
+	RECORD_BYTES = LOG_BYTES,
+	RECORD_ATTEMPT = LOG_BYTES << 1,	/* a line, if with nothing in it */
 };
 
 enum flag {

@@ -69,11 +69,11 @@ denied() {
 	start_server -o no_access="user:$ME" unix:c echo hi
 	run -0 "$PEER" unix:c; [[ -z $output ]]
 	wait_log "FAIL: echo address from=uid:$(id -u)\$"
-	start_server -o only_from=user:65534 unix:d echo hi
+	start_server -o only_from=user:65533 unix:d echo hi
 	run -0 "$PEER" unix:d; [[ -z $output ]]
 	start_server -o only_from="group:$(id -gn)" unix:e echo hi
 	run -0 "$PEER" unix:e; [[ $output == hi ]]
-	start_server -o only_from=user:65534 127.0.0.1:0 echo hi
+	start_server -o only_from=user:65533 127.0.0.1:0 echo hi
 	allowed 127.0.0.1
 }
 

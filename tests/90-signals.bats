@@ -144,7 +144,7 @@ held() { # a connection that its command holds until ./go exists; $1: options
 	# shellcheck disable=SC2086
 	unshare $how true 2>/dev/null || how="-Urpf --mount-proc"
 	cat >inside.sh <<-X
-	exec "$SERVER" -o user=root -p $PWD/pid -r 9 127.0.0.1:0 sh -c 'setsid sh -c "sleep 0.1 & exit 0" & (sh -c "exit 3" &) ; cat /proc/1/comm; exit 0' 9>lines
+	exec "$SERVER" -p $PWD/pid -r 9 127.0.0.1:0 sh -c 'setsid sh -c "sleep 0.1 & exit 0" & (sh -c "exit 3" &) ; cat /proc/1/comm; exit 0' 9>lines
 	X
 	# shellcheck disable=SC2086
 	unshare $how sh inside.sh </dev/null >>"$LOG" 2>&1 3>&- & local u=$!

@@ -25,7 +25,7 @@
 #endif
 
 enum {
-	CHUNK = 36,		/* 8 KiB less what malloc adds */
+	CHUNK = 37,		/* 8 KiB less what malloc adds */
 	NO_PROGRESS = 60000,	/* ms: a client that takes nothing for so long is cut */
 	UNIX_AGAIN = 50,	/* ms */
 	RETRY_LEAST = 10, RETRY_MOST = 1000,	/* ms */
@@ -49,7 +49,8 @@ struct conn {
 	struct errlog *errlog;
 	uint64_t number;
 	int64_t started;
-	int64_t deadline, idle_at, kill_at, look_at;	/* ms; 0: none */
+	int64_t deadline;		/* ms: TERM then, or KILL once told; of the lingering; 0: none */
+	int64_t idle_at, look_at;	/* ms: when to look; 0: not */
 	struct timer timer;
 	struct peer peer;
 	uint32_t index;
@@ -62,7 +63,8 @@ struct conn {
 	uint32_t tell_watch;
 	uint32_t interval;		/* ms: the last between looks */
 	uint32_t untaken;		/* lingering: bytes that the client had not taken */
-	enum state state;
+	enum state state : 8;
+	bool told;			/* its group has been sent TERM: KILL is next */
 	bool refused;			/* by the lookup */
 	bool end_seen;			/* lingering: the client's end of stream */
 	bool taken;			/* the client has everything: closing cannot wait */
@@ -429,7 +431,7 @@ group_gone(const struct conn *c)
 static void
 set_timer(struct conn *c)
 {
-	const int64_t at[] = { c->deadline, c->idle_at, c->kill_at, c->look_at };
+	const int64_t at[] = { c->deadline, c->idle_at, c->look_at };
 	int64_t first = 0;
 
 	for (size_t i = 0; i < sizeof at / sizeof at[0]; i++)
@@ -451,9 +453,9 @@ end_group(struct conn *c, const char *why)
 
 	if (e->stopping && after > SECOND)
 		after = SECOND;
-	if (c->kill_at != 0) {	/* it has been told already; a stop does not wait as long */
-		if (c->kill_at > loop_now(e->loop) + after)
-			c->kill_at = loop_now(e->loop) + after;
+	if (c->told) {		/* already; but a stop does not wait as long */
+		if (c->deadline > loop_now(e->loop) + after)
+			c->deadline = loop_now(e->loop) + after;
 		set_timer(c);
 		return;
 	}
@@ -465,8 +467,9 @@ end_group(struct conn *c, const char *why)
 		    .from = peer_print(&c->peer, from), .message = why }, &style);
 	}
 	(void)signal_group(c, SIGTERM);
-	c->deadline = c->idle_at = 0;
-	c->kill_at = loop_now(e->loop) + (after > 0 ? after : 1);
+	c->told = true;
+	c->idle_at = 0;
+	c->deadline = loop_now(e->loop) + (after > 0 ? after : 1);
 	set_timer(c);
 }
 
@@ -523,12 +526,14 @@ conn_timer(void *arg, int64_t now)
 			linger(c, now);
 		return;
 	}
-	if (c->kill_at != 0 && now >= c->kill_at) {
-		(void)signal_group(c, SIGKILL);
-		c->kill_at = now + SECOND;
+	if (c->deadline != 0 && now >= c->deadline) {
+		if (c->told) {
+			(void)signal_group(c, SIGKILL);
+			c->deadline = now + SECOND;
+		} else {
+			end_group(c, "timeout");
+		}
 	}
-	if (c->deadline != 0 && now >= c->deadline)
-		end_group(c, "timeout");
 	if (c->idle_at != 0 && now >= c->idle_at)
 		look_idle(c, now);
 	if (c->look_at != 0 && now >= c->look_at) {
@@ -695,7 +700,7 @@ finish(struct conn *c)
 		conn_free(c);
 		return;
 	}
-	c->idle_at = c->kill_at = 0;
+	c->idle_at = 0;
 	c->deadline = now + c->conf->linger;
 	c->interval = 10;
 	c->untaken = 0;
@@ -805,7 +810,7 @@ leader_ended(struct conn *c, const struct ended *end)
 		send_banner(c, &c->conf->banner_fail);
 	/* Nothing is held and nothing limits the group's life: it is on its own now. */
 	if ((c->fd == -1 || c->conf->linger == -1) && c->deadline == 0 && c->idle_at == 0 &&
-	    c->kill_at == 0 && c->conf->hangup == HANGUP_IGNORE) {
+	    c->conf->hangup == HANGUP_IGNORE) {
 		conn_free(c);
 	} else if (over) {
 		finish(c);

@@ -1,0 +1,94 @@
+/*
+ * conn: one connection from the inside, for the modules that share its life: pool (there is one),
+ * connection (its child), group (its process group and its times), ending (its last bytes), record
+ * (its log lines).
+ */
+#ifndef SERVE_CONN_H
+#define SERVE_CONN_H
+
+#include <linux/tcp.h>
+
+#include "serve/connection.h"
+#include "serve/errlog.h"
+
+enum state {
+	CONN_FREE,
+	CONN_WAITING,		/* accepted; no process to be had yet */
+	CONN_RUNNING,		/* its child lives */
+	CONN_GROUP,		/* its child has ended, others of the group live */
+	CONN_LINGERING,		/* our side is shut; the client's end is awaited */
+};
+
+struct conn {
+	struct hash_node node;		/* by pid, while RUNNING or GROUP; next of the spare ones */
+	struct conn *prev, *next;	/* in the list of its state */
+	struct unit *unit;
+	struct service *conf;		/* held: what it was when it came */
+	struct source *source;		/* while RUNNING or WAITING */
+	struct errlog *errlog;
+	uint64_t number;
+	int64_t started;
+	int64_t deadline;		/* ms: TERM then, or KILL once told; of the lingering; 0: none */
+	int64_t idle_at, look_at;	/* ms: when to look; 0: not */
+	struct timer timer;
+	struct peer peer;
+	uint32_t index;
+	int fd;				/* -1: not held */
+	uint32_t fd_watch;
+	int pidfd;			/* -1: none */
+	uint32_t pid_watch;
+	pid_t pid;
+	int tell;			/* of the lookup; -1: none */
+	uint32_t tell_watch;
+	uint32_t interval;		/* ms: the last between looks */
+	uint32_t untaken;		/* lingering: bytes that the client had not taken */
+	enum state state : 8;
+	bool told;			/* its group has been sent TERM: KILL is next */
+	bool refused;			/* by the lookup */
+	bool end_seen;			/* lingering: the client's end of stream */
+	bool taken;			/* the client has everything: closing cannot wait */
+	bool shut;			/* our end of stream has been sent */
+};
+
+/* pool: a new one, in no state; conn_room was asked. Takes fd and source. */
+struct conn *conn_new(struct unit *u, int fd, const struct peer *peer, struct source *source);
+
+/* Moves it to that state and its list. */
+void conn_enter(struct conn *c, enum state to);
+
+/* The end of it: closes what it holds. */
+void conn_free(struct conn *c);
+
+/* The one whose child has, or had, that pid; NULL: none. */
+struct conn *conn_find(const struct engine *e, pid_t pid);
+
+/* group: is no process of the child's group left? */
+bool conn_group_gone(const struct conn *c);
+
+/* TERM to the group now, KILL later; `why` is logged, NULL: nothing is. */
+void conn_end_group(struct conn *c, const char *why);
+
+/* Starts the timer for what is due first. */
+void conn_set_timer(struct conn *c);
+
+/* The loop's calls. */
+void conn_timer(void *arg, int64_t now);
+void conn_hung_up(void *arg, uint32_t events);
+
+/* What the kernel tells of a TCP connection; false: it is none. */
+bool conn_tcp_info(int fd, struct tcp_info *i);
+
+/* ending: our side is done; sends the end of stream and waits for the client's. c may be freed. */
+void conn_finish(struct conn *c);
+
+/* One more look at a connection that lingers; at a UNIX one that waits for its burial. */
+void conn_linger(struct conn *c, int64_t now);
+void conn_finish_unix(struct conn *c);
+
+/* record: the lines of its life. */
+void record_start(const struct conn *c, const char *host);
+void record_fail(struct unit *u, const struct peer *peer, enum reason why, const char *host);
+void record_exit(const struct conn *c, const struct ended *end);
+void record_not_started(const struct conn *c, uint32_t failed);
+
+#endif

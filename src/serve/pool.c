@@ -1,0 +1,188 @@
+#include "serve/conn.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+enum { CHUNK = 37 };		/* 8 KiB less what malloc adds */
+
+struct chunk {
+	struct chunk *next;
+	struct conn conn[CHUNK];
+};
+
+static int
+more(struct engine *e)
+{
+	struct chunk *k;
+
+	if (e->nconns + CHUNK > CONN_MOST) {
+		errno = ENOMEM;
+		return -1;
+	}
+	k = calloc(1, sizeof *k);
+	if (k == NULL)
+		return -1;
+	for (int i = 0; i < CHUNK; i++) {
+		if (loop_timer_room(e->loop) == -1) {
+			while (i-- > 0)
+				loop_timer_leave(e->loop);
+			free(k);
+			return -1;
+		}
+	}
+	k->next = e->chunks;
+	e->chunks = k;
+	for (int i = CHUNK - 1; i >= 0; i--) {
+		k->conn[i].index = e->nconns + (uint32_t)i;
+		k->conn[i].next = e->spare;
+		e->spare = &k->conn[i];
+	}
+	e->nconns += CHUNK;
+	return 0;
+}
+
+bool
+conn_room(struct engine *e)
+{
+	return e->spare != NULL || more(e) == 0;
+}
+
+struct conn *
+conn_new(struct unit *u, int fd, const struct peer *peer, struct source *source)
+{
+	struct engine *e = u->engine;
+	struct conn *c;
+	uint32_t index;
+
+	c = e->spare;
+	assert(c != NULL);	/* conn_room was asked */
+	e->spare = c->next;
+	index = c->index;
+	*c = (struct conn){ .unit = u, .conf = service_hold(u->conf), .source = source, .peer = *peer,
+		.index = index, .fd = fd, .pidfd = -1, .tell = -1, .number = ++e->next_conn,
+		.started = loop_now(e->loop), .timer = { .fire = conn_timer } };
+	c->timer.arg = c;
+	return c;
+}
+
+static void
+list(struct conn **first, struct conn **last, struct conn *c)
+{
+	c->next = NULL;
+	c->prev = *last;
+	*(*last != NULL ? &(*last)->next : first) = c;
+	*last = c;
+}
+
+static void
+unlist(struct conn **first, struct conn **last, struct conn *c)
+{
+	*(c->prev != NULL ? &c->prev->next : first) = c->next;
+	*(c->next != NULL ? &c->next->prev : last) = c->prev;
+}
+
+void
+conn_enter(struct conn *c, enum state to)
+{
+	struct engine *e = c->unit->engine;
+
+	switch (c->state) {
+	case CONN_FREE:
+		break;
+	case CONN_WAITING:
+		unlist(&e->waiting, &e->waiting_last, c);
+		break;
+	case CONN_RUNNING:
+	case CONN_GROUP:
+		if (to != CONN_GROUP)
+			unlist(&e->running, &e->running_last, c);
+		break;
+	case CONN_LINGERING:
+		unlist(&e->lingering, &e->lingering_last, c);
+		e->nlingering--;
+		break;
+	}
+	switch (to) {
+	case CONN_FREE:
+	case CONN_GROUP:
+		break;
+	case CONN_WAITING:
+		list(&e->waiting, &e->waiting_last, c);
+		break;
+	case CONN_RUNNING:
+		list(&e->running, &e->running_last, c);
+		break;
+	case CONN_LINGERING:
+		list(&e->lingering, &e->lingering_last, c);
+		e->nlingering++;
+		break;
+	}
+	c->state = to;
+}
+
+/* The end of it: closes what it holds. */
+void
+conn_free(struct conn *c)
+{
+	struct engine *e = c->unit->engine;
+
+	if (c->state == CONN_RUNNING || c->state == CONN_GROUP)
+		hash_remove(&e->by_pid, &c->node);
+	conn_enter(c, CONN_FREE);
+	loop_timer_stop(e->loop, &c->timer);
+	/* The command may have set SO_LINGER, and then the last close would wait for the client. */
+	if (c->fd != -1 && !c->taken)
+		(void)setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &(struct linger){ 0, 0 }, sizeof(struct linger));
+	loop_close(e->loop, c->fd_watch, c->fd);
+	loop_close(e->loop, c->pid_watch, c->pidfd);
+	loop_close(e->loop, c->tell_watch, c->tell);
+	if (c->errlog != NULL)
+		errlog_leave(c->errlog);
+	source_leave(&e->sources, c->source);
+	service_free(c->conf);
+	c->next = e->spare;
+	e->spare = c;
+}
+
+void
+conn_free_all(struct engine *e)
+{
+	struct chunk *k = e->chunks, *next;
+
+	for (; k != NULL; k = next) {
+		next = k->next;
+		for (int i = 0; i < CHUNK; i++)
+			if (k->conn[i].state != CONN_FREE)
+				conn_free(&k->conn[i]);
+		free(k);
+	}
+	e->chunks = NULL;
+}
+
+bool
+conn_none(const struct engine *e)
+{
+	return e->running == NULL && e->lingering == NULL && e->waiting == NULL;
+}
+
+struct conn *
+conn_find(const struct engine *e, pid_t pid)
+{
+	for (struct hash_node *n = hash_find(&e->by_pid, hash_number((uint64_t)pid)); n != NULL;
+	    n = hash_next(n)) {
+		struct conn *c = (struct conn *)n;
+
+		if (c->pid == pid)
+			return c;
+	}
+	return NULL;
+}
+
+void
+conn_drop_waiting(struct engine *e)
+{
+	while (e->waiting != NULL)
+		conn_free(e->waiting);
+}

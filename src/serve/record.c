@@ -1,0 +1,173 @@
+#include "serve/conn.h"
+
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include "child/setup.h"
+
+static unsigned
+peer_port(const struct peer *p)
+{
+	return p->kind == PEER_UNIX ? 0 : p->port;
+}
+
+void
+record_start(const struct conn *c, const char *host)
+{
+	struct log_style style = unit_style(c->unit);
+	unsigned fields = c->conf->on_success & (RECORD_PID | RECORD_HOST | RECORD_PORT | RECORD_CONN);
+	char from[ADDR_TEXT];
+
+	if (fields == 0)
+		return;
+	if (c->peer.kind == PEER_UNIX)
+		fields &= ~(unsigned)LOG_PORT;
+	log_event(&(struct event){ .level = LEVEL_INFO, .name = "start", .service = c->conf->id,
+	    .fields = fields, .pid = (int)c->pid, .from = peer_print(&c->peer, from), .host = host,
+	    .port = peer_port(&c->peer), .conn = c->number }, &style);
+}
+
+void
+record_fail(struct unit *u, const struct peer *peer, enum reason why, const char *host)
+{
+	struct log_style style = unit_style(u);
+	char from[ADDR_TEXT];
+	unsigned fields;
+
+	u->refused[why]++;
+	if (u->conf->on_failure == 0 || !flood_allows(u, &u->refusals))
+		return;
+	fields = u->conf->on_failure & (RECORD_HOST | RECORD_PORT);
+	if (peer->kind == PEER_UNIX)
+		fields &= ~(unsigned)LOG_PORT;
+	log_event(&(struct event){ .level = LEVEL_NOTICE, .name = "fail", .service = u->conf->id,
+	    .reason = reason_text(why), .fields = fields, .from = peer_print(peer, from), .host = host,
+	    .port = peer_port(peer) }, &style);
+}
+
+enum tcp_side { PEER_FIN = 1, OUR_FIN = 2 };
+
+/* The kernel counts a FIN as a byte: which have been sent or received in that state? */
+static unsigned
+fins(unsigned state)
+{
+	switch (state) {
+	case 4:			/* FIN_WAIT1 */
+	case 5:			/* FIN_WAIT2 */
+		return OUR_FIN;
+	case 8:			/* CLOSE_WAIT */
+		return PEER_FIN;
+	case 6:			/* TIME_WAIT */
+	case 9:			/* LAST_ACK */
+	case 11:		/* CLOSING */
+		return OUR_FIN | PEER_FIN;
+	default:
+		return 0;
+	}
+}
+
+bool
+conn_tcp_info(int fd, struct tcp_info *i)
+{
+	socklen_t len = sizeof *i;
+
+	memset(i, 0, sizeof *i);
+	return fd != -1 && getsockopt(fd, IPPROTO_TCP, TCP_INFO, i, &len) == 0;
+}
+
+static bool
+count_bytes(const struct conn *c, struct event *ev)
+{
+	struct tcp_info i;
+	unsigned fin;
+	int waiting = 0;
+
+	if (!conn_tcp_info(c->fd, &i))
+		return false;
+	fin = fins(i.tcpi_state);
+	(void)ioctl(c->fd, SIOCOUTQ, &waiting);
+	ev->bytes_in = i.tcpi_bytes_received - ((fin & PEER_FIN) != 0 && i.tcpi_bytes_received > 0);
+	ev->bytes_out = i.tcpi_bytes_acked + (uint64_t)waiting;
+	ev->bytes_out -= (fin & OUR_FIN) != 0 && ev->bytes_out > 0;
+	return true;
+}
+
+static int64_t
+timeval_ms(const struct timeval *t)
+{
+	return (int64_t)t->tv_sec * 1000 + t->tv_usec / 1000;
+}
+
+void
+record_exit(const struct conn *c, const struct ended *end)
+{
+	struct log_style style = unit_style(c->unit);
+	struct event ev = { .level = LEVEL_INFO, .name = "exit", .service = c->conf->id,
+		.pid = (int)c->pid, .port = peer_port(&c->peer), .conn = c->number,
+		.duration = loop_now(c->unit->engine->loop) - c->started,
+		.maxrss = end->usage.ru_maxrss,
+		.cpu = timeval_ms(&end->usage.ru_utime) + timeval_ms(&end->usage.ru_stime) };
+	struct rusage own;
+
+	/* An EXIT line is written when something of the end is to be told; then with its pid. */
+	ev.fields = c->conf->on_success & (RECORD_EXIT | RECORD_DURATION | RECORD_CPU | RECORD_MAXRSS |
+	    RECORD_BYTES);
+	if (ev.fields == 0)
+		return;
+	ev.fields |= c->conf->on_success & (RECORD_PID | RECORD_PORT | RECORD_CONN);
+	if (c->peer.kind == PEER_UNIX)
+		ev.fields &= ~(unsigned)LOG_PORT;
+	if (end->signalled)
+		ev.signal = end->status;
+	else
+		ev.status = end->status;
+	if ((ev.fields & LOG_BYTES) != 0 && !count_bytes(c, &ev))
+		ev.fields &= ~(unsigned)LOG_BYTES;
+	/* Until the exec the child's memory was the master's: a figure not above that says nothing. */
+	if ((ev.fields & LOG_MAXRSS) != 0 && getrusage(RUSAGE_SELF, &own) == 0 &&
+	    ev.maxrss <= own.ru_maxrss)
+		ev.fields &= ~(unsigned)LOG_MAXRSS;
+	log_event(&ev, &style);
+}
+
+void
+record_not_started(const struct conn *c, uint32_t failed)
+{
+	enum step step = (enum step)(failed >> 16);
+	const struct service *s = c->conf;
+	const char *what = NULL;
+
+	switch (step) {
+	case STEP_EXEC:
+		what = s->exec.word[0];
+		break;
+	case STEP_CHROOT:
+		what = s->chroot;
+		break;
+	case STEP_DIRECTORY:
+		what = s->run.directory;
+		break;
+	case STEP_GROUPS:
+	case STEP_USER:
+		what = s->user;
+		break;
+	case STEP_GROUP:
+		what = s->group;
+		break;
+	default:
+		break;
+	}
+	c->unit->failed++;
+	if (!flood_allows(c->unit, &c->unit->failures))
+		return;
+	if (what != NULL)
+		unit_say(c->unit, LEVEL_ERR, "error", "%s \"%s\": %s", step_text(step), what,
+		    strerror((int)(failed & 0xffff)));
+	else
+		unit_say(c->unit, LEVEL_ERR, "error", "%s: %s", step_text(step),
+		    strerror((int)(failed & 0xffff)));
+}

@@ -576,6 +576,10 @@ spawn(struct spawner *s, const struct order *o, int64_t now, struct spawned *out
 
 	if (t == NULL)
 		return -1;
+	/*
+	 * A child that shares the memory shares its OOM score, and would as a victim take the master
+	 * with it: a service with a score or a cgroup of its own would have to be forked too.
+	 */
 	if (o->before != NULL || (s->ids_unsafe && o->facts.service->run.set_ids))
 		way = SPAWN_FORK;
 	if (fill(t, &o->facts) == -1) {

@@ -257,6 +257,18 @@ out:
 	return -1;
 }
 
+/* The same; where descriptors are short, who only lingers gives way. */
+static int
+start_somehow(struct conn *c, const struct addr *local)
+{
+	int rc;
+
+	do
+		rc = start(c, local);
+	while (rc == -1 && (errno == EMFILE || errno == ENFILE) && conn_give_way(c->unit->engine));
+	return rc;
+}
+
 static void
 wait_for_process(struct conn *c)
 {
@@ -279,7 +291,7 @@ conn_serve(struct unit *u, int fd, const struct peer *peer, const struct addr *l
 	send_banner(c, &u->conf->banner);
 	if (!conn_decides_by_name(u->conf, peer))
 		send_banner(c, &u->conf->banner_success);
-	if (start(c, local) == 0)
+	if (start_somehow(c, local) == 0)
 		return true;
 	why = errno;
 	wait_for_process(c);
@@ -298,7 +310,7 @@ conn_retry(void *arg, int64_t now)
 
 		if (getsockname(c->fd, &local.sa, &local.len) == -1)
 			local.sa.sa_family = AF_UNSPEC;
-		if (start(c, &local) == -1) {
+		if (start_somehow(c, &local) == -1) {
 			if (e->retry.place == 0) {
 				e->backoff = e->backoff * 2 > RETRY_MOST ? RETRY_MOST : e->backoff * 2;
 				loop_timer(e->loop, &e->retry, now + e->backoff);

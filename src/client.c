@@ -46,6 +46,8 @@ struct client {
 	unsigned from_port;
 	int family;
 	bool udp, quiet, verbose;
+	bool v4, v6;		/* -4, -6; both: either */
+	bool no_output;		/* standard output is closed */
 	int64_t wait;		/* ms; -1: none */
 	char **message;		/* NULL: standard input */
 	int type;
@@ -84,6 +86,8 @@ read_source(struct client *c, const char *text)
 		c->from_port = (unsigned)n;
 		return 0;
 	}
+	if (text[strspn(text, "0123456789")] == '\0')
+		return -1;	/* a port beyond the last, not an address in one number */
 	if (bracket != NULL) {
 		text++;
 		end = bracket;
@@ -157,10 +161,10 @@ read_options(struct client *c, int argc, char **argv)
 	while ((o = getopt_long(argc, argv, "+:46uqvw:s:hV", words, NULL)) != -1) {
 		switch (o) {
 		case '4':
-			c->family = AF_INET;
+			c->v4 = true;
 			break;
 		case '6':
-			c->family = AF_INET6;
+			c->v6 = true;
 			break;
 		case 'u':
 			c->udp = true;
@@ -197,6 +201,11 @@ read_options(struct client *c, int argc, char **argv)
 		return fail(c, EXIT_USAGE, "%s", err.text);
 	if (argc - optind > took)
 		c->message = argv + optind + took;
+	c->family = c->v4 == c->v6 ? AF_UNSPEC : c->v4 ? AF_INET : AF_INET6;
+	if (c->to.scheme == SCHEME_FD)
+		return fail(c, EXIT_USAGE, "%s: a descriptor is nothing to connect to", c->text);
+	if ((c->from.len != 0 || c->from_port != 0) && c->to.scheme != SCHEME_TCP && c->to.scheme != SCHEME_UDP)
+		return fail(c, EXIT_USAGE, "%s: -s is for TCP and UDP", c->text);
 	if (c->family != AF_UNSPEC && c->to.family != AF_UNSPEC && c->to.family != c->family)
 		return fail(c, EXIT_USAGE, "%s: -%c does not go with it", c->text,
 		    c->family == AF_INET ? '4' : '6');
@@ -309,7 +318,8 @@ resolve(struct client *c, struct addr *to, struct err *err)
 		to[0].vm.svm_port = w->port;
 		return 1;
 	}
-	(void)snprintf(host, sizeof host, "%s%s%s", w->host[0] != '\0' ? w->host : "localhost",
+	(void)snprintf(host, sizeof host, "%s%s%s", w->host[0] != '\0' ? w->host :
+	    w->family == AF_INET6 ? "::1" : "localhost",
 	    w->iface[0] != '\0' ? "%" : "", w->iface);
 	(void)snprintf(port, sizeof port, "%u", w->port);
 	rc = getaddrinfo(host, port, &hints, &list);
@@ -342,8 +352,6 @@ open_connection(struct client *c, struct err *err)
 		}
 		return 0;
 	}
-	if (c->to.scheme == SCHEME_FD)
-		return err_set(err, "%s: there is nothing to connect to", c->text);
 	n = resolve(c, to, err);
 	if (n == 0)
 		return -1;
@@ -447,6 +455,8 @@ receive(const struct client *c, struct copy *k)
 	if (n == 0 && c->type != SOCK_DGRAM)
 		return 0;
 	k->received = true;
+	if (c->no_output)
+		return fail(c, EXIT_BROKEN, "standard output is closed");
 	if (fd_write_all(STDOUT_FILENO, chunk, (size_t)n) == -1)
 		return fail(c, EXIT_BROKEN, "cannot write to standard output: %s", strerror(errno));
 	return -1;
@@ -511,6 +521,7 @@ main(int argc, char **argv)
 	int rc;
 
 	(void)signal(SIGPIPE, SIG_IGN);
+	c.no_output = !fd_is_open(STDOUT_FILENO);
 	if (fd_fill_std() == -1)	/* else the connection might become standard output */
 		return EXIT_BROKEN;
 	rc = read_options(&c, argc, argv);

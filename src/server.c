@@ -261,6 +261,7 @@ static int
 claim_inherited(struct service *s, struct kept *keep, struct err *err)
 {
 	int count = inherited();
+	struct stat st;
 
 	for (size_t i = 0; i < s->nlisten; i++) {
 		struct where *w = &s->listen[i].where;
@@ -275,8 +276,10 @@ claim_inherited(struct service *s, struct kept *keep, struct err *err)
 				    s->listen[i].text);
 			w->port = (unsigned)fd;
 		}
-		if (!fd_is_open((int)w->port))
+		if (fstat((int)w->port, &st) == -1)
 			return err_set(err, "%s: descriptor %u is not open", s->listen[i].text, w->port);
+		if (!S_ISSOCK(st.st_mode))
+			return err_set(err, "%s: descriptor %u is not a socket", s->listen[i].text, w->port);
 		if (keep->n == INHERITED_MOST)
 			return err_set(err, "%s: too many descriptors", s->listen[i].text);
 		keep->fd[keep->n++] = (int)w->port;

@@ -58,6 +58,10 @@ wrong() {
 	wrong "not yet served" udp:0 date
 	wrong "not yet served" fifo:/tmp/x date
 	wrong "an empty ADDRESS" "" date
+	wrong "127.0.0.1 is not an IPv6 address" tcp6:127.0.0.1:80 date
+	wrong "::1 is not an IPv4 address" 'tcp4:[::1]:80' date
+	wrong "a control character in the path" "unix:/tmp/x
+ready" date
 	wrong "listened on twice" -o listen+=127.0.0.1:80 127.0.0.1:80 date
 }
 
@@ -125,10 +129,17 @@ wrong() {
 	only_from=10.{1,999}|999 is not an octet
 	only_from=10.{1|braces stand at the end
 	only_from=fe80::zz|not an IPv6 address
+	only_from=127.0.0.0/8 !127.0.0.1|!127.0.0.1: neither an address nor a host's name
+	only_from=*|neither an address nor a host's name
+	only_from-=10.0.0.0/8|"10.0.0.0/8" is not in the list of only_from
+	env-=HOME|"HOME" is not in the list of env
+	access_times=24:00-08:00|is not a value of access_times
+	proxy_from=1.1.1.1|proxy_from: not yet served
+	log_type=STDERR|log_type: not yet served
 	only_from=user:nosuchuser|there is no such user
 	only_from=group:nosuchgroup|there is no such group
 	no_access=no.such.host.invalid|cannot be kept out
-	no_access-=1.2.3.4|is not a value of no_access
+	no_access-=1.2.3.4|is not in the list of no_access
 	access_times=8-10|is not a value of access_times
 	access_times=08:00-25:00|is not a value of access_times
 	access_times=08:00-08:00|is not a value of access_times
@@ -177,7 +188,7 @@ wrong() {
 	[[ $output == "server: "*"cannot resolve no.such.host.invalid"* ]]
 	run -2 "$SERVER" -o user="$ME" fd:77 true
 	[[ $output == "server: fd:77: descriptor 77 is not open" ]]
-	run -1 "$SERVER" -o user="$ME" fd:0 true <"$LOG"
+	run -2 "$SERVER" -o user="$ME" fd:0 true <"$LOG"
 	[[ $output == "server: fd:0: descriptor 0 is not a socket" ]]
 	run -1 "$SERVER" -o user="$ME" -p nowhere/pid 0 true
 	[[ $output == *"server: nowhere/pid: cannot write the pid file: "* ]]

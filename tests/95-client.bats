@@ -38,6 +38,7 @@ load helper
 	start_server 0 sh -c 'echo $TCPREMOTEIP'
 	run -0 "$CLIENT" -4 "localhost:$PORT" </dev/null; [[ $output == 127.0.0.1 ]]
 	run -0 "$CLIENT" -6 "[::1]:$PORT" </dev/null; [[ $output == ::1 ]]
+	run -0 "$CLIENT" -46 "127.0.0.1:$PORT" </dev/null; [[ $output == 127.0.0.1 ]]
 	run -2 "$CLIENT" -6 "tcp4:localhost:$PORT"
 	[[ $output == *"-6 does not go with it" ]]
 }
@@ -107,6 +108,10 @@ load helper
 	not a time|-w soon 1
 	a value is missing|-w
 	not ADDR|-s nowhere:x 1
+	not ADDR|-s 99999 127.0.0.1:1 x
+	a descriptor is nothing to connect to|fd:3
+	-s is for TCP and UDP|-s 127.0.0.1 unix:/tmp/x
+	127.0.0.1 is not an IPv6 address|tcp6:127.0.0.1:1
 	no port|somehost
 	is no port|127.0.0.1:99999
 	is no tcp port|127.0.0.1:nosuchport
@@ -119,7 +124,7 @@ load helper
 	run -0 timeout 5 bash -c '"$1" "$2" hello <&-' - "$CLIENT" "127.0.0.1:$PORT"; [[ $output == hello ]]
 	run -0 timeout 5 bash -c '"$1" "$2" <&-' - "$CLIENT" "127.0.0.1:$PORT"
 	run timeout 5 bash -c '"$1" "$2" hello >&-' - "$CLIENT" "127.0.0.1:$PORT"
-	[[ $status == 0 && -z $output ]]
+	[[ $status == 1 && $output == *"standard output is closed" ]]
 }
 
 # A UDP or UNIX datagram service: answers each datagram in capitals; the word "mute" with silence.

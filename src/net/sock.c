@@ -99,6 +99,9 @@ parse_path(struct where *w, const char *text, const char *path, struct err *err)
 		return err_set(err, "%s: no path; write unix:/run/name.sock or unix:@name", text);
 	if (w->scheme == SCHEME_FIFO)
 		max = sizeof w->host - 1;
+	for (const char *p = path; *p != '\0'; p++)
+		if ((unsigned char)*p < ' ' || *p == 0x7f)	/* it is named in lines */
+			return err_set(err, "%s: a control character in the path", text);
 	if (strlen(path) > max)
 		return err_set(err, "%s: the path has %zu bytes; at most %zu are possible", text,
 		    strlen(path), max);
@@ -148,6 +151,7 @@ static int
 parse_inet(struct where *w, const char *text, const char *rest, struct err *err)
 {
 	const char *port = rest, *host = rest, *end = rest, *percent;
+	struct ip ip;
 	const char *proto = w->scheme == SCHEME_UDP ? "udp" : "tcp";
 
 	if (*rest == '[') {
@@ -183,6 +187,10 @@ parse_inet(struct where *w, const char *text, const char *rest, struct err *err)
 	}
 	if (strcmp(w->host, "*") == 0)
 		w->host[0] = '\0';
+	if (w->family != AF_UNSPEC && ip_parse(w->host, &ip) && (strchr(w->host, ':') != NULL) !=
+	    (w->family == AF_INET6))
+		return err_set(err, "%s: %s is not an IPv%c address", text, w->host,
+		    w->family == AF_INET6 ? '6' : '4');
 	if (*port == '\0')
 		return err_set(err, "%s: no port; a number from 0 to 65535 or a name from /etc/services",
 		    text);
@@ -581,8 +589,8 @@ sock_listen(const struct where *w, const struct sock_options *o, struct bound *o
 		if (w->host[0] == '\0')
 			*n = every_address(w, to, &both);
 		else if (resolve(w, to, n, err) == -1) {
-			(void)snprintf(name, sizeof name, "%s:%s:%u", w->scheme == SCHEME_UDP ? "udp" : "tcp",
-			    w->host, w->port);
+			(void)snprintf(name, sizeof name, "%s%s:%s:%u", w->scheme == SCHEME_UDP ? "udp" : "tcp",
+			    w->family == AF_INET6 ? "6" : w->family == AF_INET ? "4" : "", w->host, w->port);
 			name_first(err, name);
 			return -1;
 		}

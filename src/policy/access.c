@@ -143,10 +143,13 @@ add_host(struct rules *r, const char *word, bool closed, access_note *note, void
     struct err *err)
 {
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *list = NULL;
-	struct netent *net = getnetbyname(word);
+	struct netent *net;
 	char text[300];
 	int rc;
 
+	if (word[strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")] != '\0')
+		return err_set(err, "%s: neither an address nor a host's name", word);
+	net = getnetbyname(word);
 	if (net != NULL && net->n_addrtype == AF_INET) {
 		uint32_t n = net->n_net;
 
@@ -395,8 +398,8 @@ interval_parse(const char *word, struct interval *out)
 
 	if (!clock_time(&word, &i.from) || *word++ != '-' || !clock_time(&word, &i.to) || *word != '\0')
 		return false;
-	if (i.from == i.to)
-		return false;	/* never, or always? */
+	if (i.from == i.to || i.from == 1440)
+		return false;	/* never, or always? 24:00 is an end only */
 	*out = i;
 	return true;
 }

@@ -32,6 +32,14 @@ fault(struct err *err, size_t word, const struct attr *a, const char *is)
 }
 
 static int
+absent(struct err *err, size_t word, const struct attr *a, const char *is)
+{
+	(void)err_set(err, "\"%s\" is not in the list of %s", is, a->name);
+	err->word = (int)word;
+	return -1;
+}
+
+static int
 one(const struct setting *v, const struct attr *a, struct err *err)
 {
 	if (v->n == 1)
@@ -248,7 +256,7 @@ set_words(struct service *s, const struct attr *a, const struct setting *v, stru
 	for (size_t i = 0; i < v->n; i++) {
 		if (v->op == ATTR_REMOVE) {
 			if (!words_remove(w, v->word[i]))
-				return fault(err, i, a, v->word[i]);
+				return absent(err, i, a, v->word[i]);
 		} else if (words_add(w, v->word[i]) == -1) {
 			return no_memory(a, err);
 		}
@@ -370,7 +378,7 @@ add_rules(struct rules *r, const struct attr *a, const struct setting *v, size_t
 			continue;
 		if (v->op == ATTR_REMOVE) {
 			if (!rules_remove(r, buf))
-				return fault(err, i, a, buf);
+				return absent(err, i, a, buf);
 		} else if (rules_add(r, buf, a->max == 1, v->note, v->arg, err) == -1) {
 			err->word = (int)i;
 			return -1;
@@ -432,7 +440,7 @@ set_listen(struct service *s, const struct attr *a, const struct setting *v, str
 			for (k = 0; k < s->nlisten && strcmp(s->listen[k].text, v->word[i]) != 0; k++)
 				;
 			if (k == s->nlisten)
-				return fault(err, i, a, v->word[i]);
+				return absent(err, i, a, v->word[i]);
 			free(s->listen[k].text);
 			s->listen[k] = s->listen[--s->nlisten];
 			continue;
@@ -689,6 +697,11 @@ attr_set(struct service *s, const struct attr *a, enum attr_op op, const char *t
 	return rc;
 }
 
+/* Known, and not there yet: told apart from a slip of the pen. */
+static const char *const later[] = { "deny_time", "dialect", "disable", "disabled",
+	"enabled", "libwrap", "log_type", "mdns", "proxy_from", "proxy_protocol", "redirect", "rpc_number",
+	"rpc_version", "send_proxy", "server", "server_args", "session", "type", "v6only", "wait" };
+
 int
 attr_set_option(struct service *s, const char *option, attr_note *note, void *arg, struct err *err)
 {
@@ -710,6 +723,9 @@ attr_set_option(struct service *s, const char *option, attr_note *note, void *ar
 	memcpy(name, option, n);
 	name[n] = '\0';
 	a = attr_find(name);
+	for (size_t i = 0; a == NULL && i < sizeof later / sizeof later[0]; i++)
+		if (strcasecmp(later[i], name) == 0)
+			return err_set(err, "%s: not yet served", later[i]);
 	if (a == NULL) {
 		const char *near = attr_nearest(name);
 

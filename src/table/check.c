@@ -226,6 +226,10 @@ look_at_program(const struct service *s, const char *program, attr_note *note, v
 	int why = ENOENT;
 	struct stat st;
 
+	if (s->chroot != NULL && (stat(s->chroot, &st) == -1 || !S_ISDIR(st.st_mode))) {
+		remark(note, arg, "chroot %s is not a directory; the port is open all the same", s->chroot);
+		return;
+	}
 	for (char **p = s->run.path; *p != NULL; p++) {
 		char at[PATH_MAX];
 

@@ -149,8 +149,10 @@ shimmed() { # shimmed SHIM: later servers run with these calls failing while ./f
 	input()
 	X
 	local how
-	for how in only_from=user:65534 id=served linger=no; do
-		start_server -o "$how" -o listen+=127.0.0.1:0 "unix:s.$how" echo hi
+	for how in only_from=user:65534 id=served linger=no held; do
+		local options=(-o "$how")
+		[[ $how != held ]] || options=(-o linger=no -o log_on_success+=BYTES)
+		start_server "${options[@]}" -o listen+=127.0.0.1:0 "unix:s.$how" echo hi
 		PORT=${ADDRESSES[1]##*:}
 		mkfifo in.$how
 		python3 evil.py "s.$how" <in.$how >out.$how 3>&- & local p=$!

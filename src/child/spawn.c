@@ -181,7 +181,7 @@ spawner_null(const struct spawner *s)
 
 /*
  * The end of a UNIX connection: sends the end of stream, drops what the client still sends, until
- * its end or `linger` ms. In a process of its own: what lies in the queue may be descriptors whose
+ * its end or `linger` ms; below 0 it is only closed. In a process of its own: what lies in the queue may be descriptors whose
  * closing takes long, and that must not be the master's time.
  */
 static _Noreturn void
@@ -197,7 +197,8 @@ bury(int fd, int64_t linger)
 	(void)syscall(SYS_close_range, 0, keep - 1, 0);
 	(void)syscall(SYS_close_range, keep + 1, ~0U, 0);
 #endif
-	(void)shutdown(fd, SHUT_WR);
+	if (linger >= 0)	/* else whoever goes on with it keeps it: linger = no */
+		(void)shutdown(fd, SHUT_WR);
 	while (n != 0) {
 		int64_t left = until - clock_ms();
 

@@ -57,7 +57,7 @@ int spawner_null(const struct spawner *s);
 
 /*
  * Forks a process that ends a UNIX connection gently: end of stream, then what the client still
- * sends is dropped until its own end or `linger` ms. The caller closes its fd then. -1: errno.
+ * sends is dropped until its own end or `linger` ms; below 0 it is only closed. The caller closes its fd then. -1: errno.
  */
 pid_t spawn_burial(int fd, int64_t linger);
 

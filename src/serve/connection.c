@@ -81,7 +81,10 @@ leader_ended(struct conn *c, const struct ended *end)
 	/* Nothing is held and nothing limits the group's life: it is on its own now. */
 	if ((c->fd == -1 || c->conf->linger == -1) && c->deadline == 0 && c->idle_at == 0 &&
 	    c->conf->hangup == HANGUP_IGNORE) {
-		conn_free(c);
+		if (c->fd != -1 && c->peer.kind == PEER_UNIX)
+			conn_finish(c);		/* held for its byte counts; not closed in the master */
+		else
+			conn_free(c);
 	} else if (over) {
 		conn_finish(c);
 	} else {

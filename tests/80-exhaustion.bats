@@ -151,7 +151,7 @@ shimmed() { # shimmed SHIM: later servers run with these calls failing while ./f
 	local how
 	for how in only_from=user:65534 id=served linger=no held; do
 		local options=(-o "$how")
-		[[ $how != held ]] || options=(-o linger=no -o log_on_success+=BYTES)
+		[[ $how != held ]] || options=(-o linger=no -o "log_on_success+=BYTES")
 		start_server "${options[@]}" -o listen+=127.0.0.1:0 "unix:s.$how" echo hi
 		PORT=${ADDRESSES[1]##*:}
 		mkfifo in.$how

@@ -10,6 +10,7 @@
 
 #include "base/hash.h"
 #include "base/num.h"
+#include "base/put.h"
 #include "base/str.h"
 #include "net/loop.h"
 #include "net/sock.h"
@@ -116,6 +117,33 @@ escapes(void)
 		for (size_t i = size; i < sizeof guard; i++)
 			CHECK(guard[i] == 'Z');
 	}
+}
+
+static void
+puts_(void)
+{
+	char out[12];
+	struct put p = { .at = out, .size = sizeof out };
+
+	put_text(&p, "a=");
+	put_signed(&p, -7);
+	put_padded(&p, 5, 3);
+	put_number(&p, 0);
+	CHECK(p.used == 8 && memcmp(out, "a=-70050", 8) == 0);
+	put_number(&p, UINT64_MAX);	/* cut, and counted whole */
+	CHECK(p.used == 28 && memcmp(out, "a=-700501844", 12) == 0);
+	p = (struct put){ .at = out, .size = sizeof out };
+	put_signed(&p, INT64_MIN);
+	CHECK(p.used == 20 && memcmp(out, "-92233720368", 12) == 0);
+	p = (struct put){ .at = NULL };
+	put_text(&p, "only counted");
+	CHECK(p.used == 12);
+	p = (struct put){ .at = out, .size = sizeof out };
+	put_escaped(&p, "abcdefgh\n", 9, 2);
+	CHECK(p.used == 8 && memcmp(out, "abcdefgh", 8) == 0);
+	put_escaped(&p, "x", 1, 2);
+	put_escaped(&p, "yz", 2, 4);
+	CHECK(p.used == 9);
 }
 
 static void
@@ -501,6 +529,7 @@ static const struct {
 	void (*run)(void);
 } cases[] = {
 	{ "numbers", numbers }, { "durations", durations }, { "words", words }, { "escapes", escapes },
+	{ "puts", puts_ },
 	{ "likeness", likeness }, { "addresses", addresses }, { "names", names }, { "prefixes", prefixes },
 	{ "precedence", precedence }, { "bad_rules", bad_rules }, { "times", times }, { "paces", paces },
 	{ "buckets", buckets }, { "sources", sources }, { "timers", timers }, { "hashes", hashes },

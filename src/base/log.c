@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/str.h"
+#include "base/put.h"
 
 enum {
 	LINE = 2048,		/* one line, cut there */
@@ -108,144 +108,168 @@ log_fd(void)
 static const char *const level_names[] = { "err", "warning", "notice", "info", "debug" };
 static const int level_syslog[] = { 3, 4, 5, 6, 7 };
 
-struct line {
-	char text[LINE];
-	size_t len;
-};
-
-static void __attribute__((format(printf, 2, 3)))
-add(struct line *l, const char *fmt, ...)
-{
-	va_list ap;
-	int n;
-
-	va_start(ap, fmt);
-	n = vsnprintf(l->text + l->len, sizeof l->text - l->len, fmt, ap);
-	va_end(ap);
-	if (n > 0)
-		l->len += (size_t)n;
-	if (l->len > sizeof l->text - 1)
-		l->len = sizeof l->text - 1;
-}
-
-static void
-add_text(struct line *l, const char *s, size_t len)
-{
-	if (l->len + 2 < sizeof l->text)
-		l->len += str_escape(l->text + l->len, sizeof l->text - l->len - 2, s, len);
-}
+/* The line's end and its NUL always have room. */
+enum { SPARE = 2 };
 
 /* A JSON string; what is not printable ASCII becomes \u00HH. Leaves room for the line's end. */
 static void
-add_json(struct line *l, const char *key, const char *s, size_t len)
+add_json(struct put *l, const char *key, const char *s, size_t len)
 {
-	add(l, "%s\"%s\":\"", l->len > 1 ? "," : "", key);
-	for (size_t i = 0; i < len && l->len < sizeof l->text - 64; i++) {
+	static const char hex[] = "0123456789abcdef";
+
+	if (l->used > 1)
+		put_char(l, ',');
+	put_char(l, '"');
+	put_text(l, key);
+	put_text(l, "\":\"");
+	for (size_t i = 0; i < len && l->used < l->size - 64; i++) {
 		unsigned char c = (unsigned char)s[i];
 
-		if (c == '"' || c == '\\')
-			add(l, "\\%c", c);
-		else if (c >= 0x20 && c < 0x7f)
-			l->text[l->len++] = (char)c;
-		else
-			add(l, "\\u%04x", c);
+		if (c >= 0x20 && c < 0x7f) {
+			if (c == '"' || c == '\\')
+				put_char(l, '\\');
+			put_char(l, (char)c);
+		} else {
+			put_text(l, "\\u00");
+			put_char(l, hex[c >> 4]);
+			put_char(l, hex[c & 15]);
+		}
 	}
-	add(l, "\"");
+	put_char(l, '"');
 }
 
 static void
-add_pair(struct line *l, const char *key, const char *s)
+add_pair(struct put *l, const char *key, const char *s)
 {
 	if (s != NULL)
 		add_json(l, key, s, strlen(s));
 }
 
+/* `before` is all that stands before the number: ,"pid": or pid= */
 static void
-format_json(struct line *l, const struct event *ev)
+add_number(struct put *l, const char *before, uint64_t n)
+{
+	put_text(l, before);
+	put_number(l, n);
+}
+
+/* ms as seconds */
+static void
+add_seconds(struct put *l, const char *before, int64_t ms)
+{
+	add_number(l, before, (uint64_t)ms / 1000);
+	put_char(l, '.');
+	put_padded(l, (uint64_t)ms % 1000, 3);
+}
+
+static void
+add_date(struct put *l, const char *before, int n)
+{
+	put_text(l, before);
+	put_padded(l, (uint64_t)n, 2);
+}
+
+static void
+format_json(struct put *l, const struct event *ev)
 {
 	struct timespec ts;
 	struct tm tm;
 
 	(void)clock_gettime(CLOCK_REALTIME, &ts);
 	(void)gmtime_r(&ts.tv_sec, &tm);
-	add(l, "{\"time\":\"%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ\",\"level\":\"%s\",\"event\":\"%s\"",
-	    tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
-	    ts.tv_nsec / 1000000, level_names[ev->level], ev->name);
+	add_date(l, "{\"time\":\"", tm.tm_year + 1900);
+	add_date(l, "-", tm.tm_mon + 1);
+	add_date(l, "-", tm.tm_mday);
+	add_date(l, "T", tm.tm_hour);
+	add_date(l, ":", tm.tm_min);
+	add_date(l, ":", tm.tm_sec);
+	put_char(l, '.');
+	put_padded(l, (uint64_t)ts.tv_nsec / 1000000, 3);
+	put_text(l, "Z\"");
+	add_pair(l, "level", level_names[ev->level]);
+	add_pair(l, "event", ev->name);
 	add_pair(l, "service", ev->service);
 	if (ev->fields & LOG_CONN)
-		add(l, ",\"conn\":%" PRIu64, ev->conn);
+		add_number(l, ",\"conn\":", ev->conn);
 	if (ev->fields & LOG_PID)
-		add(l, ",\"pid\":%d", ev->pid);
+		add_number(l, ",\"pid\":", (uint64_t)ev->pid);
 	if (ev->fields & LOG_FROM)
 		add_pair(l, "from", ev->from);
 	add_pair(l, "host", ev->host);
 	if (ev->fields & LOG_PORT)
-		add(l, ",\"port\":%u", ev->port);
+		add_number(l, ",\"port\":", ev->port);
 	add_pair(l, "user", ev->user);
 	if (ev->fields & LOG_STATUS) {
-		if (ev->signal != 0)
-			add(l, ",\"signal\":%d", ev->signal);
-		else
-			add(l, ",\"status\":%d", ev->status);
+		put_text(l, ev->signal != 0 ? ",\"signal\":" : ",\"status\":");
+		put_signed(l, ev->signal != 0 ? ev->signal : ev->status);
 	}
 	add_pair(l, "reason", ev->reason);
 	if (ev->fields & LOG_DURATION)
-		add(l, ",\"duration\":%" PRId64 ".%03d", ev->duration / 1000, (int)(ev->duration % 1000));
+		add_seconds(l, ",\"duration\":", ev->duration);
 	if (ev->fields & LOG_CPU)
-		add(l, ",\"cpu\":%" PRId64 ".%03d", ev->cpu / 1000, (int)(ev->cpu % 1000));
+		add_seconds(l, ",\"cpu\":", ev->cpu);
 	if (ev->fields & LOG_MAXRSS)
-		add(l, ",\"maxrss\":%ld", ev->maxrss);
-	if (ev->fields & LOG_BYTES)
-		add(l, ",\"bytes_in\":%" PRIu64 ",\"bytes_out\":%" PRIu64, ev->bytes_in, ev->bytes_out);
+		add_number(l, ",\"maxrss\":", (uint64_t)ev->maxrss);
+	if (ev->fields & LOG_BYTES) {
+		add_number(l, ",\"bytes_in\":", ev->bytes_in);
+		add_number(l, ",\"bytes_out\":", ev->bytes_out);
+	}
 	if (ev->message != NULL)
 		add_json(l, "message", ev->message,
 		    ev->message_len != 0 ? ev->message_len : strlen(ev->message));
-	add(l, "}");
+	put_char(l, '}');
 }
 
 static void
-format_text(struct line *l, const struct event *ev)
+add_word(struct put *l, const char *before, const char *s)
+{
+	if (s == NULL)
+		return;
+	put_text(l, before);
+	put_escaped(l, s, strlen(s), SPARE);
+}
+
+static void
+format_text(struct put *l, const struct event *ev)
 {
 	for (const char *p = ev->name; *p != '\0'; p++)
-		add(l, "%c", *p >= 'a' && *p <= 'z' ? *p - 'a' + 'A' : *p);
-	add(l, ":");
-	if (ev->service != NULL) {
-		add(l, " ");
-		add_text(l, ev->service, strlen(ev->service));
-	}
-	if (ev->reason != NULL)
-		add(l, " %s", ev->reason);
+		put_char(l, *p >= 'a' && *p <= 'z' ? (char)(*p - 'a' + 'A') : *p);
+	put_char(l, ':');
+	add_word(l, " ", ev->service);
+	add_word(l, " ", ev->reason);
 	if (ev->fields & LOG_STATUS) {
-		if (ev->signal != 0)
-			add(l, " signal=%d", ev->signal);
-		else
-			add(l, " status=%d", ev->status);
+		put_text(l, ev->signal != 0 ? " signal=" : " status=");
+		put_signed(l, ev->signal != 0 ? ev->signal : ev->status);
 	}
 	if (ev->fields & LOG_PID)
-		add(l, " pid=%d", ev->pid);
-	if (ev->fields & LOG_FROM && ev->from != NULL) {
-		add(l, " from=");
-		add_text(l, ev->from, strlen(ev->from));
+		add_number(l, " pid=", (uint64_t)ev->pid);
+	if (ev->fields & LOG_FROM)
+		add_word(l, " from=", ev->from);
+	add_word(l, " host=", ev->host);
+	if (ev->fields & LOG_DURATION) {
+		add_number(l, " duration=", (uint64_t)ev->duration / 1000);
+		put_text(l, "(sec)");
 	}
-	if (ev->host != NULL) {
-		add(l, " host=");
-		add_text(l, ev->host, strlen(ev->host));
-	}
-	if (ev->fields & LOG_DURATION)
-		add(l, " duration=%" PRId64 "(sec)", ev->duration / 1000);
 	if (ev->fields & LOG_PORT)
-		add(l, " port=%u", ev->port);
+		add_number(l, " port=", ev->port);
 	if (ev->fields & LOG_CONN)
-		add(l, " conn=%" PRIu64, ev->conn);
-	if (ev->fields & LOG_CPU)
-		add(l, " cpu=%" PRId64 ".%03d(sec)", ev->cpu / 1000, (int)(ev->cpu % 1000));
-	if (ev->fields & LOG_MAXRSS)
-		add(l, " maxrss=%ld(KiB)", ev->maxrss);
-	if (ev->fields & LOG_BYTES)
-		add(l, " bytes_in=%" PRIu64 " bytes_out=%" PRIu64, ev->bytes_in, ev->bytes_out);
+		add_number(l, " conn=", ev->conn);
+	if (ev->fields & LOG_CPU) {
+		add_seconds(l, " cpu=", ev->cpu);
+		put_text(l, "(sec)");
+	}
+	if (ev->fields & LOG_MAXRSS) {
+		add_number(l, " maxrss=", (uint64_t)ev->maxrss);
+		put_text(l, "(KiB)");
+	}
+	if (ev->fields & LOG_BYTES) {
+		add_number(l, " bytes_in=", ev->bytes_in);
+		add_number(l, " bytes_out=", ev->bytes_out);
+	}
 	if (ev->message != NULL) {
-		add(l, " ");
-		add_text(l, ev->message, ev->message_len != 0 ? ev->message_len : strlen(ev->message));
+		put_char(l, ' ');
+		put_escaped(l, ev->message,
+		    ev->message_len != 0 ? ev->message_len : strlen(ev->message), SPARE);
 	}
 }
 
@@ -269,9 +293,9 @@ stamp(void)
 }
 
 static void
-keep_line(const struct line *l)
+keep_line(const struct put *l)
 {
-	if (log_.len + l->len > log_.size) {
+	if (log_.len + l->used > log_.size) {
 		size_t size = log_.size == 0 ? 8192 : log_.size * 2;
 		char *p = size <= BOUND ? realloc(log_.data, size) : NULL;
 
@@ -282,37 +306,43 @@ keep_line(const struct line *l)
 		log_.data = p;
 		log_.size = size;
 	}
-	memcpy(log_.data + log_.len, l->text, l->len);
-	log_.len += l->len;
+	memcpy(log_.data + log_.len, l->at, l->used);
+	log_.len += l->used;
 }
 
 void
 log_event(const struct event *ev, const struct log_style *style)
 {
-	struct line l;
+	char text[LINE];
+	struct put l = { .at = text, .size = sizeof text };
 
 	if (ev->level > log_.threshold || log_.program == NULL)
 		return;
 	if (style == NULL)
 		style = &log_.style;
-	l.len = 0;
 	stamp();
-	if (log_.syslog)
-		add(&l, "<%d>%s %s[%d]: ", DAEMON_FACILITY | level_syslog[ev->level], log_.rfc,
-		    style->tag != NULL ? style->tag : log_.program, (int)getpid());
+	if (log_.syslog) {
+		add_number(&l, "<", (unsigned)(DAEMON_FACILITY | level_syslog[ev->level]));
+		put_char(&l, '>');
+		put_text(&l, log_.rfc);
+		put_char(&l, ' ');
+		put_text(&l, style->tag != NULL ? style->tag : log_.program);
+		add_number(&l, "[", (uint64_t)getpid());
+		put_text(&l, "]: ");
+	}
 	if (style->json) {
-		struct line j = { .len = 0 };
+		struct put j = { .at = text + l.used, .size = sizeof text - l.used };
 
 		format_json(&j, ev);
-		add(&l, "%.*s", (int)j.len, j.text);
+		l.used += j.used;
 	} else {
 		if (!log_.syslog)
-			add(&l, "%s", log_.stamp);
+			put_text(&l, log_.stamp);
 		format_text(&l, ev);
 	}
-	if (l.len > sizeof l.text - 2)
-		l.len = sizeof l.text - 2;
-	l.text[l.len++] = '\n';
+	if (l.used > sizeof text - 1)
+		l.used = sizeof text - 1;
+	text[l.used++] = '\n';
 	keep_line(&l);
 }
 

@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include <sys/resource.h>
 
-enum { LOG_GATHER = 5 };	/* ms */
+enum { LOG_GATHER = 20 };	/* ms */
 
 enum level { LEVEL_ERR, LEVEL_WARNING, LEVEL_NOTICE, LEVEL_INFO, LEVEL_DEBUG };
 

@@ -1,31 +1,45 @@
 #include "child/vars.h"
 
-#include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
+#include <stdint.h>
 #include <string.h>
+
+#include "base/put.h"
 
 enum { MOST = 16 };		/* variables of one connection */
 
 struct block {
-	char *at;
-	size_t used, size;
+	struct put text;
 	char **next;		/* place of the next pointer */
 };
 
-static void __attribute__((format(printf, 2, 3)))
-put(struct block *b, const char *fmt, ...)
+/* A variable: the name with its =, then a text or a number. */
+static void
+name(struct block *b, const char *s)
 {
-	size_t left = b->used < b->size ? b->size - b->used : 0;
-	va_list ap;
-	int n;
+	*b->next++ = b->text.used < b->text.size ? b->text.at + b->text.used : NULL;
+	put_text(&b->text, s);
+}
 
-	va_start(ap, fmt);
-	n = vsnprintf(left > 0 ? b->at + b->used : NULL, left, fmt, ap);
-	va_end(ap);
-	if ((size_t)n < left)
-		*b->next++ = b->at + b->used;
-	b->used += (size_t)n + 1;
+static void
+var_bytes(struct block *b, const char *key, const char *value, size_t len)
+{
+	name(b, key);
+	put_bytes(&b->text, value, len);
+	put_char(&b->text, '\0');
+}
+
+static void
+var(struct block *b, const char *key, const char *value)
+{
+	var_bytes(b, key, value, strlen(value));
+}
+
+static void
+var_number(struct block *b, const char *key, uint64_t value)
+{
+	name(b, key);
+	put_number(&b->text, value);
+	put_char(&b->text, '\0');
 }
 
 static void
@@ -35,18 +49,18 @@ put_ip(struct block *b, const struct facts *f)
 	struct peer local = { .kind = PEER_IP };
 
 	(void)peer_print(f->peer, remote);
-	put(b, "PROTO=TCP");
+	var(b, "PROTO=", "TCP");
 	if (addr_ip(f->local, &local.ip, &local.scope, &local.port)) {
-		put(b, "TCPLOCALIP=%s", peer_print(&local, text));
-		put(b, "TCPLOCALPORT=%" PRIu32, local.port);
+		var(b, "TCPLOCALIP=", peer_print(&local, text));
+		var_number(b, "TCPLOCALPORT=", local.port);
 	}
-	put(b, "TCPREMOTEIP=%s", remote);
-	put(b, "TCPREMOTEPORT=%" PRIu32, f->peer->port);
+	var(b, "TCPREMOTEIP=", remote);
+	var_number(b, "TCPREMOTEPORT=", f->peer->port);
 	if (f->host != NULL)
-		put(b, "TCPREMOTEHOST=%s", f->host);
-	put(b, "REMOTE_HOST=%s", f->host != NULL ? f->host : remote);
-	put(b, "REMOTE_ADDR=%s", remote);
-	put(b, "REMOTE_PORT=%" PRIu32, f->peer->port);
+		var(b, "TCPREMOTEHOST=", f->host);
+	var(b, "REMOTE_HOST=", f->host != NULL ? f->host : remote);
+	var(b, "REMOTE_ADDR=", remote);
+	var_number(b, "REMOTE_PORT=", f->peer->port);
 }
 
 static void
@@ -57,27 +71,26 @@ put_unix(struct block *b, const struct facts *f)
 	size_t len = a->len > head ? a->len - head : 0;
 	bool abstract = len > 0 && a->un.sun_path[0] == '\0';
 
-	put(b, "PROTO=UNIX");
-	put(b, "UNIXREMOTEEUID=%" PRIu32, f->peer->uid);
-	put(b, "UNIXREMOTEEGID=%" PRIu32, f->peer->gid);
-	put(b, "UNIXREMOTEPID=%" PRId32, f->peer->pid);
+	var(b, "PROTO=", "UNIX");
+	var_number(b, "UNIXREMOTEEUID=", f->peer->uid);
+	var_number(b, "UNIXREMOTEEGID=", f->peer->gid);
+	var_number(b, "UNIXREMOTEPID=", (uint64_t)f->peer->pid);
 	if (abstract)
-		put(b, "UNIXLOCALPATH=@%.*s", (int)strnlen(a->un.sun_path + 1, len - 1), a->un.sun_path + 1);
+		var_bytes(b, "UNIXLOCALPATH=@", a->un.sun_path + 1, strnlen(a->un.sun_path + 1, len - 1));
 	else
-		put(b, "UNIXLOCALPATH=%.*s", (int)strnlen(a->un.sun_path, len), a->un.sun_path);
+		var_bytes(b, "UNIXLOCALPATH=", a->un.sun_path, strnlen(a->un.sun_path, len));
 }
 
 size_t
 vars_fill(char *block, size_t size, const struct facts *f)
 {
 	const struct run *r = &f->service->run;
+	char *some[MOST], text[ADDR_TEXT];
 	size_t pointers = (r->nenv + MOST + 1) * sizeof(char *);
-	struct block b = { .at = block, .used = pointers, .size = size };
-	char text[ADDR_TEXT];
+	bool room = pointers <= size;
+	struct block b = { .text = { .at = room ? block : NULL, .used = pointers, .size = room ? size : 0 },
+		.next = room ? (char **)(void *)block : some };
 
-	if (pointers > size)
-		b.size = b.used = pointers;	/* only counts */
-	b.next = (char **)(void *)block;
 	switch (f->peer->kind) {
 	case PEER_IP:
 		put_ip(&b, f);
@@ -86,18 +99,18 @@ vars_fill(char *block, size_t size, const struct facts *f)
 		put_unix(&b, f);
 		break;
 	case PEER_VSOCK:
-		put(&b, "PROTO=VSOCK");
-		put(&b, "REMOTE_HOST=%s", peer_print(f->peer, text));
-		put(&b, "REMOTE_ADDR=%" PRIu32, f->peer->cid);
-		put(&b, "REMOTE_PORT=%" PRIu32, f->peer->port);
+		var(&b, "PROTO=", "VSOCK");
+		var(&b, "REMOTE_HOST=", peer_print(f->peer, text));
+		var_number(&b, "REMOTE_ADDR=", f->peer->cid);
+		var_number(&b, "REMOTE_PORT=", f->peer->port);
 		break;
 	}
-	put(&b, "SERVICE=%s", f->service->id);
-	put(&b, "CONNECTION=%" PRIu64, f->conn);
-	if (b.used <= size) {
+	var(&b, "SERVICE=", f->service->id);
+	var_number(&b, "CONNECTION=", f->conn);
+	if (b.text.used <= size) {
 		if (r->nenv > 0)
 			memcpy(b.next, r->env, r->nenv * sizeof(char *));
 		b.next[r->nenv] = NULL;
 	}
-	return b.used;
+	return b.text.used;
 }

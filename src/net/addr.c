@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/put.h"
+
 static const uint8_t mapped[12] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff };
 
 bool
@@ -29,10 +31,16 @@ ip_parse(const char *s, struct ip *out)
 char *
 ip_print(const struct ip *ip, char buf[ADDR_TEXT])
 {
-	if (ip_is_v4(ip))
-		(void)inet_ntop(AF_INET, ip->b + 12, buf, ADDR_TEXT);
-	else
+	if (ip_is_v4(ip)) {
+		struct put p = { .at = buf, .size = ADDR_TEXT };
+
+		for (int i = 12; i < 16; i++) {
+			put_number(&p, ip->b[i]);
+			put_char(&p, i < 15 ? '.' : '\0');
+		}
+	} else {
 		(void)inet_ntop(AF_INET6, ip->b, buf, ADDR_TEXT);
+	}
 	return buf;
 }
 

@@ -8,8 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <linux/capability.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -20,6 +25,8 @@
 #include "manage/server.h"
 #include "table/attr.h"
 #include "table/check.h"
+#include "table/explain.h"
+#include "table/table.h"
 
 enum { EXIT_SYSTEM = 1, EXIT_USAGE = 2 };
 
@@ -27,9 +34,15 @@ enum { OPT_DUMP = 256, OPT_ATTRIBUTES, OPT_EXPLAIN };
 
 static const char usage_text[] =
     "usage: server [options] ADDRESS COMMAND [ARG...]\n"
+    "       server [options] [-f TABLE]...\n"
     "\n"
-    "Serves COMMAND on ADDRESS: a port (1024, http), ADDR:PORT, unix:PATH, vsock:PORT, fd:N.\n"
+    "Serves COMMAND on ADDRESS: a port (1024, http), ADDR:PORT, unix:PATH, vsock:PORT, fd:N;\n"
+    "or the services of a table, " SYSCONFDIR "/server.conf where none is named.\n"
     "\n"
+    "  -f, --table FILE         read this table: our own, xinetd.conf, inetd.conf; - is standard input\n"
+    "  -t, --check              say what is wrong with the table, and serve nothing\n"
+    "      --dump               print the table as it was understood\n"
+    "      --explain SERVICE ADDRESS [HH:MM]  who decides whether that client is served\n"
     "  -o, --option ATTR=VALUE  set an attribute; += adds to a list, -= takes from it\n"
     "  -s, --shell              COMMAND is one line for /bin/sh -c; ARGs are $1, $2 ...\n"
     "  -p, --pidfile FILE       write the server's pid there\n"
@@ -63,8 +76,11 @@ struct options {
 	int ready;		/* -1: none */
 	int level;		/* enum level */
 	const char *program;	/* the name it was started under */
-	char **word;		/* ADDRESS COMMAND… */
+	char **word;		/* ADDRESS COMMAND…, or what --explain asks */
 	size_t nwords;
+	char **table;		/* -f, in their order */
+	size_t ntables;
+	bool check, dump, explain;
 };
 
 static void __attribute__((format(printf, 1, 2)))
@@ -81,10 +97,10 @@ say(const char *fmt, ...)
 }
 
 static void
-remark(void *arg, const char *text)
+remark(void *arg, const struct err *e)
 {
-	if (arg == NULL)
-		say("warning: %s", text);
+	(void)arg;
+	say("warning: %s", e->text);
 }
 
 static int
@@ -108,6 +124,13 @@ bad_option(char **argv)
 	return letter;
 }
 
+/* Is a table asked for by an option? */
+static bool
+of_table(const struct options *o)
+{
+	return o->ntables > 0 || o->check || o->dump || o->explain;
+}
+
 /* -1: go on; else the exit status. */
 static int
 read_options(int argc, char **argv, struct options *o)
@@ -116,7 +139,17 @@ read_options(int argc, char **argv, struct options *o)
 	int c;
 
 	opterr = 0;
-	while ((c = getopt_long(argc, argv, "+:o:sp:r:DqvhVf:tC:", long_options, NULL)) != -1) {
+	for (;;) {
+		c = getopt_long(argc, argv, "+:o:sp:r:DqvhVf:tC:", long_options, NULL);
+		if (c == -1) {
+			/* What follows ADDRESS is COMMAND's; with a table options stand anywhere. */
+			bool ended = optind > 1 && strcmp(argv[optind - 1], "--") == 0;
+
+			if (optind >= argc || !of_table(o) || ended)
+				break;
+			o->word[o->nwords++] = argv[optind++];
+			continue;
+		}
 		switch (c) {
 		case 'o':
 			o->attr[o->nattr++] = optarg;
@@ -150,13 +183,19 @@ read_options(int argc, char **argv, struct options *o)
 		case OPT_ATTRIBUTES:
 			return list_attributes();
 		case 'f':
+			o->table[o->ntables++] = optarg;
+			break;
 		case 't':
-		case 'C':
+			o->check = true;
+			break;
 		case OPT_DUMP:
+			o->dump = true;
+			break;
 		case OPT_EXPLAIN:
-			say("%s: needs a table, and this version serves one command only: "
-			    "server ADDRESS COMMAND", c < 256 ? (const char[]){ '-', (char)c, 0 } :
-			    c == OPT_DUMP ? "--dump" : "--explain");
+			o->explain = true;
+			break;
+		case 'C':
+			say("-C: there is no control socket yet");
 			return EXIT_USAGE;
 		case ':':
 			say("%s: a value is missing behind it; server -h shows the options", bad_option(argv));
@@ -166,9 +205,10 @@ read_options(int argc, char **argv, struct options *o)
 			return EXIT_USAGE;
 		}
 	}
-	o->word = argv + optind;
-	o->nwords = (size_t)(argc - optind);
-	return -1;
+	for (; optind < argc; optind++)
+		o->word[o->nwords++] = argv[optind];
+	return o->explain + o->dump + o->check > 1 ? (say("only one of -t, --dump and --explain at a time"),
+	    EXIT_USAGE) : -1;
 }
 
 /* ADDRESS and COMMAND become listen and exec of the service. -1: err. */
@@ -178,16 +218,15 @@ take_words(struct service *s, const struct options *o, struct err *err)
 	const struct attr *listen = attr_find("listen");
 	size_t first = 1;
 
-	if (o->nwords == 0)
-		return err_set(err, "no ADDRESS and COMMAND given; for example: server 1024 date");
 	/* As one word: a path may hold blanks. */
-	if (listen->set(s, listen, &(struct setting){ .op = ATTR_SET,
-	    .word = (const char *const[]){ o->word[0], NULL }, .n = 1 }, err) == -1)
+	if (attr_set(s, listen, &(struct setting){ .op = ATTR_SET,
+	    .word = (const char *const[]){ o->word[0], NULL }, .n = 1, .note = remark }, err) == -1)
 		return -1;
 	if (o->shell) {
 		if (o->nwords < 2)
 			return err_set(err, "-s: no command line behind ADDRESS %s", o->word[0]);
-		if (attr_set(s, attr_find("shell"), ATTR_SET, o->word[1], remark, NULL, err) == -1)
+		if (attr_set(s, attr_find("shell"), &(struct setting){ .op = ATTR_SET,
+		    .word = (const char *const[]){ o->word[1], NULL }, .n = 1, .note = remark }, err) == -1)
 			return -1;
 		first = 2;
 	}
@@ -205,13 +244,19 @@ take_attributes(struct service *s, const struct options *o, struct err *err)
 
 	for (size_t i = 0; i < o->nattr; i++) {
 		size_t n = strcspn(o->attr[i], "=+-");
+		const struct attr *a;
+		char name[64];
 		struct err e;
 
+		(void)snprintf(name, sizeof name, "%.*s", (int)n, o->attr[i]);
+		a = attr_find(name);
 		for (size_t k = 0; k < sizeof by_address / sizeof by_address[0]; k++)
 			if (strlen(by_address[k]) == n && strncasecmp(o->attr[i], by_address[k], n) == 0 &&
 			    (k > 0 || o->attr[i][n] == '='))
 				return err_set(err, "-o %s: ADDRESS says it here; listen+=ADDRESS adds another",
 				    o->attr[i]);
+		if (a != NULL && (a->flags & ATTR_TABLE) != 0)
+			return err_set(err, "-o %s: %s needs a table; here it means nothing", o->attr[i], a->name);
 		if (attr_set_option(s, o->attr[i], remark, NULL, &e) == -1)
 			return err_set(err, "-o %s: %s", o->attr[i], e.text);
 	}
@@ -256,7 +301,7 @@ struct kept {			/* descriptors that the start needs, by number */
 	size_t n;
 };
 
-/* Finds the numbers of fd:NAME, and tells of those that nobody claims. -1: err. */
+/* Finds the numbers of fd:NAME. -1: err. */
 static int
 claim_inherited(struct service *s, struct kept *keep, struct err *err)
 {
@@ -284,6 +329,14 @@ claim_inherited(struct service *s, struct kept *keep, struct err *err)
 			return err_set(err, "%s: too many descriptors", s->listen[i].text);
 		keep->fd[keep->n++] = (int)w->port;
 	}
+	return 0;
+}
+
+static void
+say_unclaimed(const struct kept *keep)
+{
+	int count = inherited();
+
 	for (int fd = FIRST_INHERITED; fd < FIRST_INHERITED + count; fd++) {
 		size_t k = 0;
 
@@ -292,7 +345,6 @@ claim_inherited(struct service *s, struct kept *keep, struct err *err)
 		if (k == keep->n)
 			say("warning: nobody claims the inherited descriptor %d; listen+=fd:%d would", fd, fd);
 	}
-	return 0;
 }
 
 static void
@@ -357,21 +409,32 @@ raise_descriptors(const struct master *m)
 	(void)setrlimit(RLIMIT_NOFILE, &r);
 }
 
+/* What is served: one command, or the sound and enabled services of a table. */
+struct plan {
+	struct service **service;	/* borrowed */
+	size_t n;
+	const struct service *defaults;	/* of the server: limit, grace, form of the log */
+	bool wait;			/* an address that cannot be bound is tried again */
+};
+
 /* What was promised once everything listens: the pid file, the lines on -r, the end of -D's wait. */
 static int
-report(const struct server *server, const struct service *s, const struct options *o,
+report(const struct server *server, const struct plan *plan, const struct options *o,
     int foreground, struct err *err)
 {
 	struct buf lines = { 0 };
+	const char *why;
 	int rc = 0;
 
+	if (foreground != -1 && server_listening(server, &why) == 0 && why != NULL)
+		return err_set(err, "%s", why);
 	if (o->pidfile != NULL && pidfile_write(o->pidfile, err) == -1)
 		return -1;
 	if (foreground == -1)
 		log_open_stderr(o->program, (enum level)o->level);
 	else
 		log_open_syslog(o->program, (enum level)o->level);
-	log_set_style(&(struct log_style){ .json = s->json != 0, .tag = s->log_tag });
+	log_set_style(&(struct log_style){ .json = plan->defaults->json != 0, .tag = plan->defaults->log_tag });
 	server_log_listeners(server);
 	if (o->ready != -1) {
 		server_ready_lines(server, &lines);
@@ -386,7 +449,17 @@ report(const struct server *server, const struct service *s, const struct option
 }
 
 static int
-serve(struct service *s, const struct options *o, struct kept *keep, int foreground)
+add_all(struct server *server, const struct plan *plan, struct err *err)
+{
+	server_limits(server, plan->defaults->limit, plan->defaults->grace);
+	for (size_t i = 0; i < plan->n; i++)
+		if ((plan->wait ? server_add_or_wait : server_add)(server, plan->service[i], err) == -1)
+			return -1;
+	return 0;
+}
+
+static int
+serve(const struct plan *plan, const struct options *o, struct kept *keep, int foreground)
 {
 	struct err err;
 	struct server *server = server_new(&err);
@@ -396,11 +469,11 @@ serve(struct service *s, const struct options *o, struct kept *keep, int foregro
 		say("%s", err.text);
 		return EXIT_SYSTEM;
 	}
-	if (server_add(server, s, &err) == 0) {
+	if (add_all(server, plan, &err) == 0) {
 		for (size_t i = 0; i < keep->n; i++)
 			if (keep->fd[i] != o->ready && keep->fd[i] != foreground)
 				let_go(keep->fd[i]);
-		rc = report(server, s, o, foreground, &err);
+		rc = report(server, plan, o, foreground, &err);
 	}
 	if (rc == 0)
 		rc = server_run(server, &err);
@@ -415,6 +488,176 @@ serve(struct service *s, const struct options *o, struct kept *keep, int foregro
 	return rc == 0 ? 0 : EXIT_SYSTEM;
 }
 
+/* From a sound plan to the end of serving it. */
+static int
+start(const struct plan *plan, const struct options *o, const struct master *m)
+{
+	struct kept keep = { .n = 0 };
+	struct err err = { .word = -1 };
+	int foreground = -1;
+
+	for (size_t i = 0; i < plan->n; i++) {
+		if ((m->leaves && from_root(plan->service[i], m->cwd, &err) == -1) ||
+		    claim_inherited(plan->service[i], &keep, &err) == -1) {
+			say("%s", err.text);
+			return plan->wait ? EXIT_SYSTEM : EXIT_USAGE;
+		}
+	}
+	say_unclaimed(&keep);
+	if (o->daemon && (foreground = daemon_begin(&err)) == -1) {
+		say("%s", err.text);
+		return EXIT_SYSTEM;
+	}
+	keep.fd[keep.n++] = o->ready;
+	keep.fd[keep.n++] = foreground;
+	fd_close_from(3, keep.fd, keep.n);
+	raise_descriptors(m);
+	return serve(plan, o, &keep, foreground);
+}
+
+static int
+serve_command(const struct options *o, const struct master *m)
+{
+	struct err err = { .word = -1 };
+	struct service *s = make_service(o, m, &err);
+	int rc;
+
+	if (s == NULL) {
+		say("%s", err.text);
+		return err.system == ENOMEM ? EXIT_SYSTEM : EXIT_USAGE;
+	}
+	rc = start(&(struct plan){ .service = &s, .n = 1, .defaults = s }, o, m);
+	service_free(s);
+	return rc;
+}
+
+static int
+print(const struct buf *b, FILE *to)
+{
+	if (b->failed || (b->len > 0 && fwrite(b->data, 1, b->len, to) != b->len) || fflush(to) != 0)
+		return EXIT_SYSTEM;
+	return 0;
+}
+
+static void
+print_diagnostics(const struct table *t)
+{
+	struct buf out = { 0 };
+
+	diags_print(&t->diags, isatty(STDERR_FILENO) == 1 && getenv("NO_COLOR") == NULL, &out);
+	(void)print(&out, stderr);
+	buf_free(&out);
+}
+
+/* Serves what is sound and enabled. Of the table itself nothing is left meanwhile. */
+static int
+serve_table(struct table *t, const struct options *o, const struct master *m)
+{
+	struct service *defaults = t->defaults != NULL ? service_hold(t->defaults) : NULL;
+	struct plan plan = { .defaults = defaults, .wait = true };
+	int rc = EXIT_SYSTEM;
+
+	if (t->unread || t->conf.broken) {
+		say(t->unread ? "nothing is served: the table cannot be read" :
+		    "nothing is served: an error outside an entry may hide limits; server -t tells all");
+		goto out;
+	}
+	if (t->on == 0 && t->faulty > 0) {
+		say("nothing is served: every enabled entry has an error");
+		goto out;
+	}
+	if (t->on == 0)
+		say("warning: the table enables no service");
+	plan.service = calloc(t->on + 1, sizeof(struct service *));
+	if (plan.service == NULL) {
+		say("cannot start: %s", strerror(ENOMEM));
+		goto out;
+	}
+	for (size_t i = 0; i < t->n; i++)
+		if (!t->item[i].service->off && !t->item[i].service->later)
+			plan.service[plan.n++] = service_hold(t->item[i].service);
+	table_free(t);
+#ifdef __GLIBC__
+	(void)malloc_trim(0);
+#endif
+	rc = start(&plan, o, m);
+	for (size_t i = 0; i < plan.n; i++)
+		service_free(plan.service[i]);
+	free(plan.service);
+out:
+	service_free(defaults);
+	return rc;
+}
+
+static int
+work_with_table(struct options *o, struct master *m)
+{
+	static char *standard[] = { (char *)(uintptr_t)SYSCONFDIR "/server.conf" };
+	struct buf out = { 0 };
+	struct table t;
+	struct err err;
+	int rc = 0;
+
+	if (o->shell || (o->explain ? o->nwords < 2 || o->nwords > 3 : o->nwords > 0)) {
+		say(o->explain && !o->shell ? "--explain takes SERVICE ADDRESS [HH:MM]" :
+		    "%s: a table and ADDRESS COMMAND do not go together; server -h shows both forms",
+		    o->shell ? "-s" : o->word[0]);
+		return EXIT_USAGE;
+	}
+	if (table_try_options(o->attr, o->nattr, &err) == -1) {
+		say("%s", err.text);
+		return EXIT_USAGE;
+	}
+	m->checking = o->check;
+	table_read(&t, m, o->ntables > 0 ? o->table : standard, o->ntables > 0 ? o->ntables : 1, o->attr,
+	    o->nattr);
+	if (!o->explain)
+		print_diagnostics(&t);
+	if (o->check) {
+		rc = t.diags.errors > 0 ? EXIT_SYSTEM : 0;
+	} else if (o->dump) {
+		rc = t.diags.errors > 0 ? EXIT_SYSTEM : 0;
+		if (rc == 0) {
+			table_dump(&t, &out);
+			rc = print(&out, stdout);
+		}
+	} else if (o->explain) {
+		rc = table_explain(&t, o->word[0], o->word[1], o->nwords > 2 ? o->word[2] : NULL, &out, &err);
+		if (rc == -1) {
+			say("%s", err.text);
+			rc = EXIT_USAGE;
+		} else if (print(&out, stdout) != 0) {
+			rc = EXIT_SYSTEM;
+		}
+	} else {
+		rc = serve_table(&t, o, m);
+	}
+	buf_free(&out);
+	table_free(&t);
+	return rc;
+}
+
+static void
+look_around(struct master *m, char *cwd, size_t size, bool daemon)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct cap[2] = { { 0, 0, 0 } };
+	FILE *f = fopen("/proc/sys/net/ipv4/ip_unprivileged_port_start", "re");
+
+	m->cwd = getcwd(cwd, size);
+	m->umask = umask(022);
+	(void)umask(m->umask);
+	m->nice = getpriority(PRIO_PROCESS, 0);
+	m->leaves = daemon && m->cwd != NULL;
+	m->raised = getrlimit(RLIMIT_NOFILE, &m->nofile) == 0 && m->nofile.rlim_cur != m->nofile.rlim_max;
+	m->low_ports = syscall(SYS_capget, &head, cap) == 0 &&
+	    (cap[0].effective & 1U << CAP_NET_BIND_SERVICE) != 0;
+	if (f == NULL || fscanf(f, "%u", &m->first_port) != 1)
+		m->first_port = 1024;
+	if (f != NULL)
+		(void)fclose(f);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -422,53 +665,34 @@ main(int argc, char **argv)
 	struct options o = { .ready = -1, .level = LEVEL_INFO,
 		.program = argc > 0 ? str_basename(argv[0]) : "server" };
 	struct master m = { .env = environ };
-	struct kept keep = { .n = 0 };
-	struct service *s;
-	struct err err = { .word = -1 };
+	struct account *accounts = NULL;
 	char cwd[PATH_MAX], pidfile[PATH_MAX * 2];
-	int rc, foreground = -1;
+	int rc;
 
 	if (fd_fill_std() == -1)
 		return EXIT_SYSTEM;
 	o.attr = calloc((size_t)argc + 1, sizeof(char *));
-	if (o.attr == NULL) {
+	o.table = calloc((size_t)argc + 1, sizeof(char *));
+	o.word = calloc((size_t)argc + 1, sizeof(char *));
+	if (o.attr == NULL || o.table == NULL || o.word == NULL) {
 		say("cannot start: %s", strerror(ENOMEM));
-		return EXIT_SYSTEM;
+		rc = EXIT_SYSTEM;
+		goto out;
 	}
 	rc = read_options(argc, argv, &o);
 	if (rc != -1)
 		goto out;
-	m.cwd = getcwd(cwd, sizeof cwd);
-	m.umask = umask(022);
-	(void)umask(m.umask);
-	m.nice = getpriority(PRIO_PROCESS, 0);
-	m.leaves = o.daemon && m.cwd != NULL;
-	m.raised = getrlimit(RLIMIT_NOFILE, &m.nofile) == 0 && m.nofile.rlim_cur != m.nofile.rlim_max;
+	look_around(&m, cwd, sizeof cwd, o.daemon);
+	m.accounts = &accounts;
 	if (m.leaves && o.pidfile != NULL && o.pidfile[0] != '/') {
 		(void)snprintf(pidfile, sizeof pidfile, "%s/%s", cwd, o.pidfile);
 		o.pidfile = pidfile;
 	}
-	s = make_service(&o, &m, &err);
-	if (s == NULL) {
-		say("%s", err.text);
-		rc = err.system == ENOMEM ? EXIT_SYSTEM : EXIT_USAGE;
-		goto out;
-	}
-	rc = EXIT_SYSTEM;
-	if (claim_inherited(s, &keep, &err) == -1) {
-		say("%s", err.text);
-		rc = EXIT_USAGE;
-	} else if (o.daemon && (foreground = daemon_begin(&err)) == -1) {
-		say("%s", err.text);
-	} else {
-		keep.fd[keep.n++] = o.ready;
-		keep.fd[keep.n++] = foreground;
-		fd_close_from(3, keep.fd, keep.n);
-		raise_descriptors(&m);
-		rc = serve(s, &o, &keep, foreground);
-	}
-	service_free(s);
+	rc = of_table(&o) || o.nwords == 0 ? work_with_table(&o, &m) : serve_command(&o, &m);
+	accounts_free(&accounts);
 out:
 	free(o.attr);
+	free(o.table);
+	free(o.word);
 	return rc;
 }

@@ -237,6 +237,13 @@ quiet(void *arg, const char *text)
 	++*(int *)arg;
 }
 
+static void
+quiet_attr(void *arg, const struct err *e)
+{
+	(void)e;
+	++*(int *)arg;
+}
+
 static bool
 lets(const char *only, const char *deny, const char *who)
 {
@@ -507,16 +514,16 @@ attributes(void)
 	int notes = 0;
 
 	CHECK(s != NULL);
-	CHECK(attr_set_option(s, "instances = 5", quiet, &notes, &e) == 0 && s->instances == 5);
-	CHECK(attr_set_option(s, "INSTANCES=UNLIMITED", quiet, &notes, &e) == 0 && s->instances == UINT32_MAX);
+	CHECK(attr_set_option(s, "instances = 5", quiet_attr, &notes, &e) == 0 && s->instances == 5);
+	CHECK(attr_set_option(s, "INSTANCES=UNLIMITED", quiet_attr, &notes, &e) == 0 && s->instances == UINT32_MAX);
 	CHECK(attr_given(s, "instances") && !attr_given(s, "per_source"));
-	CHECK(attr_set_option(s, "env=A=1 B=2", quiet, &notes, &e) == 0 && s->env.n == 2);
-	CHECK(attr_set_option(s, "env-=A=1", quiet, &notes, &e) == 0 && s->env.n == 1);
-	CHECK(attr_set_option(s, "only_from=10.0.0.0/8, 1.2.3.4", quiet, &notes, &e) == 0 && s->only_from.n == 2);
-	CHECK(attr_set_option(s, "log_on_failure=", quiet, &notes, &e) == 0 && s->on_failure == 0);
-	CHECK(attr_set_option(s, "linger=no", quiet, &notes, &e) == 0 && s->linger == -1);
-	CHECK(attr_set_option(s, "env=OK=1 bad", quiet, &notes, &e) == -1 && e.word == 1);
-	CHECK(attr_set_option(s, "source_prefix=24 129", quiet, &notes, &e) == -1 && e.word == 1);
+	CHECK(attr_set_option(s, "env=A=1 B=2", quiet_attr, &notes, &e) == 0 && s->env.n == 2);
+	CHECK(attr_set_option(s, "env-=A=1", quiet_attr, &notes, &e) == 0 && s->env.n == 1);
+	CHECK(attr_set_option(s, "only_from=10.0.0.0/8, 1.2.3.4", quiet_attr, &notes, &e) == 0 && s->only_from.n == 2);
+	CHECK(attr_set_option(s, "log_on_failure=", quiet_attr, &notes, &e) == 0 && s->on_failure == 0);
+	CHECK(attr_set_option(s, "linger=no", quiet_attr, &notes, &e) == 0 && s->linger == -1);
+	CHECK(attr_set_option(s, "env=OK=1 bad", quiet_attr, &notes, &e) == -1 && e.word == 1);
+	CHECK(attr_set_option(s, "source_prefix=24 129", quiet_attr, &notes, &e) == -1 && e.word == 1);
 	for (size_t i = 0; i < nattrs; i++) {
 		CHECK(attrs[i].help[0] != '\0' && attrs[i].form[0] != '\0' && attrs[i].initial[0] != '\0');
 		CHECK(attr_find(attrs[i].name) == &attrs[i]);	/* no name twice */

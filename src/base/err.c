@@ -9,6 +9,7 @@ err_set(struct err *e, const char *fmt, ...)
 {
 	va_list ap;
 
+	e->of = NULL;
 	e->word = -1;
 	e->system = 0;
 	va_start(ap, fmt);
@@ -23,6 +24,7 @@ err_sys(struct err *e, int errnum, const char *fmt, ...)
 	va_list ap;
 	size_t n;
 
+	e->of = NULL;
 	e->word = -1;
 	e->system = errnum;
 	va_start(ap, fmt);
@@ -30,5 +32,13 @@ err_sys(struct err *e, int errnum, const char *fmt, ...)
 	va_end(ap);
 	n = strlen(e->text);
 	(void)snprintf(e->text + n, sizeof e->text - n, ": %s", strerror(errnum));
+	return -1;
+}
+
+int
+err_at(struct err *e, const char *of, int word)
+{
+	e->of = of;
+	e->word = word;
 	return -1;
 }

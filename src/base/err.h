@@ -8,7 +8,8 @@
 #define BASE_ERR_H
 
 struct err {
-	int word;	/* which word of a value is the faulty one, from 0; -1: none or all of it */
+	const char *of;	/* the attribute at fault, a constant; NULL: none or not known */
+	int word;	/* which word of its value is the faulty one, from 0; -1: all of it */
 	int system;	/* errno, where the system refused; 0 where the input is wrong */
 	char text[400];
 };
@@ -18,5 +19,8 @@ int err_set(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2
 
 /* The same, followed by ": " and the system's reason for errnum. Always -1. */
 int err_sys(struct err *e, int errnum, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/* Says what it is about. Always -1. */
+int err_at(struct err *e, const char *of, int word);
 
 #endif

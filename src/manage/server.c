@@ -23,13 +23,26 @@ enum {
 	DESCRIPTORS = 4096,	/* room made in the descriptor table at the start */
 };
 
+enum { AGAIN_LEAST = 1000, AGAIN_MOST = 60000 };	/* ms until an address is tried again */
+
 enum phase { PHASE_RUN, PHASE_DRAIN, PHASE_STOP, PHASE_QUIT };
+
+struct pending {		/* an address that could not be bound yet */
+	struct pending *next;
+	struct server *server;
+	struct unit *unit;
+	const struct address *address;	/* of the unit's service */
+	struct timer timer;
+	int64_t delay;
+	char text[400];		/* why: "tcp:*:80: cannot bind: Address already in use" */
+};
 
 struct server {
 	struct loop *loop;
 	struct engine *engine;
 	struct unit **unit;	/* owned */
-	size_t nunits;
+	size_t nunits, size;
+	struct pending *pending;	/* owned */
 	enum phase phase;
 	int64_t grace;
 	struct timer phase_over;	/* of the drain, then of the stop */
@@ -109,8 +122,23 @@ child_ready(void *arg, uint32_t events)
 /* --- the end */
 
 static void
+drop_pending(struct server *s, struct pending *p)
+{
+	struct pending **at = &s->pending;
+
+	while (*at != p)
+		at = &(*at)->next;
+	*at = p->next;
+	loop_timer_stop(s->loop, &p->timer);
+	loop_timer_leave(s->loop);
+	free(p);
+}
+
+static void
 close_listeners(struct server *s)
 {
+	while (s->pending != NULL)
+		drop_pending(s, s->pending);
 	for (size_t i = 0; i < s->nunits; i++)
 		while (s->unit[i]->listeners != NULL)
 			listener_close(s->unit[i]->listeners);
@@ -346,32 +374,122 @@ add_address(struct unit *u, const struct address *a, struct err *err)
 	return 0;
 }
 
+static struct unit *
+add_unit(struct server *s, struct service *conf, struct err *err)
+{
+	struct unit *u = unit_new(s->engine, conf);
+	struct unit **p = s->unit;
+
+	if (s->nunits == s->size) {
+		p = realloc(s->unit, (s->size * 2 + 1) * sizeof(struct unit *));
+		if (p != NULL) {
+			s->unit = p;
+			s->size = s->size * 2 + 1;
+		}
+	}
+	if (u == NULL || p == NULL) {
+		unit_free(u);
+		(void)err_sys(err, ENOMEM, "%s", conf->id);
+		return NULL;
+	}
+	s->unit[s->nunits++] = u;
+	return u;
+}
+
 int
 server_add(struct server *s, struct service *conf, struct err *err)
 {
-	struct unit *u = unit_new(s->engine, conf);
-	struct unit **p = realloc(s->unit, (s->nunits + 1) * sizeof(struct unit *));
+	struct unit *u = add_unit(s, conf, err);
 
-	if (p != NULL)
-		s->unit = p;
-	if (u == NULL || p == NULL) {
-		unit_free(u);
-		return err_sys(err, ENOMEM, "%s", conf->id);
-	}
+	if (u == NULL)
+		return -1;
 	for (size_t i = 0; i < conf->nlisten; i++) {
 		if (add_address(u, &conf->listen[i], err) == -1) {
 			while (u->listeners != NULL) {
 				u->listeners->pausing = true;
 				listener_close(u->listeners);
 			}
+			s->nunits--;
 			unit_free(u);
 			return -1;
 		}
 	}
-	s->unit[s->nunits++] = u;
-	s->engine->limit = conf->limit;
-	s->grace = conf->grace;
 	return 0;
+}
+
+static void
+bind_again(void *arg, int64_t now)
+{
+	struct pending *p = arg;
+	struct server *s = p->server;
+	struct unit *u = p->unit;
+	const struct listener *had = NULL;
+	struct err err;
+
+	for (const struct listener *l = u->listeners; l != NULL; l = l->next)
+		had = l;
+	if (add_address(u, p->address, &err) == -1) {
+		if (strcmp(err.text, p->text) != 0)
+			unit_say(u, LEVEL_WARNING, "error", "%s; it is tried again", err.text);
+		memcpy(p->text, err.text, sizeof p->text);
+		p->delay = p->delay * 2 > AGAIN_MOST ? AGAIN_MOST : p->delay * 2;
+		loop_timer(s->loop, &p->timer, now + p->delay);
+		return;
+	}
+	for (const struct listener *l = had != NULL ? had->next : u->listeners; l != NULL; l = l->next)
+		unit_say(u, LEVEL_INFO, "listen", "%s", l->bound.name);
+	drop_pending(s, p);
+}
+
+int
+server_add_or_wait(struct server *s, struct service *conf, struct err *err)
+{
+	struct unit *u = add_unit(s, conf, err);
+
+	if (u == NULL)
+		return -1;
+	for (size_t i = 0; i < conf->nlisten; i++) {
+		struct pending *p;
+		struct err why;
+
+		if (add_address(u, &conf->listen[i], &why) == 0)
+			continue;
+		p = calloc(1, sizeof *p);
+		if (p == NULL || loop_timer_room(s->loop) == -1) {
+			free(p);
+			return err_sys(err, ENOMEM, "%s", conf->id);
+		}
+		p->server = s;
+		p->unit = u;
+		p->address = &conf->listen[i];
+		p->delay = AGAIN_LEAST;
+		p->timer.fire = bind_again;
+		p->timer.arg = p;
+		memcpy(p->text, why.text, sizeof p->text);
+		p->next = s->pending;
+		s->pending = p;
+		loop_timer(s->loop, &p->timer, clock_ms() + p->delay);
+	}
+	return 0;
+}
+
+void
+server_limits(struct server *s, unsigned limit, int64_t grace)
+{
+	s->engine->limit = limit;
+	s->grace = grace;
+}
+
+size_t
+server_listening(const struct server *s, const char **why)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < s->nunits; i++)
+		for (const struct listener *l = s->unit[i]->listeners; l != NULL; l = l->next)
+			n++;
+	*why = s->pending != NULL ? s->pending->text : NULL;
+	return n;
 }
 
 void
@@ -380,6 +498,12 @@ server_ready_lines(const struct server *s, struct buf *out)
 	for (size_t i = 0; i < s->nunits; i++)
 		for (const struct listener *l = s->unit[i]->listeners; l != NULL; l = l->next)
 			buf_addf(out, "listen %s %s\n", s->unit[i]->conf->id, l->bound.name);
+	for (const struct pending *p = s->pending; p != NULL; p = p->next) {
+		const char *reason = strstr(p->text, ": ");
+		size_t n = reason != NULL ? (size_t)(reason - p->text) : strlen(p->text);
+		buf_addf(out, "failed %s %.*s %s\n", p->unit->conf->id, (int)n, p->text,
+		    reason != NULL ? reason + 2 : "cannot bind");
+	}
 	buf_addf(out, "ready\n");
 }
 
@@ -389,6 +513,8 @@ server_log_listeners(const struct server *s)
 	for (size_t i = 0; i < s->nunits; i++)
 		for (const struct listener *l = s->unit[i]->listeners; l != NULL; l = l->next)
 			unit_say(s->unit[i], LEVEL_INFO, "listen", "%s", l->bound.name);
+	for (const struct pending *p = s->pending; p != NULL; p = p->next)
+		unit_say(p->unit, LEVEL_WARNING, "error", "%s; it is tried again", p->text);
 }
 
 int

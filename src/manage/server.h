@@ -30,7 +30,22 @@ void server_free(struct server *s);
 /* Opens the service's sockets and serves it. Holds conf. -1: err, and no socket of it is left. */
 int server_add(struct server *s, struct service *conf, struct err *err);
 
-/* "listen SERVICE ADDRESS" for each listener, then "ready", a line each. */
+/*
+ * The same for a service of a table: an address that cannot be bound is tried again, with a growing
+ * delay. -1: err, no memory.
+ */
+int server_add_or_wait(struct server *s, struct service *conf, struct err *err);
+
+/* How many children at once, and how long a drain waits (ms). */
+void server_limits(struct server *s, unsigned limit, int64_t grace);
+
+/* How many sockets listen. *why: why one does not, or NULL. */
+size_t server_listening(const struct server *s, const char **why);
+
+/*
+ * "listen SERVICE ADDRESS" for each listener, "failed SERVICE ADDRESS REASON" for each that waits,
+ * then "ready", a line each.
+ */
 void server_ready_lines(const struct server *s, struct buf *out);
 
 /* A log line for each listener. */

@@ -286,6 +286,18 @@ rules_free(struct rules *r)
 	*r = (struct rules){ 0 };
 }
 
+int
+rules_copy(struct rules *to, const struct rules *from)
+{
+	struct err err;
+
+	to->given = from->given;
+	for (size_t i = 0; i < from->n; i++)
+		if (add(to, from->rule[i], from->rule[i].word, &err) == -1)
+			return -1;
+	return 0;
+}
+
 bool
 rules_need_name(const struct rules *r)
 {

@@ -52,6 +52,9 @@ bool rules_remove(struct rules *r, const char *word);
 
 void rules_free(struct rules *r);
 
+/* -1: no memory; what was copied so far is in `to`. */
+int rules_copy(struct rules *to, const struct rules *from);
+
 /* Is there a rule that needs the peer's name? */
 bool rules_need_name(const struct rules *r);
 

@@ -10,7 +10,7 @@ enum { MOST = 1000000 };
 bool
 rate_parse(const char *const *words, unsigned nwords, struct rate *out)
 {
-	struct rate r = { 0, 1000, 0 };
+	struct rate r = { .per = 1000 };
 	const char *slash;
 	char count[16];
 	uint64_t n;
@@ -32,6 +32,7 @@ rate_parse(const char *const *words, unsigned nwords, struct rate *out)
 	    !num_parse_duration(slash + 1, 1000, INT64_C(86400000) * 365, &r.per) || r.per == 0)
 		return false;
 	r.n = (unsigned)n;
+	r.pace = true;
 	*out = r;
 	return true;
 }
@@ -68,7 +69,7 @@ pace_wait(struct pace *p, const struct rate *r, int64_t now)
 	p->resting = 0;
 	if (now - p->start[p->next] >= r->per)
 		return 0;
-	if (r->rest == 0)	/* the n-th start before this one is too near */
+	if (r->pace)	/* the n-th start before this one is too near */
 		return p->start[p->next] + r->per;
 	p->resting = now + r->rest;
 	return p->resting;

@@ -9,7 +9,8 @@
 struct rate {
 	unsigned n;		/* 0: no limit */
 	int64_t per;		/* ms: at most n starts in any `per`; for `N W` it is a second */
-	int64_t rest;		/* ms to rest when there were more; 0: pace instead */
+	int64_t rest;		/* ms to rest when there were more */
+	bool pace;		/* no rest: none starts before there is room */
 };
 
 /* `N W` (a rest, W a duration, bare: seconds) as two words, `N/DURATION` (pacing) as one. */

@@ -14,20 +14,25 @@
 
 #include "base/num.h"
 #include "base/str.h"
+#include "table/account.h"
 #include "table/environ.h"
+#include "table/infer.h"
 
 enum { BANNER_MOST = 8192 };	/* what a new connection's buffer takes at once */
 
-static void __attribute__((format(printf, 3, 4)))
-remark(attr_note *note, void *arg, const char *fmt, ...)
+static void __attribute__((format(printf, 4, 5)))
+remark(attr_note *note, void *arg, const char *of, const char *fmt, ...)
 {
-	char text[400];
+	struct err e;
+	char text[sizeof e.text];
 	va_list ap;
 
 	va_start(ap, fmt);
 	(void)vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
-	note(arg, text);
+	(void)err_set(&e, "%s", text);
+	(void)err_at(&e, of, -1);
+	note(arg, &e);
 }
 
 static const int resources[LIMITS] = { RLIMIT_AS, RLIMIT_CORE, RLIMIT_CPU, RLIMIT_DATA,
@@ -54,102 +59,53 @@ check_limits(struct service *s, const struct master *m)
 	}
 }
 
-/* The user's other groups, with gid first. */
 static int
-find_groups(struct run *r, const char *login, gid_t gid, struct err *err)
-{
-	int n = 32, had;
-
-	for (;;) {
-		gid_t *p = realloc(r->groups, (size_t)n * sizeof *p);
-
-		if (p == NULL)
-			return err_sys(err, ENOMEM, "groups");
-		r->groups = p;
-		had = n;
-		if (getgrouplist(login, gid, p, &n) != -1)
-			break;
-		if (n <= had)
-			n = had * 2;
-		if (n > 65536)
-			return err_set(err, "user \"%s\" is in more groups than can be set", login);
-	}
-	r->ngroups = (size_t)n;
-	return 0;
-}
-
-static int
-find_user(struct service *s, gid_t *gid, struct err *err)
+check_ids(struct service *s, const struct master *m, attr_note *note, void *arg, struct err *err)
 {
 	struct run *r = &s->run;
-	struct passwd *pw = getpwnam(s->user);
-	uint64_t n;
-
-	if (pw == NULL && num_parse(s->user, 0, UINT32_MAX - 1, &n)) {
-		pw = getpwuid((uid_t)n);
-		if (pw == NULL) {	/* a number that no one has: its group is the same number */
-			r->uid = (uid_t)n;
-			*gid = (gid_t)n;
-			r->home = strdup("/");
-			r->login = strdup(s->user);
-			r->sh = strdup("/bin/sh");
-			r->nameless = true;
-			return r->home != NULL && r->login != NULL && r->sh != NULL ? 0 :
-			    err_sys(err, ENOMEM, "user");
-		}
-	}
-	if (pw == NULL)
-		return err_set(err, "user \"%s\": there is no such user", s->user);
-	r->uid = pw->pw_uid;
-	*gid = pw->pw_gid;
-	r->home = strdup(pw->pw_dir);
-	r->login = strdup(pw->pw_name);
-	r->sh = strdup(pw->pw_shell[0] != '\0' ? pw->pw_shell : "/bin/sh");
-	return r->home != NULL && r->login != NULL && r->sh != NULL ? 0 : err_sys(err, ENOMEM, "user");
-}
-
-static int
-find_group(const char *name, gid_t *gid, struct err *err)
-{
-	struct group *gr = getgrnam(name);
-	uint64_t n;
-
-	if (gr != NULL)
-		*gid = gr->gr_gid;
-	else if (num_parse(name, 0, UINT32_MAX - 1, &n))
-		*gid = (gid_t)n;
-	else
-		return err_set(err, "group \"%s\": there is no such group", name);
-	return 0;
-}
-
-static int
-check_ids(struct service *s, attr_note *note, void *arg, struct err *err)
-{
-	struct run *r = &s->run;
+	struct account *a = NULL;
 	bool root = geteuid() == 0;
 
 	r->uid = geteuid();
 	r->gid = getegid();
-	if (s->user == NULL && root)
-		remark(note, arg, "the command runs as root; -o user=NAME gives it another user "
+	if (s->user == NULL && root && !s->table)
+		remark(note, arg, "user", "the command runs as root; -o user=NAME gives it another user "
 		    "(user=root says that it is meant)");
+	if (s->user == NULL && root && s->table) {
+		s->user = strdup("nobody");
+		if (s->user == NULL)
+			return err_sys(err, ENOMEM, "user");
+		attr_give(s, "user");
+	}
 	if (s->user == NULL && s->group == NULL)
 		return 0;
-	if (s->user != NULL && find_user(s, &r->gid, err) == -1)
-		return -1;
-	if (s->group != NULL && find_group(s->group, &r->gid, err) == -1)
-		return -1;
+	if (s->user != NULL) {
+		a = account_find(m->accounts, s->user, err);
+		if (a == NULL)
+			return err_at(err, "user", 0);
+		r->uid = a->uid;
+		r->gid = a->gid;
+		r->home = strdup(a->home);
+		r->login = strdup(a->login);
+		r->sh = strdup(a->sh);
+		if (r->home == NULL || r->login == NULL || r->sh == NULL)
+			return err_sys(err, ENOMEM, "user");
+	}
+	if (s->group != NULL && group_find(s->group, &r->gid, err) == -1)
+		return err_at(err, "group", 0);
 	if (!root) {
-		if (r->uid == geteuid() && r->gid == getegid())
+		bool user = r->uid != geteuid();
+
+		if (!user && r->gid == getegid())
 			return 0;
-		return err_set(err, "%s \"%s\": only root can run a command as another %s",
-		    r->uid != geteuid() ? "user" : "group", r->uid != geteuid() ? s->user : s->group,
-		    r->uid != geteuid() ? "user" : "group");
+		(void)err_set(err, "%s \"%s\": only root can run a command as another %s",
+		    user ? "user" : "group", user ? s->user : s->group != NULL ? s->group : s->user,
+		    user ? "user" : "group");
+		return err_at(err, user || s->group == NULL ? "user" : "group", 0);
 	}
 	r->set_ids = true;
-	if (s->groups && s->user != NULL && !r->nameless)
-		return find_groups(r, r->login, r->gid, err);
+	if (s->groups && a != NULL && !a->nameless)
+		return account_groups(a, r->gid, &r->groups, &r->ngroups, err);
 	r->groups = malloc(sizeof *r->groups);
 	if (r->groups == NULL)
 		return err_sys(err, ENOMEM, "groups");
@@ -174,8 +130,8 @@ check_owner(struct service *s, struct err *err)
 	colon = strchr(name, ':');
 	if (colon != NULL) {
 		*colon = '\0';
-		if (find_group(colon + 1, &s->sock.gid, err) == -1)
-			return -1;
+		if (group_find(colon + 1, &s->sock.gid, err) == -1)
+			return err_at(err, "owner", 0);
 	}
 	if (name[0] != '\0') {
 		pw = getpwnam(name);
@@ -184,7 +140,8 @@ check_owner(struct service *s, struct err *err)
 		else if (num_parse(name, 0, UINT32_MAX - 1, &n))
 			s->sock.uid = (uid_t)n;
 		else
-			return err_set(err, "owner \"%s\": there is no such user", name);
+			return err_set(err, "owner \"%s\": there is no such user", name),
+			    err_at(err, "owner", 0);
 	}
 	s->sock.set_owner = true;
 	return 0;
@@ -221,21 +178,21 @@ find_paths(struct service *s, const char *program, const char *search, struct er
 
 /* Can it be run, as far as the master can see? Else a remark with the reason. */
 static void
-look_at_program(const struct service *s, const char *program, attr_note *note, void *arg)
+look_at_program(const struct service *s, attr_note *note, void *arg)
 {
 	int why = ENOENT;
 	struct stat st;
 
 	if (s->chroot != NULL && (stat(s->chroot, &st) == -1 || !S_ISDIR(st.st_mode))) {
-		remark(note, arg, "chroot %s is not a directory; the port is open all the same", s->chroot);
+		remark(note, arg, "chroot", "chroot %s is not a directory; the port is open all the same", s->chroot);
 		return;
 	}
 	for (char **p = s->run.path; *p != NULL; p++) {
 		char at[PATH_MAX];
 
-		if (**p != '/' && s->directory != NULL)
+		if (**p != '/' && (s->directory != NULL || s->table))
 			(void)snprintf(at, sizeof at, "%s%s/%s", s->chroot != NULL ? s->chroot : "",
-			    s->directory, *p);
+			    s->directory != NULL ? s->directory : "", *p);
 		else
 			(void)snprintf(at, sizeof at, "%s%s%s", s->chroot != NULL ? s->chroot : "",
 			    s->chroot != NULL && **p != '/' ? "/" : "", *p);
@@ -250,12 +207,12 @@ look_at_program(const struct service *s, const char *program, attr_note *note, v
 			return;
 		}
 	}
-	remark(note, arg, "cannot execute \"%s\": %s; the port is open all the same", program,
-	    strerror(why));
+	remark(note, arg, s->server != NULL ? "server" : s->shell ? "shell" : "exec",
+	    "cannot execute \"%s\": %s; the port is open all the same", s->run.program, strerror(why));
 }
 
 static int
-read_banner(struct banner *b, attr_note *note, void *arg, struct err *err)
+read_banner(struct banner *b, const char *of, attr_note *note, void *arg, struct err *err)
 {
 	ssize_t n = 0;
 	int fd;
@@ -273,81 +230,100 @@ read_banner(struct banner *b, attr_note *note, void *arg, struct err *err)
 	    (n = read(fd, b->text + b->len, BANNER_MOST + 1 - b->len)) > 0)
 		b->len += (size_t)n;
 	if (fd == -1 || n == -1)
-		remark(note, arg, "cannot read the banner %s: %s; none is sent", b->path, strerror(errno));
+		remark(note, arg, of, "cannot read the banner %s: %s; none is sent", b->path, strerror(errno));
 	if (fd != -1)
 		(void)close(fd);
 	if (b->len > BANNER_MOST)
 		return err_set(err, "the banner %s is too long; at most %d bytes are sent", b->path,
-		    (int)BANNER_MOST);
+		    (int)BANNER_MOST), err_at(err, of, 0);
 	return 0;
 }
 
+/* What of the attributes goes with what the addresses are. */
 static int
 check_listen(struct service *s, struct err *err)
 {
 	bool tcp = true, path = false;
 
-	if (s->nlisten == 0)
-		return err_set(err, "no ADDRESS to listen on");
 	for (size_t i = 0; i < s->nlisten; i++) {
 		const struct where *w = &s->listen[i].where;
 
 		tcp = tcp && (w->scheme == SCHEME_TCP || w->scheme == SCHEME_FD);
 		path = path || (w->scheme == SCHEME_UNIX && w->host[0] != '@');
-		if (w->type == SOCK_DGRAM || w->scheme == SCHEME_FIFO)
-			return err_set(err, "%s: not yet served; tcp, unix, unix-seqpacket, vsock and fd are",
-			    s->listen[i].text);
 		for (size_t k = 0; k < i; k++) {
 			bool port0 = w->scheme == SCHEME_TCP && w->port == 0;
 
 			if (where_equal(w, &s->listen[k].where) && !port0)
-				return err_set(err, "%s: listened on twice", s->listen[i].text);
+				return err_set(err, "%s: listened on twice", s->listen[i].text),
+				    err_at(err, "listen", (int)i);
 		}
 	}
 	if (s->idle_timeout != 0 && !tcp)
-		return err_set(err, "idle_timeout: only TCP connections tell when something moved");
+		return err_set(err, "idle_timeout: only TCP connections tell when something moved"),
+		    err_at(err, "idle_timeout", 0);
 	if (attr_given(s, "mode") && !path)
-		return err_set(err, "mode: only the path of a UNIX socket has one");
+		return err_set(err, "mode: only the path of a UNIX socket has one"), err_at(err, "mode", 0);
 	if (attr_given(s, "owner") && !path)
-		return err_set(err, "owner: only the path of a UNIX socket has one");
+		return err_set(err, "owner: only the path of a UNIX socket has one"), err_at(err, "owner", 0);
 	s->sock.set_mode = attr_given(s, "mode");
 	s->sock.nodelay = (s->flags & FLAG_NODELAY) != 0;
 	s->sock.keepalive = (s->flags & FLAG_KEEPALIVE) != 0;
 	return check_owner(s, err);
 }
 
+/* A name for the service that says what it does: the command's. */
+static int
+make_id(struct service *s, struct err *err)
+{
+	const char *from = s->name != NULL ? s->name : s->shell ? "sh" : str_basename(s->run.program);
+	char id[256];
+
+	if (s->id != NULL)
+		return 0;
+	/* A name goes into log lines: what does not print is written out. */
+	(void)str_escape(id, 128, from, strlen(from));
+	for (char *p = id; *p != '\0'; p++)
+		*p = *p == ' ' ? '_' : *p;
+	s->id = strdup(id);
+	return s->id != NULL ? 0 : err_sys(err, ENOMEM, "id");
+}
+
+/* The words of the command as its argv. */
+static int
+make_argv(struct service *s, struct err *err)
+{
+	struct run *r = &s->run;
+	bool by_server = s->server != NULL;
+	bool named = (s->flags & FLAG_NAMEINARGS) != 0 && !s->shell;
+	const struct words *w = by_server ? &s->server_args : &s->exec;
+	size_t n = 0;
+
+	if (!by_server && w->n == 0)
+		return err_set(err, s->table ? "no program to run; give server, exec or shell" :
+		    "no COMMAND to serve");
+	r->program = by_server ? s->server : w->word[0];
+	if (r->program[0] == '\0')
+		return err_set(err, "the command's name is empty");
+	if (named && w->n < (by_server ? 1 : 2))
+		return err_set(err, "flags NAMEINARGS: no argument to be the command's argv[0]"),
+		    err_at(err, "flags", -1);
+	r->argv = calloc(w->n + 2, sizeof(char *));
+	if (r->argv == NULL)
+		return err_sys(err, ENOMEM, "%s", r->program);
+	if (by_server && !named)
+		r->argv[n++] = (char *)(uintptr_t)str_basename(r->program);
+	for (size_t i = !by_server && named; i < w->n; i++)
+		r->argv[n++] = w->word[i];
+	return 0;
+}
+
 static int
 check_program(struct service *s, const struct master *m, attr_note *note, void *arg, struct err *err)
 {
-	const char *program;
-	bool named = (s->flags & FLAG_NAMEINARGS) != 0 && !s->shell;
-
-	if (s->exec.n == 0)
-		return err_set(err, "no COMMAND to serve");
-	program = s->exec.word[0];
-	if (program[0] == '\0')
-		return err_set(err, "the command's name is empty");
-	if (named && s->exec.n < 2)
-		return err_set(err, "flags NAMEINARGS: no argument after the command to be its argv[0]");
-	s->run.argv = malloc((s->exec.n + 1) * sizeof(char *));
-	if (s->run.argv == NULL)
-		return err_sys(err, ENOMEM, "%s", program);
-	memcpy(s->run.argv, s->exec.word + named, (s->exec.n + 1 - named) * sizeof(char *));
-	if (s->id == NULL) {
-		char id[256];
-
-		/* A name goes into log lines: what does not print is written out. */
-		(void)str_escape(id, 128, s->shell ? "sh" : str_basename(program),
-		    strlen(s->shell ? "sh" : str_basename(program)));
-		for (char *p = id; *p != '\0'; p++)
-			*p = *p == ' ' ? '_' : *p;
-		s->id = strdup(id);
-		if (s->id == NULL)
-			return err_sys(err, ENOMEM, "id");
-	}
-	if (find_paths(s, program, environ_search_path(s, m->env), err) == -1)
+	if (make_argv(s, err) == -1 || make_id(s, err) == -1 ||
+	    find_paths(s, s->run.program, environ_search_path(s, m->env), err) == -1)
 		return -1;
-	look_at_program(s, program, note, arg);
+	look_at_program(s, note, arg);
 	return 0;
 }
 
@@ -356,26 +332,46 @@ check_directory(struct service *s, const struct master *m)
 {
 	s->run.root = s->chroot;
 	s->run.directory = s->directory;
-	if (s->directory == NULL && s->chroot == NULL && m->leaves)
+	if (s->directory == NULL && s->table)
+		s->run.directory = "/";
+	else if (s->directory == NULL && s->chroot == NULL && m->leaves)
 		s->run.directory = m->cwd;
 	if (s->chroot != NULL && s->directory == NULL)
 		s->run.directory = "/";
 }
 
+/* A service whose limit alone can make everybody wait for ever. */
+static void
+look_at_overload(const struct service *s, attr_note *note, void *arg)
+{
+	if (s->overload == OVERLOAD_QUEUE && s->instances != UINT32_MAX && s->source.most == UINT32_MAX &&
+	    s->timeout == 0 && s->idle_timeout == 0)
+		remark(note, arg, "instances", "whoever holds all %u connections keeps everyone else waiting; "
+		    "per_source, timeout or idle_timeout would end that", s->instances);
+}
+
 int
 check_service(struct service *s, const struct master *m, attr_note *note, void *arg, struct err *err)
 {
-	if (check_listen(s, err) == -1 || check_program(s, m, note, arg, err) == -1 ||
-	    check_ids(s, note, arg, err) == -1)
+	mode_t mask = attr_given(s, "umask") ? s->umask : s->table ? m->umask | 022 : m->umask;
+
+	if (check_where(s, m, note, arg, err) == -1 || check_listen(s, err) == -1)
 		return -1;
-	if (read_banner(&s->banner, note, arg, err) == -1 ||
-	    read_banner(&s->banner_success, note, arg, err) == -1 ||
-	    read_banner(&s->banner_fail, note, arg, err) == -1)
+	if ((s->flags & FLAG_SENSOR) == 0 && !s->later &&
+	    check_program(s, m, note, arg, err) == -1)
 		return -1;
+	if (make_id(s, err) == -1 || check_ids(s, m, note, arg, err) == -1)
+		return -1;
+	if (read_banner(&s->banner, "banner", note, arg, err) == -1 ||
+	    read_banner(&s->banner_success, "banner_success", note, arg, err) == -1 ||
+	    read_banner(&s->banner_fail, "banner_fail", note, arg, err) == -1)
+		return -1;
+	if (m->checking)
+		look_at_overload(s, note, arg);
 	check_limits(s, m);
 	check_directory(s, m);
-	s->run.set_umask = attr_given(s, "umask") && s->umask != m->umask;
-	s->run.umask = s->umask;
+	s->run.set_umask = mask != m->umask;
+	s->run.umask = mask;
 	s->run.set_nice = s->nice != 0;
 	s->run.nice = m->nice + s->nice;
 	return environ_make(s, m->env, err);

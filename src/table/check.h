@@ -9,6 +9,8 @@
 #include "table/attr.h"
 #include "table/service.h"
 
+struct account;
+
 struct master {			/* what the process was started with, and its services inherit */
 	const char *cwd;	/* NULL: unknown */
 	bool leaves;		/* the master will go to / */
@@ -17,6 +19,10 @@ struct master {			/* what the process was started with, and its services inherit
 	bool raised;		/* it did */
 	int nice;
 	mode_t umask;
+	struct account **accounts;	/* what was looked up so far; the caller frees them */
+	bool checking;		/* -t: more remarks */
+	bool low_ports;		/* it may bind ports below the first unprivileged one */
+	unsigned first_port;	/* that one */
 };
 
 /*

@@ -59,7 +59,7 @@ passes(const struct service *s, const char *variable)
 {
 	if (of_master(variable) || speaks_of_connection(variable))
 		return false;
-	if (!attr_given(s, "passenv"))
+	if (!s->table && !attr_given(s, "passenv"))
 		return true;	/* one-command form: the caller's own environment */
 	for (size_t i = 0; i < s->passenv.n; i++) {
 		if (strcmp(s->passenv.word[i], "*") == 0 ? !dangerous(variable) :
@@ -137,7 +137,7 @@ environ_make(struct service *s, char *const *env, struct err *err)
 	};
 	int rc = 0;
 
-	if (attr_given(s, "passenv") && !passes(s, "PATH"))
+	if ((s->table || attr_given(s, "passenv")) && !passes(s, "PATH"))
 		rc |= put(r, strdup("PATH=" SAFE_PATH));
 	for (; *env != NULL; env++)
 		if (strchr(*env, '=') != NULL && passes(s, *env))

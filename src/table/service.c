@@ -5,6 +5,8 @@
 
 #include "base/clock.h"
 
+#define AT(member) offsetof(struct service, member)
+
 struct service *
 service_new(void)
 {
@@ -25,6 +27,86 @@ service_new(void)
 	return s;
 }
 
+/*
+ * Every text, list of words and list of rules that a service owns; what else it owns is handled
+ * one by one.
+ */
+static const size_t texts[] = { AT(name), AT(id), AT(server), AT(protocol), AT(port), AT(bind),
+	AT(directory), AT(chroot), AT(user), AT(group), AT(owner), AT(log_tag), AT(log.path),
+	AT(banner.path), AT(banner_success.path), AT(banner_fail.path) };
+static const size_t lists[] = { AT(exec), AT(server_args), AT(redirect), AT(env), AT(passenv),
+	AT(enabled), AT(disabled) };
+static const size_t rule_lists[] = { AT(only_from), AT(no_access) };
+
+#define EACH(i, of) (size_t i = 0; i < sizeof(of) / sizeof(of)[0]; i++)
+#define MEMBER(s, type, at) ((type *)(void *)((char *)(s) + (at)))
+
+static int
+copy_listen(struct service *s, const struct service *from)
+{
+	if (from->nlisten == 0)
+		return 0;
+	s->listen = calloc(from->nlisten, sizeof *s->listen);
+	if (s->listen == NULL)
+		return -1;
+	for (; s->nlisten < from->nlisten; s->nlisten++) {
+		s->listen[s->nlisten].where = from->listen[s->nlisten].where;
+		s->listen[s->nlisten].text = strdup(from->listen[s->nlisten].text);
+		if (s->listen[s->nlisten].text == NULL)
+			return -1;
+	}
+	return 0;
+}
+
+struct service *
+service_copy(const struct service *from)
+{
+	struct service *s = malloc(sizeof *s);
+	int rc = 0;
+
+	if (s == NULL)
+		return NULL;
+	*s = *from;
+	s->refs = 1;
+	s->run = (struct run){ 0 };
+	s->banner.text = s->banner_success.text = s->banner_fail.text = NULL;
+	s->banner.len = s->banner_success.len = s->banner_fail.len = 0;
+	s->listen = NULL;
+	s->nlisten = 0;
+	s->times = NULL;
+	s->ntimes = 0;
+	for EACH(i, texts)
+		*MEMBER(s, char *, texts[i]) = NULL;
+	for EACH(i, lists)
+		*MEMBER(s, struct words, lists[i]) = (struct words){ 0 };
+	for EACH(i, rule_lists)
+		*MEMBER(s, struct rules, rule_lists[i]) = (struct rules){ 0 };
+	for EACH(i, texts) {
+		const char *t = *MEMBER(from, char *, texts[i]);
+
+		if (t != NULL && (*MEMBER(s, char *, texts[i]) = strdup(t)) == NULL)
+			rc = -1;
+	}
+	for EACH(i, lists)
+		rc |= words_copy(MEMBER(s, struct words, lists[i]), MEMBER(from, struct words, lists[i]));
+	for EACH(i, rule_lists)
+		rc |= rules_copy(MEMBER(s, struct rules, rule_lists[i]), MEMBER(from, struct rules, rule_lists[i]));
+	rc |= copy_listen(s, from);
+	if (from->ntimes > 0) {
+		s->times = malloc(from->ntimes * sizeof *s->times);
+		if (s->times != NULL) {
+			memcpy(s->times, from->times, from->ntimes * sizeof *s->times);
+			s->ntimes = from->ntimes;
+		} else {
+			rc = -1;
+		}
+	}
+	if (rc == 0)
+		return s;
+	service_free(s);
+	return NULL;
+}
+
 struct service *
 service_hold(struct service *s)
 {
@@ -32,37 +114,24 @@ service_hold(struct service *s)
 	return s;
 }
 
-static void
-banner_free(struct banner *b)
-{
-	free(b->path);
-	free(b->text);
-}
-
 void
 service_free(struct service *s)
 {
 	if (s == NULL || --s->refs > 0)
 		return;
-	free(s->id);
+	for EACH(i, texts)
+		free(*MEMBER(s, char *, texts[i]));
+	for EACH(i, lists)
+		words_free(MEMBER(s, struct words, lists[i]));
+	for EACH(i, rule_lists)
+		rules_free(MEMBER(s, struct rules, rule_lists[i]));
 	for (size_t i = 0; i < s->nlisten; i++)
 		free(s->listen[i].text);
 	free(s->listen);
-	words_free(&s->exec);
-	free(s->directory);
-	free(s->chroot);
-	free(s->user);
-	free(s->group);
-	words_free(&s->env);
-	words_free(&s->passenv);
-	rules_free(&s->only_from);
-	rules_free(&s->no_access);
 	free(s->times);
-	free(s->owner);
-	free(s->log_tag);
-	banner_free(&s->banner);
-	banner_free(&s->banner_success);
-	banner_free(&s->banner_fail);
+	free(s->banner.text);
+	free(s->banner_success.text);
+	free(s->banner_fail.text);
 	for (char **p = s->run.path; p != NULL && *p != NULL; p++)
 		free(*p);
 	free(s->run.path);
@@ -90,6 +159,24 @@ words_add(struct words *w, const char *word)
 		return -1;
 	p[++w->n] = NULL;
 	return 0;
+}
+
+int
+words_copy(struct words *to, const struct words *from)
+{
+	for (size_t i = 0; i < from->n; i++)
+		if (words_add(to, from->word[i]) == -1)
+			return -1;
+	return 0;
+}
+
+bool
+words_have(const struct words *w, const char *word)
+{
+	for (size_t i = 0; i < w->n; i++)
+		if (strcmp(w->word[i], word) == 0)
+			return true;
+	return false;
 }
 
 bool

@@ -27,6 +27,17 @@ struct address {		/* one of `listen` */
 	struct where where;
 };
 
+struct number_range { unsigned from, to; };
+
+enum log_kind { LOG_MASTER, LOG_SYSLOG, LOG_FILE, LOG_STDERR };
+
+struct log_to {			/* log_type; LOG_MASTER: the master's own log */
+	enum log_kind kind;
+	unsigned facility, level;	/* syslog(3)'s numbers, the facility not shifted */
+	char *path;		/* owned */
+	uint64_t soft, hard;	/* bytes; 0: no limit */
+};
+
 struct banner {
 	char *path;		/* owned; NULL: none */
 	char *text;		/* owned: what the file held when it was read */
@@ -48,23 +59,43 @@ enum record {			/* words of log_on_success and log_on_failure: the log's own fie
 	RECORD_MAXRSS = LOG_MAXRSS,
 	RECORD_BYTES = LOG_BYTES,
 	RECORD_ATTEMPT = LOG_BYTES << 1,	/* a line, if with nothing in it */
+	RECORD_USERID = LOG_BYTES << 2,		/* ask the peer's machine who it is (RFC 1413) */
+	RECORD_TRAFFIC = LOG_BYTES << 3,
 };
 
-enum flag {
+enum flag {			/* in the order of their words */
 	FLAG_NODELAY = 1 << 0,
 	FLAG_KEEPALIVE = 1 << 1,
 	FLAG_NAMEINARGS = 1 << 2,
+	FLAG_SENSOR = 1 << 3,
+	FLAG_IDONLY = 1 << 4,
+	FLAG_IPV4 = 1 << 5,
+	FLAG_IPV6 = 1 << 6,
+	FLAG_IDLE = 1 << 7,	/* this and what follows: taken, and without effect */
 };
+
+enum type {
+	TYPE_UNLISTED = 1 << 0,
+	TYPE_INTERNAL = 1 << 1,
+	TYPE_RPC = 1 << 2,
+	TYPE_TCPMUX = 1 << 3,
+	TYPE_TCPMUXPLUS = 1 << 4,
+};
+
+enum socket_type { SOCKET_STREAM, SOCKET_DGRAM, SOCKET_SEQPACKET, SOCKET_RAW, SOCKET_RDM };
+enum dialect { DIALECT_OWN, DIALECT_XINETD, DIALECT_BSD };
+
+enum { FOREVER = UINT32_MAX };	/* deny_time */
 
 enum { LIMITS = 10 };
 
 struct run {			/* what a child is to be: resolved by check */
-	char **argv;		/* borrowed from the words below, or owned array of borrowed words */
+	const char *program;	/* as it was written */
+	char **argv;		/* owned array of borrowed words */
 	char **path;		/* owned: where the program may be, in the order of PATH */
 	const char *root;	/* NULL: the master's */
 	const char *directory;	/* NULL: the master's */
 	bool set_ids;		/* uid, gid and groups are to be set */
-	bool nameless;		/* uid is a number that no account has */
 	uid_t uid;
 	gid_t gid;
 	gid_t *groups;		/* owned */
@@ -81,13 +112,29 @@ struct run {			/* what a child is to be: resolved by check */
 
 struct service {
 	unsigned refs;
-	uint64_t given;		/* bit n: row n of the attributes was written */
+	uint64_t given[2];	/* bit n: row n of the attributes was written */
+	bool table;		/* of a table, not of the command line: other defaults */
+	bool off;		/* by `disable`, or by `enabled` and `disabled` */
+	bool later;		/* sound, and of a kind that is not served yet */
 
+	char *name;		/* the word behind `service` */
 	char *id;
 	struct address *listen;	/* owned */
 	size_t nlisten;
 	struct words exec;	/* the command's words; with shell: sh -c LINE sh ARG… */
 	bool shell;
+	char *server;
+	struct words server_args;
+
+	/* xinetd's way to say where and what; check makes `listen` of it. */
+	bool disable, wait, v6only;
+	unsigned type;		/* enum type */
+	unsigned socket_type;	/* enum socket_type */
+	char *protocol, *port, *bind;
+	struct number_range rpc_version;
+	unsigned rpc_number;
+	struct words redirect;
+	unsigned deny_time;	/* minutes; 0: never, FOREVER */
 
 	enum child_stderr stderr_to;
 	char *directory, *chroot;
@@ -116,6 +163,7 @@ struct service {
 	unsigned flags;		/* enum flag */
 
 	unsigned json;		/* 0: text */
+	struct log_to log;
 	char *log_tag;
 	unsigned on_success, on_failure;	/* enum record */
 	struct banner banner, banner_success, banner_fail;
@@ -123,17 +171,24 @@ struct service {
 	/* Of the whole server; in `defaults` and -o only. */
 	unsigned limit;		/* children of the master; UINT32_MAX: unlimited */
 	int64_t grace;		/* ms */
+	unsigned dialect;	/* enum dialect */
+	struct words enabled, disabled;
 
 	struct run run;
 };
 
 /* With every default in place; one reference. NULL: no memory. */
 struct service *service_new(void);
+
+/* What was written of another, to be completed on its own; nothing of its run. NULL: no memory. */
+struct service *service_copy(const struct service *from);
 struct service *service_hold(struct service *s);
 void service_free(struct service *s);	/* gives one reference back; NULL is fine */
 
 /* Adds one word. -1: no memory. */
 int words_add(struct words *w, const char *word);
+int words_copy(struct words *to, const struct words *from);
+bool words_have(const struct words *w, const char *word);
 bool words_remove(struct words *w, const char *word);
 void words_free(struct words *w);
 

@@ -1,0 +1,758 @@
+#include "table/conf.h"
+
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/num.h"
+#include "base/str.h"
+
+/*
+ * A classic line, or NetBSD's key-value entry, taken apart: the same fields, and the same
+ * attributes come of them.
+ */
+struct line {
+	struct conf *c;
+	struct entry *e;
+	const struct source *in;
+	const struct word *addresses;	/* "", "*", one or several with commas; NULL: none given */
+	struct word service;		/* without addresses */
+	struct word socket, proto, wait, user, group, program;	/* text NULL: not given */
+	const struct word *arg;		/* argv[0] first */
+	size_t nargs;
+	bool inside;			/* internal */
+	/* of the protocol */
+	bool rpc, local, dgram;
+	const char *scheme;
+};
+
+static const char *const sockets[] = { "stream", "dgram", "seqpacket", "raw", "rdm" };
+
+static bool
+starts_with(const char *text, const char *with)
+{
+	return strncasecmp(text, with, strlen(with)) == 0;
+}
+
+bool
+conf_socket_word(const char *word)
+{
+	size_t n = strcspn(word, ",:");
+
+	for (size_t i = 0; i < sizeof sockets / sizeof sockets[0]; i++)
+		if (strlen(sockets[i]) == n && strncasecmp(word, sockets[i], n) == 0)
+			return true;
+	return false;
+}
+
+static bool
+wait_word(const char *word)
+{
+	size_t n = strcspn(word, "./:");
+
+	return (n == 4 && strncasecmp(word, "wait", 4) == 0) ||
+	    (n == 6 && strncasecmp(word, "nowait", 6) == 0) || (n == 2 && strncasecmp(word, "no", 2) == 0);
+}
+
+bool
+conf_line_whole(const struct word *w, size_t n)
+{
+	return n >= 5 && conf_socket_word(w[1].text) && wait_word(w[3].text);
+}
+
+/* --- giving attributes */
+
+static void __attribute__((format(printf, 4, 5)))
+fault(struct line *l, const struct word *w, const char *hint, const char *fmt, ...)
+{
+	char text[400];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	conf_error(l->c, l->in, w, hint, "%s", text);
+	l->e->faulty = true;
+}
+
+static void
+give_words(struct line *l, const char *attr, enum attr_op op, const struct word *at,
+    const struct word *words, size_t n)
+{
+	struct assign *a = conf_assign(l->c, l->e, attr_find(attr), op, at, words, n);
+
+	if (a != NULL)
+		a->field = true;
+}
+
+/* One word that stands at `at` in the table. */
+static void
+give(struct line *l, const char *attr, const struct word *at, const char *text)
+{
+	struct word w = *at;
+
+	w.text = arena_text(&l->c->arena, text, strlen(text));
+	if (w.text == NULL) {
+		l->c->no_memory = true;
+		return;
+	}
+	give_words(l, attr, ATTR_SET, &w, &w, 1);
+}
+
+static void __attribute__((format(printf, 4, 5)))
+give_text(struct line *l, const char *attr, const struct word *at, const char *fmt, ...)
+{
+	char text[400];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	give(l, attr, at, text);
+}
+
+/* --- the fields */
+
+/* stream, dgram …; NetBSD's ,N is the most children at once, :FILTER is not known here. */
+static void
+take_socket(struct line *l)
+{
+	const struct word *w = &l->socket;
+	size_t n = strcspn(w->text, ",:"), end;
+	const char *near = NULL;
+	uint64_t most;
+
+	l->dgram = n == 5 && strncasecmp(w->text, "dgram", 5) == 0;
+	if (!conf_socket_word(w->text)) {
+		for (size_t i = 0; i < sizeof sockets / sizeof sockets[0]; i++)
+			if (str_distance(w->text, sockets[i]) <= 2)
+				near = sockets[i];
+		fault(l, w, conf_meant(l->c, near), "\"%s\" is no socket type: stream, dgram, seqpacket, raw or rdm",
+		    w->text);
+		return;
+	}
+	if (w->text[n] == ',') {
+		struct word part;
+
+		end = n + 1 + strcspn(w->text + n + 1, ":");
+		part = conf_part(l->c, w, n + 1, end - n - 1);
+		if (!num_parse(part.text, 0, 1000000, &most))
+			fault(l, &part, NULL, "\"%s\" is no number of children", part.text);
+		else if (most > 0)
+			give(l, "instances", &part, part.text);
+		n = end;
+	}
+	if (w->text[n] == ':') {
+		struct word part = conf_part(l->c, w, n + 1, strlen(w->text) - n - 1);
+
+		conf_warn(l->c, l->in, &part, NULL, "accept filters are not known here; connections are taken at once");
+	}
+}
+
+/* ,sndbuf=N ,rcvbuf=N behind the protocol. */
+static void
+take_buffers(struct line *l, size_t from)
+{
+	const char *text = l->proto.text;
+
+	while (text[from] == ',') {
+		size_t n = strcspn(text + from + 1, ",");
+		struct word part = conf_part(l->c, &l->proto, from + 1, n);
+
+		if (starts_with(part.text, "sndbuf=") || starts_with(part.text, "rcvbuf=")) {
+			struct word value = conf_part(l->c, &part, 7, n - 7);
+			char name[7];
+
+			memcpy(name, starts_with(part.text, "s") ? "sndbuf" : "rcvbuf", 7);
+			give(l, name, &value, value.text);
+		} else {
+			fault(l, &part, NULL, "\"%s\": only sndbuf=SIZE and rcvbuf=SIZE stand here", part.text);
+		}
+		from += 1 + n;
+	}
+}
+
+/* The protocol with its family. */
+static void
+take_proto(struct line *l)
+{
+	static const struct { const char *name, *scheme, *bsd; bool dgram; } protos[] = {
+		{ "tcp", "tcp", "tcp4", false }, { "tcp4", "tcp4", "tcp4", false },
+		{ "tcp6", "tcp6", "tcp6", false }, { "tcp46", "tcp", "tcp", false },
+		{ "tcp64", "tcp", "tcp", false }, { "tcp6only", "tcp6", "tcp6", false },
+		{ "udp", "udp", "udp4", true }, { "udp4", "udp4", "udp4", true },
+		{ "udp6", "udp6", "udp6", true }, { "udp46", "udp", "udp", true },
+		{ "udp64", "udp", "udp", true }, { "udp6only", "udp6", "udp6", true },
+	};
+	struct word w = conf_part(l->c, &l->proto, 0, strcspn(l->proto.text, ","));
+
+	if (starts_with(w.text, "rpc/")) {
+		l->rpc = true;
+		w = conf_part(l->c, &w, 4, strlen(w.text) - 4);
+	}
+	if (starts_with(w.text, "faith/") || strchr(w.text, '/') != NULL) {
+		fault(l, &w, NULL, "\"%s\": FAITH and T/TCP are no more; tcp, udp, with 4, 6 or 46", w.text);
+		return;
+	}
+	take_buffers(l, strcspn(l->proto.text, ","));
+	if (strcasecmp(w.text, "unix") == 0 && !l->rpc) {
+		l->local = true;
+		return;
+	}
+	for (size_t i = 0; i < sizeof protos / sizeof protos[0]; i++) {
+		if (strcasecmp(w.text, protos[i].name) != 0)
+			continue;
+		l->scheme = l->c->dialect == DIALECT_BSD ? protos[i].bsd : protos[i].scheme;
+		if (l->socket.text == NULL)
+			l->dgram = protos[i].dgram;
+		else if (protos[i].dgram != l->dgram || starts_with(l->socket.text, "raw") ||
+		    starts_with(l->socket.text, "rdm") || starts_with(l->socket.text, "seqpacket"))
+			fault(l, &w, NULL, "%.*s and %s do not go together: stream and tcp, dgram and udp do",
+			    (int)strcspn(l->socket.text, ",:"), l->socket.text, w.text);
+		return;
+	}
+	fault(l, &w, NULL, "\"%s\" is no protocol that is served: tcp, udp, with 4, 6 or 46, rpc/… or unix", w.text);
+}
+
+/* wait, nowait; .N and :N starts a minute; FreeBSD's /children[/a minute for one[/children for one]]. */
+static void
+take_wait(struct line *l)
+{
+	static const char *const attr[] = { "instances", "source_cps", "per_source" };
+	const char *text = l->wait.text;
+	size_t n = strcspn(text, "./:");
+	uint64_t number;
+
+	if (!wait_word(text)) {
+		fault(l, &l->wait, conf_meant(l->c, str_distance(text, "nowait") <= 2 ? "nowait" :
+		    str_distance(text, "wait") <= 2 ? "wait" : NULL),
+		    "\"%s\": wait or nowait is expected here", text);
+		return;
+	}
+	if (n == 2)
+		conf_warn(l->c, l->in, &l->wait, "write nowait", "\"%s\" is read as nowait", text);
+	give(l, "wait", &l->wait, n == 4 ? "yes" : "no");
+	if (text[n] == '.' || text[n] == ':') {
+		struct word part = conf_part(l->c, &l->wait, n + 1, strlen(text) - n - 1);
+
+		if (!num_parse(part.text, 0, 1000000, &number))
+			fault(l, &part, NULL, "\"%s\" is no number of starts a minute", part.text);
+		else if (number > 0)
+			give_text(l, "cps", &part, "%u/1m", (unsigned)number);
+		return;
+	}
+	for (int i = 0; text[n] == '/'; i++) {
+		size_t len = strcspn(text + n + 1, "/");
+		struct word part = conf_part(l->c, &l->wait, n + 1, len);
+
+		if (i == 3 || !num_parse(part.text, 0, 32767, &number)) {
+			fault(l, &part, NULL, "\"%s\": behind wait or nowait stand at most three numbers up to 32767: "
+			    "/children/starts a minute for one address/children for one address", part.text);
+			return;
+		}
+		if (number > 0 && i == 1)
+			give_text(l, attr[i], &part, "%u/1m", (unsigned)number);
+		else if (number > 0)
+			give(l, attr[i], &part, part.text);
+		n += 1 + len;
+	}
+}
+
+/* Where the group begins in a user's word: at the first colon, else at a dot; its length: nowhere. */
+static size_t
+group_at(const struct conf *c, const char *text)
+{
+	size_t len = strlen(text), at = strcspn(text, ":"), last = len;
+	char name[256];
+
+	if (at < len || len >= sizeof name)
+		return at;
+	/* A dot may belong to the name: the last one behind a user that there is. */
+	for (size_t i = len; i-- > 0;) {
+		if (text[i] != '.')
+			continue;
+		last = last == len ? i : last;
+		memcpy(name, text, i);
+		name[i] = '\0';
+		if (c->is_user != NULL && c->is_user(c->arg, name))
+			return i;
+	}
+	return c->is_user != NULL && last < len && c->is_user(c->arg, text) ? len : last;
+}
+
+/* user, user:group, user.group, and FreeBSD's /login-class. */
+static void
+take_user(struct line *l)
+{
+	struct word w = l->user;
+	const char *slash = strrchr(w.text, '/');
+	size_t at, len;
+
+	if (slash != NULL) {
+		struct word class;
+
+		at = (size_t)(slash - w.text);
+		class = conf_part(l->c, &w, at + 1, strlen(slash + 1));
+		conf_warn(l->c, l->in, &class, NULL, "login classes are not known here; rlimit_* and nice do their work");
+		w = conf_part(l->c, &w, 0, at);
+	}
+	at = group_at(l->c, w.text);
+	len = strlen(w.text);
+	if (at < len) {
+		struct word group = conf_part(l->c, &w, at + 1, len - at - 1);
+
+		w = conf_part(l->c, &w, 0, at);
+		if (group.text[0] == '\0')
+			fault(l, &group, NULL, "no group behind the user");
+		else
+			give(l, "group", &group, group.text);
+	}
+	if (w.text[0] == '\0')
+		fault(l, &w, NULL, "no user before the group");
+	else
+		give(l, "user", &w, w.text);
+}
+
+static void
+take_program(struct line *l)
+{
+	if (l->program.text == NULL || strcasecmp(l->program.text, "internal") == 0) {
+		l->inside = true;
+		give(l, "type", l->program.text != NULL ? &l->program : &l->service, "INTERNAL");
+		return;
+	}
+	give(l, "server", &l->program, l->program.text);
+	if (l->nargs == 0)
+		return;
+	if (l->arg[0].text[0] == '-' && l->nargs > 0)
+		conf_warn(l->c, l->in, &l->arg[0], NULL, "the first word behind the program is the name it is "
+		    "called by (argv[0]), and this looks like an option");
+	give_words(l, "flags", ATTR_ADD, &l->arg[0],
+	    &(struct word){ .text = "NAMEINARGS", .at = l->arg[0].at, .line = l->arg[0].line,
+	    .col = l->arg[0].col }, 1);
+	give_words(l, "server_args", ATTR_SET, &l->arg[0], l->arg, l->nargs);
+}
+
+/* :user:group:mode:/path, or a path. */
+static void
+take_path(struct line *l)
+{
+	struct word w = l->service, part[3] = { { .text = NULL } };
+	const char *scheme = l->dgram ? "unix-dgram" : starts_with(l->socket.text, "seqpacket") ?
+	    "unix-seqpacket" : "unix";
+	size_t at = 1;
+	unsigned mode;
+
+	if (w.text[0] == ':') {
+		for (int i = 0; i < 3; i++) {
+			size_t n = strcspn(w.text + at, ":");
+
+			if (w.text[at + n] == '\0') {
+				fault(l, &w, NULL, "\"%s\": a UNIX socket is written :user:group:mode:/path", w.text);
+				return;
+			}
+			part[i] = conf_part(l->c, &w, at, n);
+			at += n + 1;
+		}
+		w = conf_part(l->c, &w, at, strlen(w.text) - at);
+		if (part[0].text[0] != '\0' || part[1].text[0] != '\0')
+			give_text(l, "owner", &part[0], "%s%s%s", part[0].text, part[1].text[0] != '\0' ? ":" : "",
+			    part[1].text);
+		if (part[2].text[0] != '\0') {
+			if (num_parse_octal(part[2].text, 0777, &mode))
+				give(l, "mode", &part[2], part[2].text);
+			else
+				fault(l, &part[2], NULL, "\"%s\" is no mode: an octal number up to 777", part[2].text);
+		}
+	}
+	if (w.text[0] != '/') {
+		fault(l, &w, NULL, "\"%s\": a UNIX socket needs an absolute path", w.text);
+		return;
+	}
+	give_text(l, "listen", &w, "%s:%s", scheme, w.text);
+	l->service = conf_part(l->c, &w, (size_t)(str_basename(w.text) - w.text), strlen(str_basename(w.text)));
+}
+
+/* NAME/VERSION[-VERSION] */
+static void
+take_rpc(struct line *l)
+{
+	const char *slash = strchr(l->service.text, '/');
+	size_t n = slash != NULL ? (size_t)(slash - l->service.text) : 0;
+	struct word version;
+
+	give(l, "type", &l->proto, "RPC");
+	give_text(l, "socket_type", &l->socket, "%.*s", (int)strcspn(l->socket.text, ",:"), l->socket.text);
+	if (l->scheme != NULL)
+		give(l, "protocol", &l->proto, l->scheme);
+	if (slash == NULL) {
+		fault(l, &l->service, NULL, "\"%s\": an RPC service is written NAME/VERSION or NAME/FROM-TO",
+		    l->service.text);
+		return;
+	}
+	version = conf_part(l->c, &l->service, n + 1, strlen(slash + 1));
+	give(l, "rpc_version", &version, version.text);
+	l->service = conf_part(l->c, &l->service, 0, n);
+}
+
+static void
+give_listen(struct line *l)
+{
+	struct word out[64];
+	const struct word *a = l->addresses;
+	size_t n = 0, at = 0, len = a != NULL ? strlen(a->text) : 0;
+
+	if (l->scheme == NULL)
+		return;		/* the protocol is at fault, and said */
+	do {
+		size_t part = a != NULL ? strcspn(a->text + at, ",") : 0;
+		struct word w = a != NULL ? conf_part(l->c, a, at, part) : l->service;
+		const char *host = a != NULL && part > 0 ? w.text : "*";
+		char text[600];
+		bool v6;
+
+		if (n == sizeof out / sizeof out[0]) {
+			fault(l, &w, NULL, "too many addresses; at most %zu are possible", n);
+			return;
+		}
+		v6 = strchr(host, ':') != NULL && host[0] != '[';
+		(void)snprintf(text, sizeof text, "%s:%s%s%s:%s", l->scheme, v6 ? "[" : "", host, v6 ? "]" : "",
+		    l->service.text);
+		w.text = arena_text(&l->c->arena, text, strlen(text));
+		if (w.text == NULL) {
+			l->c->no_memory = true;
+			return;
+		}
+		out[n++] = w;
+		at += part + 1;
+	} while (at < len);
+	give_words(l, "listen", ATTR_SET, &l->service, out, n);
+}
+
+/* Splits ADDRESSES:SERVICE at the last colon, keeps the rest for give_listen. */
+static void
+split_address(struct line *l, struct word *addresses)
+{
+	const char *colon = strrchr(l->service.text, ':');
+	size_t n;
+
+	if (colon == NULL)
+		return;
+	n = (size_t)(colon - l->service.text);
+	*addresses = conf_part(l->c, &l->service, 0, n);
+	l->addresses = addresses;
+	l->service = conf_part(l->c, &l->service, n + 1, strlen(colon + 1));
+	if (l->service.text[0] == '\0')
+		fault(l, &l->service, NULL, "no service behind the address");
+}
+
+static void
+take_service(struct line *l)
+{
+	struct word addresses;
+
+	if (l->local) {
+		take_path(l);
+	} else if (l->rpc) {
+		take_rpc(l);
+	} else if (starts_with(l->service.text, "tcpmux/")) {
+		size_t plus = l->service.text[7] == '+';
+
+		give(l, "type", &l->service, plus ? "TCPMUXPLUS" : "TCPMUX");
+		l->service = conf_part(l->c, &l->service, 7 + plus, strlen(l->service.text) - 7 - plus);
+	} else {
+		split_address(l, &addresses);
+		give_listen(l);
+	}
+	l->e->name = l->service;
+}
+
+static void
+finish(struct line *l)
+{
+	if (l->socket.text != NULL)
+		take_socket(l);
+	take_proto(l);
+	if (l->socket.text == NULL)
+		l->socket = (struct word){ .text = l->dgram ? "dgram" : "stream", .at = l->proto.at,
+			.line = l->proto.line, .col = l->proto.col };
+	take_service(l);
+	if (l->wait.text != NULL)
+		take_wait(l);
+	if (l->user.text != NULL)
+		take_user(l);
+	if (l->group.text != NULL)
+		give(l, "group", &l->group, l->group.text);
+	take_program(l);
+}
+
+void
+conf_line(struct conf *c, struct lex *lex)
+{
+	static const char *const missing[] = { "", "", "the protocol", "wait or nowait", "the user",
+		"the program" };
+	const struct word *w = lex->word;
+	struct line l = { .c = c, .in = lex->in, .addresses = c->address, .service = w[0] };
+
+	l.e = conf_entry(c, lex->in, ENTRY_LINE, &w[0]);
+	if (l.e == NULL)
+		return;
+	if (lex->n < 6) {
+		struct word end = w[lex->n - 1];
+
+		fault(&l, &end, "SERVICE SOCKET-TYPE PROTOCOL wait|nowait USER PROGRAM [ARG...]",
+		    "too few fields: %s is missing behind this", missing[lex->n]);
+		return;
+	}
+	if (lex->comment.text != NULL)
+		conf_warn(c, lex->in, &lex->comment, NULL, "a comment from here on; inetd takes it for arguments of "
+		    "the program");
+	l.socket = w[1];
+	l.proto = w[2];
+	l.wait = w[3];
+	l.user = w[4];
+	l.program = w[5];
+	l.arg = w + 6;
+	l.nargs = lex->n - 6;
+	finish(&l);
+}
+
+/* --- NetBSD's NAME on KEY = VALUE…, …; */
+
+struct pairs {
+	struct lex *lex;
+	struct conf *c;
+	struct line *l;
+	struct word word[66];	/* of one value */
+	size_t n;
+};
+
+static struct word
+here(const struct lex *l)
+{
+	return (struct word){ .text = "", .at = l->p, .line = l->line, .col = (unsigned)(l->p - l->bol) + 1 };
+}
+
+/* The next thing that is no blank, line end or comment; '\0' at the end of the text. */
+static char
+peek(struct lex *l)
+{
+	for (;;) {
+		lex_blanks(l);
+		if (lex_over(l))
+			return '\0';
+		if (!lex_at_end(l) && *l->p != '#')
+			return *l->p;
+		lex_next_line(l);
+	}
+}
+
+/* A value's word, bare or quoted. False: told. */
+static bool
+pair_word(struct pairs *p, struct word *out)
+{
+	struct lex *l = p->lex;
+	char quote = *l->p, text[1024];
+	size_t n = 0;
+
+	if (quote != '"' && quote != '\'')
+		return lex_name(l, ",;\"'", out);
+	*out = here(l);
+	for (l->p++; l->p < l->end && *l->p != quote && *l->p != '\n'; l->p++) {
+		char c = *l->p;
+		unsigned code;
+
+		if (c == '\\' && l->p + 1 < l->end) {
+			c = *++l->p;
+			c = c == 'n' ? '\n' : c == 't' ? '\t' : c == 'r' ? '\r' : c;
+			if (c == 'x' && l->end - l->p > 2 && isxdigit((unsigned char)l->p[1]) &&
+			    isxdigit((unsigned char)l->p[2])) {
+				code = (unsigned)strtoul((char[]){ l->p[1], l->p[2], 0 }, NULL, 16);
+				c = (char)code;
+				l->p += 2;
+			}
+		}
+		if (n < sizeof text && c != '\0')
+			text[n++] = c;
+	}
+	if (l->p == l->end || *l->p != quote) {
+		fault(p->l, out, NULL, "a %c is not closed", quote);
+		return false;
+	}
+	l->p++;
+	out->text = arena_text(&p->c->arena, text, n);
+	out->quoted = true;
+	return out->text != NULL;
+}
+
+/* KEY's value into the fields. */
+static void
+take_pair(struct pairs *p, const struct word *key)
+{
+	struct line *l = p->l;
+	struct word *w = p->word;
+	const struct { const char *key; struct word *field; } fields[] = {
+		{ "socktype", &l->socket }, { "protocol", &l->proto }, { "user", &l->user },
+		{ "group", &l->group }, { "exec", &l->program },
+	};
+	static const struct { const char *key, *attr; } numbers[] = {
+		{ "sndbuf", "sndbuf" }, { "recvbuf", "rcvbuf" }, { "accept_max", "instances" },
+	};
+	uint64_t n;
+
+	if (strcasecmp(key->text, "args") == 0) {
+		struct word *copy = arena_get(&p->c->arena, p->n * sizeof *copy);
+
+		if (copy == NULL) {
+			p->c->no_memory = true;
+			return;
+		}
+		if (l->nargs > 0)
+			fault(l, key, NULL, "args is given twice");
+		memcpy(copy, w, p->n * sizeof *copy);
+		l->arg = copy;
+		l->nargs = p->n;
+		return;
+	}
+	if (strcasecmp(key->text, "ipsec") == 0 || strcasecmp(key->text, "acceptfilter") == 0) {
+		conf_warn(p->c, l->in, key, NULL, "%s is not known here and has no effect", key->text);
+		return;
+	}
+	if (p->n > 1) {
+		fault(l, &w[1], NULL, "%s takes one value", key->text);
+		return;
+	}
+	for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+		if (strcasecmp(key->text, fields[i].key) == 0) {
+			if (fields[i].field->text != NULL)
+				fault(l, key, NULL, "%s is given twice", key->text);
+			*fields[i].field = w[0];
+			return;
+		}
+	}
+	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+		if (strcasecmp(key->text, numbers[i].key) == 0) {
+			if (strcmp(w[0].text, "0") != 0 || i < 2)
+				give(l, numbers[i].attr, &w[0], w[0].text);
+			return;
+		}
+	}
+	if (strcasecmp(key->text, "bind") == 0) {
+		struct word *copy = arena_get(&p->c->arena, sizeof *copy);
+
+		if (copy == NULL)
+			p->c->no_memory = true;
+		else
+			*copy = w[0];
+		l->addresses = copy;
+	} else if (strcasecmp(key->text, "wait") == 0) {
+		if (strcasecmp(w[0].text, "yes") != 0 && strcasecmp(w[0].text, "no") != 0)
+			fault(l, &w[0], NULL, "\"%s\": wait is yes or no", w[0].text);
+		give(l, "wait", &w[0], w[0].text);
+	} else if (strcasecmp(key->text, "service_max") == 0 || strcasecmp(key->text, "ip_max") == 0) {
+		if (!num_parse(w[0].text, 0, 1000000, &n))
+			fault(l, &w[0], NULL, "\"%s\" is no number of starts a minute", w[0].text);
+		else if (n > 0)
+			give_text(l, tolower((unsigned char)key->text[0]) == 's' ? "cps" : "source_cps", &w[0],
+			    "%u/1m", (unsigned)n);
+	} else {
+		fault(l, key, "bind socktype acceptfilter protocol sndbuf recvbuf wait service_max user group exec "
+		    "args ip_max accept_max ipsec", "\"%s\" is no key of such an entry", key->text);
+	}
+}
+
+/* KEY = VALUE…; false: go to the ; */
+static bool
+one_pair(struct pairs *p)
+{
+	struct word key;
+	char next;
+
+	if (!lex_name(p->lex, "=,;", &key))
+		return false;
+	if (key.text[0] == '\0' || peek(p->lex) != '=') {
+		struct word at = here(p->lex);
+
+		fault(p->l, key.text[0] == '\0' ? &at : &key, NULL, "KEY = VALUE is expected here, and a ; at the end");
+		return false;
+	}
+	p->lex->p++;
+	for (p->n = 0; (next = peek(p->lex)) != ',' && next != ';' && next != '\0'; p->n++) {
+		if (p->n == sizeof p->word / sizeof p->word[0]) {
+			fault(p->l, &key, NULL, "%s has too many values", key.text);
+			return false;
+		}
+		if (!pair_word(p, &p->word[p->n]))
+			return false;
+		if (!p->word[p->n].quoted && p->word[p->n].text[strspn(p->word[p->n].text, "=")] == '\0') {
+			fault(p->l, &p->word[p->n], "is a , missing before it?", "a = that no key stands before");
+			return false;
+		}
+	}
+	if (p->n == 0) {
+		fault(p->l, &key, NULL, "%s has no value", key.text);
+		return false;
+	}
+	take_pair(p, &key);
+	return true;
+}
+
+/* Behind the ; that ends the entry, or to the end of the text. */
+static void
+go_behind(struct lex *l)
+{
+	while (!lex_over(l) && *l->p != ';') {
+		if (*l->p == '\n' || *l->p == '#')
+			lex_next_line(l);
+		else
+			l->p++;
+	}
+	if (!lex_over(l))
+		l->p++;
+}
+
+void
+conf_pairs(struct conf *c, struct lex *lex)
+{
+	struct word name, state, addresses;
+	struct line l = { .c = c, .in = lex->in, .addresses = c->address };
+	struct pairs p = { .lex = lex, .c = c, .l = &l };
+	char next;
+
+	lex_blanks(lex);
+	if (!lex_name(lex, "", &name))
+		return;
+	lex_blanks(lex);
+	if (!lex_name(lex, ";", &state) || (l.e = conf_entry(c, lex->in, ENTRY_LINE, &name)) == NULL)
+		return;
+	l.service = name;
+	split_address(&l, &addresses);
+	while ((next = peek(lex)) != ';' && next != '\0') {
+		if (next == ',')
+			lex->p++;
+		else if (!one_pair(&p))
+			break;
+	}
+	if (lex_over(lex))
+		conf_broken(c, lex->in, &name, NULL, "the entry of %s is not closed: its ; is missing", name.text);
+	go_behind(lex);
+	lex_blanks(lex);
+	if (!lex_over(lex) && lex_at_end(lex))
+		lex_next_line(lex);
+	if (l.e->faulty)
+		return;
+	if (l.proto.text == NULL) {
+		fault(&l, &name, NULL, "%s: no protocol is given", name.text);
+		return;
+	}
+	if (strcasecmp(state.text, "off") == 0)
+		give(&l, "disable", &state, "yes");
+	if (l.program.text != NULL && l.user.text == NULL) {
+		fault(&l, &name, NULL, "%s: no user is given", name.text);
+		return;
+	}
+	finish(&l);
+}

@@ -1,0 +1,226 @@
+#include "table/explain.h"
+
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+
+#include "base/num.h"
+
+struct question {
+	const struct table *t;
+	const struct service *s;
+	const struct entry *e;
+	struct peer peer;
+	int minute;
+	struct buf steps;
+	const char *reason;	/* NULL: served so far */
+	char where[400];	/* FILE:LINE of what refuses */
+};
+
+/* FILE:LINE of an attribute's word, of the attribute, or of the entry. */
+static void
+find_place(const struct question *q, const char *attr, const char *word, char *out, size_t size)
+{
+	const struct entry *of = q->e;
+	const struct assign *a = attr != NULL ? table_assign(q->t, q->e, attr, &of) : NULL;
+	const struct word *at = a != NULL ? &a->name : &q->e->name;
+	const struct attr *row = attr != NULL ? attr_find(attr) : NULL;
+
+	/* A list may have been put together of several lines. */
+	for (const struct entry *e = q->e; word != NULL && e != NULL;
+	    e = e == q->e ? q->t->conf.first : e->next) {
+		if (e != q->e && e->kind != ENTRY_DEFAULTS)
+			continue;
+		for (const struct assign *b = e->first; b != NULL; b = b->next) {
+			for (size_t i = 0; b->row == row && i < b->n; i++) {
+				if (strstr(b->word[i].text, word) != NULL) {
+					at = &b->word[i];
+					of = e;
+					word = NULL;
+					break;
+				}
+			}
+			if (word == NULL)
+				break;
+		}
+	}
+	(void)snprintf(out, size, "%s:%u", of->in->name, at->line);
+}
+
+/* One step; the first that refuses gives the answer. */
+static void
+step(struct question *q, const char *reason, const char *attr, const char *word, const char *text)
+{
+	char where[400];
+
+	find_place(q, attr, word, where, sizeof where);
+	buf_addf(&q->steps, "  %s (%s)\n", text, where);
+	if (reason != NULL && q->reason == NULL) {
+		q->reason = reason;
+		memcpy(q->where, where, sizeof where);
+	}
+}
+
+static void
+judge_access(struct question *q)
+{
+	const struct service *s = q->s;
+	const struct rule *why;
+	char text[400];
+	bool ok = access_allows(&s->only_from, &s->no_access, &q->peer, NULL, &why);
+	bool of_only = false;
+
+	for (size_t i = 0; i < s->only_from.n; i++)
+		of_only = of_only || &s->only_from.rule[i] == why;
+	if (!s->only_from.given && !s->no_access.given) {
+		buf_addf(&q->steps, "  only_from and no_access are not given: every address may come\n");
+		return;
+	}
+	if ((rules_need_name(&s->only_from) || rules_need_name(&s->no_access)) && q->peer.kind == PEER_IP)
+		buf_addf(&q->steps, "  words that are domains are judged by the client's name, which is not looked "
+		    "up here\n");
+	if (why != NULL) {
+		(void)snprintf(text, sizeof text, "%s %s: the longest match %s", of_only ? "only_from" : "no_access",
+		    why->word, ok ? "lets it in" : "keeps it out");
+		step(q, ok ? NULL : "address", of_only ? "only_from" : "no_access", why->word, text);
+	} else if (!ok) {
+		step(q, "address", "only_from", NULL, "only_from has no word for this address");
+	} else {
+		step(q, NULL, s->no_access.given ? "no_access" : "only_from", NULL, "no word is about this address");
+	}
+}
+
+static void
+judge_times(struct question *q)
+{
+	const struct service *s = q->s;
+	char text[200];
+	bool ok = interval_holds(s->times, s->ntimes, q->minute);
+
+	if (s->ntimes == 0)
+		return;
+	(void)snprintf(text, sizeof text, "access_times: %02d:%02d is %s", q->minute / 60, q->minute % 60,
+	    ok ? "within them" : "outside of them");
+	step(q, ok ? NULL : "time", "access_times", NULL, text);
+}
+
+static void
+judge_limits(struct question *q)
+{
+	const struct service *s = q->s, *d = q->t->defaults;
+	char text[300], per[40];
+
+	if (s->source.rate.n != 0) {
+		(void)snprintf(text, sizeof text, "source_cps: at most %u starts in %s for one source",
+		    s->source.rate.n, num_print_duration(s->source.rate.per, per, sizeof per));
+		step(q, NULL, "source_cps", NULL, text);
+	}
+	if (s->source.most != UINT32_MAX) {
+		(void)snprintf(text, sizeof text, "per_source: at most %u at once for one source", s->source.most);
+		step(q, s->source.most == 0 ? "per_source_limit" : NULL, "per_source", NULL, text);
+	}
+	if (s->cps.n != 0) {
+		(void)snprintf(text, sizeof text, "cps: at most %u starts in %s%s", s->cps.n,
+		    num_print_duration(s->cps.per, per, sizeof per), s->cps.pace ? "" : ", then a rest");
+		step(q, NULL, "cps", NULL, text);
+	}
+	if (s->max_load > 0) {
+		(void)snprintf(text, sizeof text, "max_load: not while the load average is %.10g or more", s->max_load);
+		step(q, NULL, "max_load", NULL, text);
+	}
+	if (s->instances != UINT32_MAX) {
+		(void)snprintf(text, sizeof text, "instances: at most %u at once; who comes then %s", s->instances,
+		    s->overload == OVERLOAD_QUEUE ? "waits" : "is refused");
+		step(q, s->instances == 0 ? "service_limit" : NULL, "instances", NULL, text);
+	}
+	if (d->limit != UINT32_MAX)
+		buf_addf(&q->steps, "  limit: at most %u children of the whole server\n", d->limit);
+}
+
+static bool
+is_named(const struct service *s, const char *name)
+{
+	return strcmp(s->id, name) == 0 || strcmp(s->name, name) == 0;
+}
+
+static int
+read_question(struct question *q, const char *address, const char *clock, struct err *err)
+{
+	struct passwd *pw;
+	struct interval i;
+	char text[40];
+	uint64_t n;
+
+	if (strncmp(address, "user:", 5) == 0) {
+		q->peer = (struct peer){ .kind = PEER_UNIX };
+		pw = getpwnam(address + 5);
+		if (pw == NULL && !num_parse(address + 5, 0, UINT32_MAX - 1, &n))
+			return err_set(err, "%s: there is no such user", address);
+		q->peer.uid = pw != NULL ? pw->pw_uid : (uid_t)n;
+		q->peer.gid = pw != NULL ? pw->pw_gid : (gid_t)-1;
+	} else {
+		q->peer = (struct peer){ .kind = PEER_IP };
+		if (!ip_parse(address, &q->peer.ip))
+			return err_set(err, "%s: neither an address, as 10.1.2.3 and ::1 are, nor user:NAME", address);
+	}
+	if (clock == NULL) {
+		time_t now = time(NULL);
+		struct tm tm;
+
+		(void)localtime_r(&now, &tm);
+		q->minute = tm.tm_hour * 60 + tm.tm_min;
+		return 0;
+	}
+	(void)snprintf(text, sizeof text, "%.20s-%s", clock, strncmp(clock, "00:00", 5) == 0 ? "00:01" : "24:00");
+	if (!interval_parse(text, &i))
+		return err_set(err, "%s: not a time of day; write HH:MM", clock);
+	q->minute = i.from;
+	return 0;
+}
+
+int
+table_explain(const struct table *t, const char *service, const char *address, const char *clock,
+    struct buf *out, struct err *err)
+{
+	struct question q = { .t = t };
+	bool unsound = t->conf.broken || t->unread;
+
+	if (read_question(&q, address, clock, err) == -1)
+		return -1;
+	/* Of several with that name the first that is on. */
+	for (size_t i = 0; i < t->n; i++) {
+		if (is_named(t->item[i].service, service) && (q.s == NULL || q.s->off)) {
+			q.s = t->item[i].service;
+			q.e = t->item[i].entry;
+		}
+	}
+	for (const struct entry *e = t->conf.first; q.s == NULL && e != NULL; e = e->next) {
+		if (e->faulty && strcmp(e->name.text, service) == 0) {
+			buf_addf(out, "refused: faulty %s:%u\n  the entry has an error; server -t tells it\n", e->in->name,
+			    e->name.line);
+			return 1;
+		}
+	}
+	if (q.s == NULL) {
+		buf_addf(out, "no service of that name: %s\n", service);
+		return 2;
+	}
+	if (unsound)
+		step(&q, "faulty", NULL, NULL, "the table has an error outside its entries; server -t tells it");
+	else if (q.s->off)
+		step(&q, "disabled", q.s->disable ? "disable" : NULL, NULL, "the service is disabled");
+	else if (q.s->later)
+		step(&q, "disabled", NULL, NULL, "services of this kind are not yet served");
+	judge_access(&q);
+	judge_times(&q);
+	judge_limits(&q);
+	if (q.reason != NULL)
+		buf_addf(out, "refused: %s %s\n", q.reason, q.where);
+	else
+		buf_addf(out, "served\n");
+	buf_add(out, q.steps.data, q.steps.len);
+	buf_free(&q.steps);
+	return q.reason != NULL;
+}

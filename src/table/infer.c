@@ -1,0 +1,285 @@
+#include "table/infer.h"
+
+#include <errno.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+
+struct look {			/* at one service */
+	struct service *s;
+	const struct master *m;
+	attr_note *note;
+	void *arg;
+};
+
+static void __attribute__((format(printf, 3, 4)))
+remark(const struct look *k, const char *of, const char *fmt, ...)
+{
+	struct err e;
+	char text[sizeof e.text];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	(void)err_set(&e, "%s", text);
+	(void)err_at(&e, of, -1);
+	k->note(k->arg, &e);
+}
+
+static void
+not_yet(const struct look *k, const char *of, const char *what)
+{
+	if (!k->s->later)
+		remark(k, of, "%s: not yet served", what);
+	k->s->later = true;
+}
+
+static int
+give_text(struct service *s, char **field, const char *attr, const char *text, struct err *err)
+{
+	char *copy = strdup(text);
+
+	if (copy == NULL)
+		return err_sys(err, ENOMEM, "%s", attr);
+	free(*field);
+	*field = copy;
+	attr_give(s, attr);
+	return 0;
+}
+
+/* tcp, udp and their families. False: there is no such protocol. */
+static bool
+read_protocol(const char *word, bool *udp, int *family)
+{
+	const char *rest;
+
+	if (strncasecmp(word, "tcp", 3) != 0 && strncasecmp(word, "udp", 3) != 0)
+		return false;
+	*udp = word[0] == 'u' || word[0] == 'U';
+	rest = word + 3;
+	*family = strcmp(rest, "4") == 0 ? AF_INET : strcmp(rest, "6") == 0 ? AF_INET6 : AF_UNSPEC;
+	return *rest == '\0' || *family != AF_UNSPEC || strcmp(rest, "46") == 0 || strcmp(rest, "64") == 0;
+}
+
+/* socket_type and protocol follow from each other; stream and tcp where nothing is said. */
+static int
+infer_kind(const struct look *k, bool *udp, int *family, struct err *err)
+{
+	struct service *s = k->s;
+
+	*udp = attr_given(s, "socket_type") && s->socket_type == SOCKET_DGRAM;
+	*family = AF_UNSPEC;
+	if (s->protocol != NULL) {
+		if (!read_protocol(s->protocol, udp, family))
+			return err_set(err, "\"%s\" is no protocol that is served; tcp and udp are, with 4, 6 or 46 "
+			    "behind for the family", s->protocol), err_at(err, "protocol", 0);
+	} else if (give_text(s, &s->protocol, "protocol", *udp ? "udp" : "tcp", err) == -1) {
+		return -1;
+	}
+	if (!attr_given(s, "socket_type")) {
+		s->socket_type = *udp ? SOCKET_DGRAM : SOCKET_STREAM;
+		attr_give(s, "socket_type");
+	}
+	if (s->socket_type != (*udp ? SOCKET_DGRAM : SOCKET_STREAM))
+		return err_set(err, "socket_type and protocol do not go together: stream and tcp do, dgram and "
+		    "udp do"), err_at(err, "socket_type", 0);
+	return 0;
+}
+
+/* The families that flags and v6only leave. */
+static int
+infer_family(const struct look *k, int family)
+{
+	const struct service *s = k->s;
+	bool four = (s->flags & FLAG_IPV4) != 0, six = (s->flags & FLAG_IPV6) != 0;
+
+	if (family == AF_UNSPEC && four && !six)
+		family = AF_INET;
+	/* IPv6 alone is a socket that takes IPv4 too, unless v6only forbids it. */
+	if (family == AF_UNSPEC && s->v6only)
+		family = AF_INET6;
+	return family;
+}
+
+static int
+add_address(struct service *s, const char *text, struct err *err)
+{
+	struct address *p = realloc(s->listen, (s->nlisten + 1) * sizeof *p);
+
+	if (p == NULL)
+		return err_sys(err, ENOMEM, "listen");
+	s->listen = p;
+	if (where_parse(&p[s->nlisten].where, text, err) == -1)
+		return -1;
+	p[s->nlisten].text = strdup(text);
+	if (p[s->nlisten].text == NULL)
+		return err_sys(err, ENOMEM, "listen");
+	s->nlisten++;
+	return 0;
+}
+
+static int
+add_host(struct service *s, bool udp, int family, const char *host, struct err *err)
+{
+	char text[WHERE_HOST + 64];
+	bool colon = strchr(host, ':') != NULL;
+
+	(void)snprintf(text, sizeof text, "%s%s:%s%s%s:%s", udp ? "udp" : "tcp",
+	    family == AF_INET ? "4" : family == AF_INET6 ? "6" : "", colon ? "[" : "", host,
+	    colon ? "]" : "", s->port);
+	if (add_address(s, text, err) == -1)
+		return err_at(err, strcmp(host, "*") == 0 ? "port" : "bind", 0);
+	return 0;
+}
+
+/* An interface's name stands for the addresses that it has now. */
+static int
+add_interface(struct service *s, bool udp, int family, struct err *err)
+{
+	struct ifaddrs *list, *i;
+	int rc = 0;
+
+	if (getifaddrs(&list) == -1)
+		return err_sys(err, errno, "bind %s", s->bind), err_at(err, "bind", 0);
+	for (i = list; i != NULL && rc == 0; i = i->ifa_next) {
+		char text[ADDR_TEXT], scoped[ADDR_TEXT + IF_NAMESIZE + 1];
+		struct addr a = { .len = sizeof a.in6 };
+		uint32_t scope, port;
+		struct ip ip;
+		int is;
+
+		if (i->ifa_addr == NULL || strcmp(i->ifa_name, s->bind) != 0)
+			continue;
+		is = i->ifa_addr->sa_family;
+		if ((is != AF_INET && is != AF_INET6) || (family != AF_UNSPEC && family != is))
+			continue;
+		memcpy(&a.sa, i->ifa_addr, is == AF_INET ? sizeof a.in : sizeof a.in6);
+		(void)addr_ip(&a, &ip, &scope, &port);
+		(void)snprintf(scoped, sizeof scoped, "%s%s%s", ip_print(&ip, text), scope != 0 ? "%" : "",
+		    scope != 0 ? i->ifa_name : "");
+		rc = add_host(s, udp, is == AF_INET6 ? AF_INET6 : AF_UNSPEC, scoped, err);
+	}
+	freeifaddrs(list);
+	if (rc == 0 && s->nlisten == 0)
+		return err_set(err, "interface %s has no address of that family", s->bind), err_at(err, "bind", 0);
+	return rc;
+}
+
+static int
+infer_listen(const struct look *k, bool udp, int family, struct err *err)
+{
+	struct service *s = k->s;
+	struct ip ip;
+
+	if (s->bind == NULL || strcmp(s->bind, "*") == 0)
+		return add_host(s, udp, family, "*", err);
+	if (strcmp(s->bind, "0.0.0.0") == 0 && family != AF_INET6)
+		return add_host(s, udp, AF_INET, "*", err);
+	if (strcmp(s->bind, "::") == 0 && family != AF_INET)
+		return add_host(s, udp, family, "*", err);
+	if (!ip_parse(s->bind, &ip) && if_nametoindex(s->bind) != 0)
+		return add_interface(s, udp, family, err);
+	return add_host(s, udp, ip_parse(s->bind, &ip) && family == AF_UNSPEC ? AF_UNSPEC : family, s->bind,
+	    err);
+}
+
+/* The port: as given, or that of the service's name. */
+static int
+infer_port(const struct look *k, bool udp, struct err *err)
+{
+	struct service *s = k->s;
+	const char *proto = udp ? "udp" : "tcp", *name = s->port != NULL ? s->port : s->name;
+	char number[16];
+	unsigned port;
+
+	if (!port_parse(name, proto, &port))
+		return err_set(err, s->port != NULL ? "%s is no %s port in /etc/services; give its number" :
+		    "%s is no %s port in /etc/services; say port = NUMBER", name, proto),
+		    err_at(err, s->port != NULL ? "port" : NULL, 0);
+	(void)snprintf(number, sizeof number, "%u", port);
+	return give_text(s, &s->port, "port", number, err);
+}
+
+static int
+infer(const struct look *k, struct err *err)
+{
+	static const char *const replaced[] = { "port", "bind", "socket_type", "protocol" };
+	struct service *s = k->s;
+	int family;
+	bool udp;
+
+	if (attr_given(s, "listen")) {
+		for (size_t i = 0; i < sizeof replaced / sizeof replaced[0]; i++)
+			if (attr_given(s, replaced[i]) && (s->type & TYPE_RPC) == 0)
+				return err_set(err, "%s: listen says it already; give one of them", replaced[i]),
+				    err_at(err, replaced[i], 0);
+		return 0;
+	}
+	if (s->socket_type > SOCKET_DGRAM)
+		return err_set(err, "socket_type %s: not served here; unix-seqpacket:PATH in listen is",
+		    s->socket_type == SOCKET_RAW ? "raw" : s->socket_type == SOCKET_RDM ? "rdm" : "seqpacket"),
+		    err_at(err, "socket_type", 0);
+	if (infer_kind(k, &udp, &family, err) == -1)
+		return -1;
+	if ((s->type & (TYPE_RPC | TYPE_TCPMUX | TYPE_TCPMUXPLUS)) != 0)
+		return 0;
+	if (infer_port(k, udp, err) == -1)
+		return -1;
+	return infer_listen(k, udp, infer_family(k, family), err);
+}
+
+static void
+look_at_ports(const struct look *k)
+{
+	const struct service *s = k->s;
+
+	for (size_t i = 0; i < s->nlisten && !k->m->low_ports; i++) {
+		const struct where *w = &s->listen[i].where;
+
+		if ((w->scheme == SCHEME_TCP || w->scheme == SCHEME_UDP) && w->port != 0 &&
+		    w->port < k->m->first_port)
+			remark(k, attr_given(s, "listen") ? "listen" : "port", "port %u: only root may listen on ports "
+			    "below %u", w->port, k->m->first_port);
+	}
+}
+
+int
+check_where(struct service *s, const struct master *m, attr_note *note, void *arg, struct err *err)
+{
+	const struct look k = { s, m, note, arg };
+
+	if (s->table && infer(&k, err) == -1)
+		return -1;
+	if (!s->table && s->nlisten == 0)
+		return err_set(err, "no ADDRESS to listen on");
+	if (s->table && !attr_given(s, "wait"))
+		attr_give(s, "wait");
+	for (size_t i = 0; i < s->nlisten; i++) {
+		const struct where *w = &s->listen[i].where;
+
+		if (w->type != SOCK_DGRAM && w->scheme != SCHEME_FIFO)
+			continue;
+		if (!s->table)
+			return err_set(err, "%s: not yet served; tcp, unix, unix-seqpacket, vsock and fd are",
+			    s->listen[i].text);
+		not_yet(&k, attr_given(s, "listen") ? "listen" : "socket_type", s->listen[i].text);
+	}
+	if ((s->type & TYPE_RPC) != 0)
+		not_yet(&k, "type", "type = RPC");
+	else if ((s->type & (TYPE_TCPMUX | TYPE_TCPMUXPLUS)) != 0)
+		not_yet(&k, "type", "type = TCPMUX");
+	else if ((s->type & TYPE_INTERNAL) != 0 && (s->flags & FLAG_SENSOR) == 0)
+		not_yet(&k, "type", "type = INTERNAL");
+	if (s->redirect.n > 0)
+		not_yet(&k, "redirect", "redirect");
+	if (s->wait && (s->flags & FLAG_SENSOR) == 0)
+		not_yet(&k, "wait", "wait = yes");
+	look_at_ports(&k);
+	return 0;
+}

@@ -1,0 +1,763 @@
+#include "table/table.h"
+
+#include <errno.h>
+#include <glob.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/str.h"
+
+/* --- reading files */
+
+static void
+take_file(struct table *t, struct file *f, const char *path)
+{
+	struct source *s = &f->source;
+	const char *nul;
+	struct err err;
+	int exposed = file_exposed(path, f, &t->checked, &err);
+
+	s->number = t->sources != NULL ? t->sources->number + 1 : 1;
+	s->next = t->sources;
+	t->sources = s;
+	if (exposed >= 0)
+		diag_add(&t->diags, exposed == 1, (struct place){ .in = s, .line = 1, .col = 1 }, err.text, NULL);
+	if (exposed == 1) {
+		t->conf.broken = true;
+		return;
+	}
+	nul = memchr(s->text, '\0', s->len);
+	if (nul != NULL) {
+		struct word w = { .text = "", .line = 1, .col = 1 };
+
+		for (const char *p = s->text; p < nul; p++) {
+			w.line += *p == '\n';
+			w.col = *p == '\n' ? 1 : w.col + 1;
+		}
+		conf_broken(&t->conf, s, &w, NULL, "a NUL byte: this is no text");
+		return;
+	}
+	conf_parse(&t->conf, s);
+}
+
+struct include {		/* one include at work */
+	struct table *t;
+	const struct source *from;
+	const struct word *path;
+};
+
+static void
+say_skipped(void *arg, const char *name)
+{
+	const struct include *i = arg;
+	char text[400];
+
+	(void)snprintf(text, sizeof text, "%s is not read: includedir takes only names without a dot", name);
+	diag_add(&i->t->diags, false, i->from != NULL ? conf_place(i->from, i->path) : (struct place){ 0 },
+	    text, NULL);
+}
+
+static void
+say_unread(struct include *i, bool error, const char *path, const struct err *err)
+{
+	char text[600];
+
+	(void)snprintf(text, sizeof text, "%s: %s", path, err->text);
+	diag_add(&i->t->diags, error, i->from != NULL ? conf_place(i->from, i->path) : (struct place){ 0 },
+	    text, NULL);
+	if (error && i->from != NULL)
+		i->t->conf.broken = true;
+	else if (error)
+		i->t->unread = true;
+}
+
+static void
+read_one(struct include *i, const char *path)
+{
+	struct err err;
+	bool missing;
+	struct file *f = file_read(path, i->from, i->path != NULL ? i->path->line : 0, &missing, &err);
+
+	if (f == NULL)
+		say_unread(i, true, path, &err);
+	else
+		take_file(i->t, f, path);
+}
+
+static void
+read_directory(struct include *i, const char *path)
+{
+	struct err err;
+	bool missing;
+	char **list = files_of(path, say_skipped, i, &missing, &err);
+
+	if (list == NULL) {
+		/* Every distribution's xinetd.conf includes one that may not be there. */
+		say_unread(i, !missing || i->from == NULL, path, &err);
+		return;
+	}
+	for (char **p = list; *p != NULL; p++) {
+		read_one(i, *p);
+		free(*p);
+	}
+	free(list);
+}
+
+static void
+read_pattern(struct include *i, const char *pattern)
+{
+	glob_t g;
+
+	if (glob(pattern, 0, NULL, &g) != 0) {
+		diag_add(&i->t->diags, false, conf_place(i->from, i->path), "no file has such a name", NULL);
+		return;
+	}
+	for (size_t n = 0; n < g.gl_pathc; n++)
+		read_one(i, g.gl_pathv[n]);
+	globfree(&g);
+}
+
+static void
+include(void *arg, struct conf *c, const struct source *from, const struct word *path, bool directory)
+{
+	struct include i = { .t = arg, .from = from, .path = path };
+	char *full = path_from(from, path->text);
+
+	if (full == NULL)
+		c->no_memory = true;
+	else if (directory)
+		read_directory(&i, full);
+	else if (strpbrk(full, "*?[") != NULL)
+		read_pattern(&i, full);
+	else
+		read_one(&i, full);
+	free(full);
+}
+
+static bool
+is_user(void *arg, const char *name)
+{
+	struct table *t = arg;
+	struct err err;
+
+	return account_find(&t->accounts, name, &err) != NULL;
+}
+
+static void
+read_files(struct table *t, char *const *files, size_t nfiles, enum dialect dialect)
+{
+	struct include i = { .t = t };
+
+	conf_begin(&t->conf, dialect, &t->diags);
+	t->conf.include = include;
+	t->conf.is_user = is_user;
+	t->conf.arg = t;
+	for (size_t n = 0; n < nfiles; n++) {
+		bool missing;
+		struct err err;
+		struct file *f;
+
+		/* Standard input can be read once only; its text may be needed twice. */
+		if (strcmp(files[n], "-") == 0 && t->standard != NULL)
+			f = file_of_text("-", t->standard->source.text, t->standard->source.len, &err);
+		else
+			f = file_read(files[n], NULL, 0, &missing, &err);
+		if (f != NULL && strcmp(files[n], "-") == 0 && t->standard == NULL)
+			t->standard = file_of_text("-", f->source.text, f->source.len, &err);
+		t->conf.address = NULL;
+		if (f != NULL)
+			take_file(t, f, files[n]);
+		else if (strstr(err.text, "is a directory") != NULL)
+			read_directory(&i, files[n]);
+		else
+			say_unread(&i, true, files[n], &err);
+	}
+}
+
+static void
+forget_files(struct table *t)
+{
+	while (t->sources != NULL) {
+		struct source *next = t->sources->next;
+
+		file_free((struct file *)(void *)t->sources);
+		t->sources = next;
+	}
+	conf_free(&t->conf);
+	diags_free(&t->diags);
+}
+
+/* --- entries to services */
+
+struct apply {			/* one assignment on its way */
+	struct table *t;
+	struct entry *e;
+	const struct assign *a;
+};
+
+static void __attribute__((format(printf, 4, 5)))
+fault(struct apply *k, const struct word *w, const char *hint, const char *fmt, ...)
+{
+	char text[500];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	conf_error(&k->t->conf, k->e->in, w, hint, "%s", text);
+	k->e->faulty = true;
+}
+
+static const struct word *
+word_of(const struct assign *a, int word)
+{
+	return word >= 0 && (size_t)word < a->n ? &a->word[word] : a->n > 0 && !a->field ? &a->word[0] :
+	    &a->name;
+}
+
+static void
+note_value(void *arg, const struct err *e)
+{
+	const struct apply *k = arg;
+
+	conf_warn(&k->t->conf, k->e->in, word_of(k->a, e->word), NULL, "%s", e->text);
+}
+
+/* Was it assigned before in this entry? */
+static const struct assign *
+earlier(const struct entry *e, const struct assign *a)
+{
+	for (const struct assign *b = e->first; b != a; b = b->next)
+		if (b->row == a->row && !b->field)
+			return b;
+	return NULL;
+}
+
+/*
+ * `REUSE#comment`: where a word cannot hold a #, the rest is a comment. Returns how many words are
+ * left, with the last one cut in `cut`.
+ */
+static size_t
+without_comment(struct apply *k, const char **word, char *cut, size_t size)
+{
+	const struct assign *a = k->a;
+
+	for (size_t i = 0; i < a->n; i++) {
+		size_t n = strcspn(a->word[i].text, "#");
+
+		if (a->word[i].quoted || a->word[i].text[n] == '\0' || n == 0 || n >= size)
+			continue;
+		memcpy(cut, a->word[i].text, n);
+		cut[n] = '\0';
+		word[i] = cut;
+		word[i + 1] = NULL;
+		conf_warn(&k->t->conf, k->e->in, &a->word[i], NULL, "from its # on the word is taken for a comment; "
+		    "xinetd takes it for a part of the value");
+		return i + 1;
+	}
+	return a->n;
+}
+
+static void
+set(struct apply *k, struct service *s, enum attr_op op)
+{
+	const struct assign *a = k->a;
+	const char **word = calloc(a->n + 1, sizeof *word), *hint = NULL;
+	struct setting v = { .op = op, .word = word, .n = a->n, .note = note_value, .arg = k };
+	char cut[256];
+	struct err err = { .word = -1 };
+
+	if (word == NULL) {
+		k->t->conf.no_memory = true;
+		return;
+	}
+	for (size_t i = 0; i < a->n; i++)
+		word[i] = a->word[i].text;
+	if ((a->row->flags & ATTR_FREE) == 0 && !a->field)
+		v.n = without_comment(k, word, cut, sizeof cut);
+	if (attr_set(s, a->row, &v, &err) == -1) {
+		if (err.word >= 0 && (size_t)err.word < v.n)
+			hint = conf_meant(&k->t->conf, attr_nearest_choice(a->row, word[err.word]));
+		fault(k, v.n == 0 ? &a->name : word_of(a, err.word), hint, "%s", err.text);
+	}
+	free(word);
+}
+
+static void
+unknown(struct apply *k)
+{
+	const char *name = k->a->name.text, *near = attr_nearest(name);
+	struct err err;
+
+	(void)attr_unknown(name, &err);
+	if (strstr(err.text, "not yet served") != NULL)
+		fault(k, &k->a->name, NULL, "%s", err.text);
+	else if (k->t->conf.dialect == DIALECT_XINETD)
+		conf_warn(&k->t->conf, k->e->in, &k->a->name, conf_meant(&k->t->conf, near),
+		    "there is no attribute `%s`; ignored, as xinetd does", name);
+	else
+		fault(k, &k->a->name, conf_meant(&k->t->conf, near), "there is no attribute `%s`", name);
+}
+
+/* A second = of an attribute that has one value. True: it is not to be set. */
+static bool
+repeated(struct apply *k, const struct assign *before)
+{
+	const struct assign *a = k->a;
+	bool same = before->n == a->n;
+
+	for (size_t i = 0; same && i < a->n; i++)
+		same = strcmp(before->word[i].text, a->word[i].text) == 0;
+	if (same || k->t->conf.dialect == DIALECT_XINETD)
+		conf_warn(&k->t->conf, k->e->in, &a->name, NULL, "%s was given in line %u already; %s", a->row->name,
+		    before->name.line, same ? "it says the same" : "the first holds, as in xinetd");
+	else
+		fault(k, &a->name, NULL, "%s was given in line %u already, and otherwise", a->row->name,
+		    before->name.line);
+	return true;
+}
+
+static void
+apply_one(struct apply *k, struct service *s)
+{
+	const struct assign *a = k->a, *before;
+	bool defaults = k->e->kind == ENTRY_DEFAULTS;
+	enum attr_op op = a->op;
+
+	if (a->row == NULL) {
+		unknown(k);
+		return;
+	}
+	if (defaults && (a->row->flags & ATTR_ENTRY) != 0) {
+		fault(k, &a->name, NULL, "%s belongs to one service and cannot stand in defaults", a->row->name);
+		return;
+	}
+	if (!defaults && (a->row->flags & ATTR_SERVER) != 0) {
+		fault(k, &a->name, NULL, "%s is of the whole server and can only stand in defaults", a->row->name);
+		return;
+	}
+	before = a->field ? NULL : earlier(k->e, a);
+	if (before != NULL && a->op == ATTR_SET) {
+		if (defaults && (a->row->flags & ATTR_LIST) != 0) {
+			op = ATTR_ADD;		/* as xinetd: there = means += */
+		} else if ((a->row->flags & ATTR_LIST) != 0) {
+			conf_warn(&k->t->conf, k->e->in, &a->name, NULL, "%s: this replaces the list of line %u; += "
+			    "would add to it", a->row->name, before->name.line);
+		} else if (strcmp(a->row->name, "server") != 0 && strcmp(a->row->name, "exec") != 0 &&
+		    strcmp(a->row->name, "shell") != 0 && strcmp(a->row->name, "redirect") != 0) {
+			if (repeated(k, before))
+				return;
+		}
+	} else if (defaults && a->op == ATTR_SET && (a->row->flags & ATTR_LIST) != 0 &&
+	    attr_given(s, a->row->name)) {
+		op = ATTR_ADD;			/* by a `defaults` of another file */
+	}
+	set(k, s, op);
+}
+
+static void
+apply(struct table *t, struct entry *e, struct service *s)
+{
+	struct apply k = { .t = t, .e = e };
+	const struct assign *args = NULL;
+
+	for (k.a = e->first; k.a != NULL; k.a = k.a->next) {
+		apply_one(&k, s);
+		if (k.a->row == NULL || k.a->field)
+			continue;
+		if (strcmp(k.a->row->name, "server_args") == 0)
+			args = k.a;
+		else if (args != NULL && strcmp(k.a->row->name, "flags") == 0 &&
+		    (s->flags & FLAG_NAMEINARGS) != 0)
+			conf_warn(&t->conf, e->in, &k.a->name, NULL, "NAMEINARGS holds wherever it stands; xinetd "
+			    "looks only at what comes before server_args");
+	}
+}
+
+/* --- remarks and faults of the check, at the word they are about */
+
+const struct assign *
+table_assign(const struct table *t, const struct entry *e, const char *attr, const struct entry **of)
+{
+	const struct attr *row = attr_find(attr);
+	const struct assign *found = NULL;
+
+	*of = e;
+	for (const struct assign *a = e->first; a != NULL; a = a->next)
+		if (a->row == row)
+			found = a;
+	for (const struct entry *d = t->conf.first; found == NULL && d != NULL; d = d->next) {
+		for (const struct assign *a = d->first; d->kind == ENTRY_DEFAULTS && a != NULL; a = a->next) {
+			if (a->row == row) {
+				found = a;
+				*of = d;
+			}
+		}
+	}
+	return found;
+}
+
+static void
+say_check(struct apply *k, bool error, const struct err *err)
+{
+	const struct entry *of = k->e;
+	const struct assign *a = err->of != NULL ? table_assign(k->t, k->e, err->of, &of) : NULL;
+	const struct word *w = a != NULL ? word_of(a, err->word) : &k->e->name;
+
+	if (!error) {
+		conf_warn(&k->t->conf, of->in, w, NULL, "%s", err->text);
+		return;
+	}
+	conf_error(&k->t->conf, of->in, w, NULL, "%s", err->text);
+	k->e->faulty = true;
+}
+
+static void
+note_check(void *arg, const struct err *err)
+{
+	say_check(arg, false, err);
+}
+
+static bool
+is_off(const struct table *t, const struct service *s)
+{
+	const struct service *d = t->defaults;
+	const char *id = s->id != NULL ? s->id : s->name;
+
+	return s->disable || words_have(&d->disabled, id) ||
+	    (attr_given(d, "enabled") && !words_have(&d->enabled, id));
+}
+
+static void
+make_service(struct table *t, struct entry *e)
+{
+	struct apply k = { .t = t, .e = e };
+	struct service *s = service_copy(t->defaults);
+	struct err err = { .word = -1 };
+
+	if (s != NULL)
+		s->name = strdup(e->name.text);
+	if (s == NULL || s->name == NULL) {
+		t->conf.no_memory = true;
+		service_free(s);
+		return;
+	}
+	apply(t, e, s);
+	s->off = is_off(t, s);
+	if (!e->faulty && !s->off && check_service(s, t->m, note_check, &k, &err) == -1)
+		say_check(&k, true, &err);
+	if (!e->faulty && s->id == NULL && (s->id = strdup(s->name)) == NULL)
+		t->conf.no_memory = true;
+	if (e->faulty) {
+		t->faulty++;
+		service_free(s);
+		return;
+	}
+	t->item[t->n++] = (struct item){ .service = s, .entry = e };
+}
+
+/* --- two services on one address */
+
+struct claim {			/* one address of a service */
+	struct item *item;
+	size_t listen;
+	struct where *where;
+	const char *host;
+	int family;
+};
+
+static int
+by_address(const void *pa, const void *pb)
+{
+	const struct claim *a = pa, *b = pb;
+	int d;
+
+	if (a->where->scheme != b->where->scheme)
+		return a->where->scheme < b->where->scheme ? -1 : 1;
+	if (a->where->type != b->where->type)
+		return a->where->type < b->where->type ? -1 : 1;
+	if (a->where->port != b->where->port)
+		return a->where->port < b->where->port ? -1 : 1;
+	if (a->where->cid != b->where->cid)
+		return a->where->cid < b->where->cid ? -1 : 1;
+	d = strcmp(a->host, b->host);
+	if (d == 0)
+		d = strcmp(a->where->iface, b->where->iface);
+	if (d != 0)
+		return d;
+	return a->item != b->item ? (a->item < b->item ? -1 : 1) : a->listen < b->listen ? -1 : 1;
+}
+
+static bool
+same_host(const struct claim *a, const struct claim *b)
+{
+	return a->where->scheme == b->where->scheme && a->where->type == b->where->type &&
+	    a->where->port == b->where->port && a->where->cid == b->where->cid &&
+	    strcmp(a->host, b->host) == 0 && strcmp(a->where->iface, b->where->iface) == 0;
+}
+
+static struct claim
+claim_of(struct item *i, size_t listen)
+{
+	struct where *w = &i->service->listen[listen].where;
+	struct claim c = { .item = i, .listen = listen, .where = w, .host = w->host, .family = w->family };
+	struct ip ip;
+
+	if (w->scheme != SCHEME_TCP && w->scheme != SCHEME_UDP)
+		return c;
+	if (strcmp(w->host, "0.0.0.0") == 0 || strcmp(w->host, "::") == 0) {
+		c.family = w->host[0] == '0' ? AF_INET : AF_INET6;
+		c.host = "";
+	} else if (w->host[0] != '\0' && c.family == AF_UNSPEC && ip_parse(w->host, &ip)) {
+		c.family = ip_is_v4(&ip) ? AF_INET : AF_INET6;
+	}
+	return c;
+}
+
+static const struct word *
+claim_word(const struct table *t, const struct claim *c, const struct entry **of)
+{
+	const char *attr = attr_given(c->item->service, "listen") ? "listen" : "port";
+	const struct assign *a = table_assign(t, c->item->entry, attr, of);
+
+	if (a == NULL || *of != c->item->entry) {
+		*of = c->item->entry;
+		return &c->item->entry->name;
+	}
+	return word_of(a, strcmp(attr, "listen") == 0 ? (int)c->listen : 0);
+}
+
+static const struct word *
+service_word(const struct item *i)
+{
+	return &i->entry->name;
+}
+
+/*
+ * Those that want one host and port. Where one says no family and another does, the first gets what
+ * is left: that is how lines for tcp and for tcp6 stand side by side everywhere.
+ */
+static void
+settle(struct table *t, struct claim *c, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		for (size_t k = 0; k < i; k++) {
+			struct claim *wide = c[k].family == AF_UNSPEC ? &c[k] : &c[i];
+			struct claim *narrow = wide == &c[k] ? &c[i] : &c[k];
+			const struct entry *of;
+			const struct word *w;
+			bool wild = wide->host[0] == '\0' &&
+			    (wide->where->scheme == SCHEME_TCP || wide->where->scheme == SCHEME_UDP);
+
+			if (c[i].item->entry->faulty || c[k].item->entry->faulty || c[i].item == c[k].item)
+				continue;
+			if (c[i].family != AF_UNSPEC && c[k].family != AF_UNSPEC && c[i].family != c[k].family)
+				continue;
+			if (wild && wide->family == AF_UNSPEC && narrow->family != AF_UNSPEC) {
+				wide->family = wide->where->family = narrow->family == AF_INET ? AF_INET6 : AF_INET;
+				continue;
+			}
+			w = claim_word(t, &c[i], &of);
+			conf_error(&t->conf, of->in, w, NULL, "%s: %s listens there already (%s:%u)",
+			    c[i].item->service->listen[c[i].listen].text, c[k].item->service->id,
+			    c[k].item->entry->in->name, service_word(c[k].item)->line);
+			c[i].item->entry->faulty = true;
+		}
+	}
+}
+
+static void
+find_rivals(struct table *t)
+{
+	struct claim *c;
+	size_t n = 0, kept = 0;
+
+	for (size_t i = 0; i < t->n; i++)
+		n += t->item[i].service->off ? 0 : t->item[i].service->nlisten;
+	c = calloc(n + 1, sizeof *c);
+	if (c == NULL) {
+		t->conf.no_memory = true;
+		return;
+	}
+	n = 0;
+	for (size_t i = 0; i < t->n; i++) {
+		struct service *s = t->item[i].service;
+
+		for (size_t k = 0; !s->off && k < s->nlisten; k++) {
+			const struct where *w = &s->listen[k].where;
+			bool any_port = w->port == 0 && w->scheme != SCHEME_UNIX && w->scheme != SCHEME_FIFO &&
+			    w->scheme != SCHEME_FD;
+
+			if (!any_port)
+				c[n++] = claim_of(&t->item[i], k);
+		}
+	}
+	qsort(c, n, sizeof *c, by_address);
+	for (size_t i = 0, k; i < n; i = k) {
+		for (k = i + 1; k < n && same_host(&c[i], &c[k]); k++)
+			;
+		settle(t, c + i, k - i);
+	}
+	free(c);
+	for (size_t i = 0; i < t->n; i++) {
+		if (t->item[i].entry->faulty) {
+			service_free(t->item[i].service);
+			t->faulty++;
+		} else {
+			t->item[kept++] = t->item[i];
+		}
+	}
+	t->n = kept;
+}
+
+/* --- the whole */
+
+static void
+quiet(void *arg, const struct err *err)
+{
+	(void)arg;
+	(void)err;
+}
+
+static int
+apply_options(struct service *s, char *const *option, size_t n, struct err *err)
+{
+	for (size_t i = 0; i < n; i++) {
+		size_t len = strcspn(option[i], "=+-");
+		char name[64];
+		const struct attr *a;
+		struct err e;
+
+		(void)snprintf(name, sizeof name, "%.*s", (int)len, option[i]);
+		a = attr_find(name);
+		if (a != NULL && (a->flags & ATTR_ENTRY) != 0)
+			return err_set(err, "-o %s: %s belongs to one service; the table says it", option[i], a->name);
+		if (attr_set_option(s, option[i], quiet, NULL, &e) == -1)
+			return err_set(err, "-o %s: %s", option[i], e.text);
+	}
+	return 0;
+}
+
+int
+table_try_options(char *const *option, size_t noptions, struct err *err)
+{
+	struct service *s = service_new();
+	int rc;
+
+	if (s == NULL)
+		return err_sys(err, ENOMEM, "-o");
+	s->table = true;
+	rc = apply_options(s, option, noptions, err);
+	service_free(s);
+	return rc;
+}
+
+/* defaults, then -o. A fault in defaults is a fault of the whole: limits would be missing. */
+static void
+make_defaults(struct table *t)
+{
+	const struct entry *service = NULL;
+	struct err err;
+
+	service_free(t->defaults);
+	t->defaults = service_new();
+	if (t->defaults == NULL) {
+		t->conf.no_memory = true;
+		return;
+	}
+	t->defaults->table = true;
+	for (struct entry *e = t->conf.first; e != NULL; e = e->next) {
+		if (e->kind == ENTRY_BLOCK && service == NULL)
+			service = e;
+		if (e->kind != ENTRY_DEFAULTS)
+			continue;
+		if (service != NULL)
+			conf_warn(&t->conf, e->in, &e->name, NULL, "defaults holds for services before it too; in xinetd "
+			    "access lists and what is logged would not");
+		apply(t, e, t->defaults);
+		t->conf.broken = t->conf.broken || e->faulty;
+	}
+	if (apply_options(t->defaults, t->option, t->noptions, &err) == -1)
+		t->conf.no_memory = true;	/* they were tried before */
+}
+
+static enum dialect
+dialect_of(const struct table *t)
+{
+	struct service *s = service_new();
+	enum dialect d;
+	struct err err;
+
+	if (s == NULL)
+		return DIALECT_OWN;
+	for (const struct entry *e = t->conf.first; e != NULL; e = e->next) {
+		for (const struct assign *a = e->first; e->kind == ENTRY_DEFAULTS && a != NULL; a = a->next) {
+			const char *word[2] = { a->n > 0 ? a->word[0].text : NULL, NULL };
+
+			if (a->row != NULL && strcmp(a->row->name, "dialect") == 0 && a->n == 1)
+				(void)attr_set(s, a->row, &(struct setting){ .op = ATTR_SET, .word = word, .n = 1,
+				    .note = quiet }, &err);
+		}
+	}
+	(void)apply_options(s, t->option, t->noptions, &err);
+	d = (enum dialect)s->dialect;
+	service_free(s);
+	return d;
+}
+
+void
+table_read(struct table *t, const struct master *m, char *const *files, size_t nfiles,
+    char *const *option, size_t noptions)
+{
+	struct master with = *m;
+	enum dialect dialect;
+	size_t entries = 0;
+
+	*t = (struct table){ .option = option, .noptions = noptions };
+	with.accounts = &t->accounts;
+	t->m = &with;
+	read_files(t, files, nfiles, DIALECT_OWN);
+	dialect = dialect_of(t);
+	if (dialect != DIALECT_OWN) {	/* it had to be read to know how it is to be read */
+		forget_files(t);
+		checked_free(&t->checked);
+		t->unread = false;
+		read_files(t, files, nfiles, dialect);
+	}
+	make_defaults(t);
+	for (const struct entry *e = t->conf.first; e != NULL; e = e->next)
+		entries += e->kind != ENTRY_DEFAULTS;
+	t->item = calloc(entries + 1, sizeof *t->item);
+	if (t->item == NULL)
+		t->conf.no_memory = true;
+	for (struct entry *e = t->conf.first; e != NULL && !t->conf.no_memory; e = e->next)
+		if (e->kind != ENTRY_DEFAULTS)
+			make_service(t, e);
+	find_rivals(t);
+	for (size_t i = 0; i < t->n; i++)
+		t->on += !t->item[i].service->off && !t->item[i].service->later;
+	if (t->conf.no_memory) {
+		diag_add(&t->diags, true, (struct place){ 0 }, "cannot read the table: no memory", NULL);
+		t->unread = true;
+	}
+	diags_sort(&t->diags);
+	accounts_free(&t->accounts);
+	t->m = m;
+}
+
+void
+table_free(struct table *t)
+{
+	for (size_t i = 0; i < t->n; i++)
+		service_free(t->item[i].service);
+	free(t->item);
+	service_free(t->defaults);
+	forget_files(t);
+	file_free(t->standard);
+	checked_free(&t->checked);
+	accounts_free(&t->accounts);
+	*t = (struct table){ 0 };
+}

@@ -1,0 +1,55 @@
+/*
+ * table: files to services: reads them, merges defaults, checks every entry, and finds two that
+ * want one address. All faults are told in one run. Opens no socket.
+ */
+#ifndef TABLE_TABLE_H
+#define TABLE_TABLE_H
+
+#include "table/account.h"
+#include "table/check.h"
+#include "table/conf.h"
+#include "table/files.h"
+
+struct item {			/* a sound entry */
+	struct service *service;	/* held */
+	struct entry *entry;
+};
+
+struct table {
+	const struct master *m;		/* borrowed */
+	struct account *accounts;
+	struct checked *checked;
+	struct source *sources;		/* all texts; in struct files */
+	struct file *standard;		/* owned: what standard input held; NULL: not read */
+	struct conf conf;
+	struct diags diags;
+	char *const *option;		/* borrowed: -o */
+	size_t noptions;
+	struct service *defaults;	/* held; the server's own attributes too */
+	struct item *item;		/* owned; in the order of the table */
+	size_t n;
+	size_t faulty;			/* entries that are not among them */
+	size_t on;			/* services that are to be served */
+	bool unread;			/* a table could not be read, or there is no memory */
+};
+
+/*
+ * Reads the tables. The options are sound (table_try_options). What is wrong stands in t->diags.
+ * Nothing of t is to be served if t->conf.broken or t->unread.
+ */
+void table_read(struct table *t, const struct master *m, char *const *files, size_t nfiles,
+    char *const *option, size_t noptions);
+
+/* Can every -o be a word of `defaults`? -1: err. */
+int table_try_options(char *const *option, size_t noptions, struct err *err);
+
+void table_free(struct table *t);
+
+/* The entry's, or defaults', last assignment of an attribute; NULL: none. *of: the entry it is in. */
+const struct assign *table_assign(const struct table *t, const struct entry *e, const char *attr,
+    const struct entry **of);
+
+/* Writes the table as service blocks that read back to the same. */
+void table_dump(const struct table *t, struct buf *out);
+
+#endif

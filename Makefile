@@ -2,6 +2,7 @@
 # make run        serve a sample of commands on unprivileged ports
 # make test       build and run the whole test suite (fetches bats if it is not there)
 # make check      what CI runs: the tests and every other check
+# make fuzz T=60  the fuzz targets, so many seconds each
 # make bench      speed beside other programs      make static   with musl, one file each
 # make install    to $(DESTDIR)$(PREFIX)           make clean
 #
@@ -103,17 +104,22 @@ check: all tools
 bench: all tools
 	B=$B scripts/bench $(ARGS)
 
+fuzz: all
+	T=$(T) scripts/fuzz
+
 install: all
 	install -d '$(DESTDIR)$(PREFIX)/sbin' '$(DESTDIR)$(PREFIX)/bin' \
-		'$(DESTDIR)$(PREFIX)/share/man/man1' '$(DESTDIR)$(PREFIX)/share/man/man8'
+		'$(DESTDIR)$(PREFIX)/share/man/man1' \
+		'$(DESTDIR)$(PREFIX)/share/man/man5' '$(DESTDIR)$(PREFIX)/share/man/man8'
 	install -m 755 $B/server '$(DESTDIR)$(PREFIX)/sbin/server'
 	install -m 755 $B/client '$(DESTDIR)$(PREFIX)/bin/client'
 	install -m 644 man/server.8 '$(DESTDIR)$(PREFIX)/share/man/man8/server.8'
+	install -m 644 man/server.conf.5 '$(DESTDIR)$(PREFIX)/share/man/man5/server.conf.5'
 	install -m 644 man/client.1 '$(DESTDIR)$(PREFIX)/share/man/man1/client.1'
 
 clean:
 	rm -rf build build-*
 
 FORCE:
-.PHONY: all tools run test check bench static install clean FORCE
+.PHONY: all tools run test check bench fuzz static install clean FORCE
 .DELETE_ON_ERROR:

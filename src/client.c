@@ -144,6 +144,7 @@ read_address(struct client *c, char **word, int n, struct err *err)
 		(void)snprintf(c->text_buf, sizeof c->text_buf, "%s%s:%s", scheme, word[0], word[1]);
 	}
 	c->text = c->text_buf;
+	where_free(&c->to);
 	return where_parse(&c->to, c->text, err) == 0 ? took : 0;
 }
 

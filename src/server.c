@@ -367,15 +367,17 @@ static int
 from_root(struct service *s, const char *cwd, struct err *err)
 {
 	for (size_t i = 0; i < s->nlisten; i++) {
-		struct where *w = &s->listen[i].where;
+		struct where *w = &s->listen[i].where, full;
 		char text[PATH_MAX + WHERE_HOST];
 
 		if (w->scheme != SCHEME_UNIX || w->host[0] == '/' || w->host[0] == '@')
 			continue;
 		(void)snprintf(text, sizeof text, "%s:%s/%s",
 		    w->type == SOCK_SEQPACKET ? "unix-seqpacket" : "unix", cwd, w->host);
-		if (where_parse(w, text, err) == -1)
+		if (where_parse(&full, text, err) == -1)
 			return -1;
+		where_free(w);
+		*w = full;
 	}
 	return 0;
 }
@@ -573,9 +575,14 @@ serve_table(struct table *t, const struct options *o, const struct master *m)
 		say("cannot start: %s", strerror(ENOMEM));
 		goto out;
 	}
-	for (size_t i = 0; i < t->n; i++)
-		if (!t->item[i].service->off && !t->item[i].service->later)
-			plan.service[plan.n++] = service_hold(t->item[i].service);
+	for (size_t i = 0; i < t->n; i++) {
+		struct service *s = t->item[i].service;
+
+		if (s->off || s->later)
+			continue;
+		service_slim(s);
+		plan.service[plan.n++] = service_hold(s);
+	}
 	table_free(t);
 #ifdef __GLIBC__
 	(void)malloc_trim(0);

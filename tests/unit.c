@@ -190,6 +190,7 @@ addresses(void)
 		CHECK(where_parse(&w, good[i].text, &e) == 0);
 		CHECK(w.scheme == good[i].scheme && w.type == good[i].type && w.family == good[i].family);
 		CHECK(strcmp(w.host, good[i].host) == 0 && w.port == good[i].port);
+		where_free(&w);
 	}
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
 		e.text[0] = '\0';
@@ -198,9 +199,12 @@ addresses(void)
 		CHECK(where_parse(&w, bad[i], &e) == -1 && e.text[0] != '\0');
 	}
 	CHECK(where_parse(&w, "vsock:3:1024", &e) == 0 && w.cid == 3 && w.port == 1024);
+	where_free(&w);
 	CHECK(where_parse(&w, "[fe80::1%eth0]:80", &e) == 0 && strcmp(w.iface, "eth0") == 0 &&
 	    strcmp(w.host, "fe80::1") == 0);
+	where_free(&w);
 	CHECK(where_parse(&w, "fd:web", &e) == 0 && w.named);
+	where_free(&w);
 }
 
 static void

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BLOCK = 65536, ALIGN = 16 };
+enum { BLOCK = 65536, ALIGN = 8 };
 
 struct arena_block {
 	struct arena_block *next;

@@ -9,7 +9,7 @@ struct arena {
 	size_t used;
 };
 
-/* Aligned for anything. NULL: no memory. */
+/* Aligned for pointers and 64-bit numbers. NULL: no memory. */
 void *arena_get(struct arena *a, size_t size);
 
 /* A copy of those bytes with a NUL behind. NULL: no memory. */

@@ -86,7 +86,7 @@ vars_fill(char *block, size_t size, const struct facts *f)
 {
 	const struct run *r = &f->service->run;
 	char *some[MOST], text[ADDR_TEXT];
-	size_t pointers = (r->nenv + MOST + 1) * sizeof(char *);
+	size_t pointers = (r->env->n + MOST + 1) * sizeof(char *);
 	bool room = pointers <= size;
 	struct block b = { .text = { .at = room ? block : NULL, .used = pointers, .size = room ? size : 0 },
 		.next = room ? (char **)(void *)block : some };
@@ -108,9 +108,9 @@ vars_fill(char *block, size_t size, const struct facts *f)
 	var(&b, "SERVICE=", f->service->id);
 	var_number(&b, "CONNECTION=", f->conn);
 	if (b.text.used <= size) {
-		if (r->nenv > 0)
-			memcpy(b.next, r->env, r->nenv * sizeof(char *));
-		b.next[r->nenv] = NULL;
+		if (r->env->n > 0)
+			memcpy(b.next, r->env->var, r->env->n * sizeof(char *));
+		b.next[r->env->n] = NULL;
 	}
 	return b.text.used;
 }

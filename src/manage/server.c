@@ -358,7 +358,7 @@ add_address(struct unit *u, const struct address *a, struct err *err)
 		return -1;
 	}
 	for (size_t i = 0; i < n; i++) {
-		int family = bound[i].addr.sa.sa_family;
+		int family = bound[i].addr->sa.sa_family;
 
 		if (u->conf->idle_timeout != 0 && family != AF_INET && family != AF_INET6)
 			(void)err_set(err, "%s: idle_timeout: only TCP connections tell when something moved",
@@ -445,6 +445,7 @@ int
 server_add_or_wait(struct server *s, struct service *conf, struct err *err)
 {
 	struct unit *u = add_unit(s, conf, err);
+	bool bound = true;
 
 	if (u == NULL)
 		return -1;
@@ -469,7 +470,10 @@ server_add_or_wait(struct server *s, struct service *conf, struct err *err)
 		p->next = s->pending;
 		s->pending = p;
 		loop_timer(s->loop, &p->timer, clock_ms() + p->delay);
+		bound = false;
 	}
+	if (bound)
+		service_bound(conf);
 	return 0;
 }
 

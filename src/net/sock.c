@@ -91,21 +91,21 @@ take_scheme(const char **rest, struct where *w)
 }
 
 static int
-parse_path(struct where *w, const char *text, const char *path, struct err *err)
+parse_path(struct where *w, char host_of[WHERE_HOST], const char *text, const char *path, struct err *err)
 {
 	size_t max = sizeof((struct sockaddr_un *)NULL)->sun_path - 1;
 
 	if (*path == '\0' || strcmp(path, "@") == 0)
 		return err_set(err, "%s: no path; write unix:/run/name.sock or unix:@name", text);
 	if (w->scheme == SCHEME_FIFO)
-		max = sizeof w->host - 1;
+		max = WHERE_HOST - 1;
 	for (const char *p = path; *p != '\0'; p++)
 		if ((unsigned char)*p < ' ' || *p == 0x7f)	/* it is named in lines */
 			return err_set(err, "%s: a control character in the path", text);
 	if (strlen(path) > max)
 		return err_set(err, "%s: the path has %zu bytes; at most %zu are possible", text,
 		    strlen(path), max);
-	(void)snprintf(w->host, sizeof w->host, "%s", path);
+	(void)snprintf(host_of, WHERE_HOST, "%s", path);
 	return 0;
 }
 
@@ -131,24 +131,24 @@ parse_vsock(struct where *w, const char *text, const char *rest, struct err *err
 }
 
 static int
-parse_fd(struct where *w, const char *text, const char *rest, struct err *err)
+parse_fd(struct where *w, char host_of[WHERE_HOST], const char *text, const char *rest, struct err *err)
 {
 	size_t len = strlen(rest);
 	uint64_t n = 0;
 
-	if (len == 0 || len >= sizeof w->host)
+	if (len == 0 || len >= (size_t)WHERE_HOST)
 		return err_set(err, "%s: no descriptor; write fd:NUMBER or fd:NAME", text);
 	w->named = strspn(rest, "0123456789") != len;
 	if (!w->named && !num_parse(rest, 0, 1 << 24, &n))
 		return err_set(err, "%s: no descriptor has such a number", text);
 	w->port = (unsigned)n;
-	(void)snprintf(w->host, sizeof w->host, "%s", rest);
+	(void)snprintf(host_of, WHERE_HOST, "%s", rest);
 	return 0;
 }
 
 /* host:port, [v6]:port, *:port, port; the host may hold %IFACE. */
 static int
-parse_inet(struct where *w, const char *text, const char *rest, struct err *err)
+parse_inet(struct where *w, char host_of[WHERE_HOST], const char *text, const char *rest, struct err *err)
 {
 	const char *port = rest, *host = rest, *end = rest, *percent;
 	struct ip ip;
@@ -173,23 +173,23 @@ parse_inet(struct where *w, const char *text, const char *rest, struct err *err)
 			return err_set(err, "%s: no address before the colon; write *%s for every one",
 			    text, rest);
 	}
-	if ((size_t)(end - host) >= sizeof w->host)
+	if ((size_t)(end - host) >= (size_t)WHERE_HOST)
 		return err_set(err, "%.60s…: the host's name is too long", text);
-	memcpy(w->host, host, (size_t)(end - host));
-	percent = strchr(w->host, '%');
+	memcpy(host_of, host, (size_t)(end - host));
+	percent = strchr(host_of, '%');
 	if (percent != NULL) {
-		size_t n = (size_t)(percent - w->host);
+		size_t n = (size_t)(percent - host_of);
 
 		if (percent[1] == '\0' || strlen(percent + 1) >= sizeof w->iface)
 			return err_set(err, "%s: no interface has the name after the %%", text);
 		memcpy(w->iface, percent + 1, strlen(percent + 1) + 1);
-		w->host[n] = '\0';
+		host_of[n] = '\0';
 	}
-	if (strcmp(w->host, "*") == 0)
-		w->host[0] = '\0';
-	if (w->family != AF_UNSPEC && ip_parse(w->host, &ip) && (strchr(w->host, ':') != NULL) !=
+	if (strcmp(host_of, "*") == 0)
+		host_of[0] = '\0';
+	if (w->family != AF_UNSPEC && ip_parse(host_of, &ip) && (strchr(host_of, ':') != NULL) !=
 	    (w->family == AF_INET6))
-		return err_set(err, "%s: %s is not an IPv%c address", text, w->host,
+		return err_set(err, "%s: %s is not an IPv%c address", text, host_of,
 		    w->family == AF_INET6 ? '6' : '4');
 	if (*port == '\0')
 		return err_set(err, "%s: no port; a number from 0 to 65535 or a name from /etc/services",
@@ -208,6 +208,7 @@ where_parse(struct where *w, const char *text, struct err *err)
 {
 	struct where out = { .scheme = SCHEME_TCP, .type = SOCK_STREAM, .family = AF_UNSPEC };
 	const char *rest = text;
+	char host[WHERE_HOST] = "";
 	int rc = -1;
 
 	if (*text == '\0')
@@ -218,22 +219,41 @@ where_parse(struct where *w, const char *text, struct err *err)
 	case SCHEME_UDP:
 		if (*rest == '/')
 			return err_set(err, "%s: a path needs a scheme: unix:%s", text, rest);
-		rc = parse_inet(&out, text, rest, err);
+		rc = parse_inet(&out, host, text, rest, err);
 		break;
 	case SCHEME_UNIX:
 	case SCHEME_FIFO:
-		rc = parse_path(&out, text, rest, err);
+		rc = parse_path(&out, host, text, rest, err);
 		break;
 	case SCHEME_VSOCK:
 		rc = parse_vsock(&out, text, rest, err);
 		break;
 	case SCHEME_FD:
-		rc = parse_fd(&out, text, rest, err);
+		rc = parse_fd(&out, host, text, rest, err);
 		break;
 	}
-	if (rc == 0)
-		*w = out;
-	return rc;
+	if (rc == -1)
+		return -1;
+	out.host = strdup(host);
+	if (out.host == NULL)
+		return err_sys(err, ENOMEM, "%s", text);
+	*w = out;
+	return 0;
+}
+
+int
+where_copy(struct where *to, const struct where *from)
+{
+	*to = *from;
+	to->host = strdup(from->host);
+	return to->host != NULL ? 0 : -1;
+}
+
+void
+where_free(struct where *w)
+{
+	free(w->host);
+	w->host = NULL;
 }
 
 bool
@@ -374,13 +394,29 @@ bind_path(int fd, const struct addr *a, int type, const struct sock_options *o, 
 	return 0;
 }
 
+/* What a bound socket is known by: its address, not a byte longer than it is, and its name. */
+static int
+keep_names(struct bound *b, const struct addr *own, int type, bool both, struct err *err)
+{
+	size_t size = offsetof(struct addr, sa) + own->len;
+	char name[WHERE_HOST + 64];
+
+	sock_name(own, type, both, name, sizeof name);
+	b->name = strdup(name);
+	b->addr = malloc(size);
+	if (b->name == NULL || b->addr == NULL)
+		return err_sys(err, ENOMEM, "cannot keep its name");
+	memcpy(b->addr, own, size);
+	return 0;
+}
+
 /* Makes, binds and starts one socket; `both`: an IPv6 one that takes IPv4 too. -1: err. */
 static int
 open_one(const struct addr *a, int type, bool both, const struct sock_options *o, struct bound *b,
     struct err *err)
 {
 	int zero = !both, one = 1;
-	char name[WHERE_HOST + 64];
+	struct addr own;
 	bool path = a->sa.sa_family == AF_UNIX && a->un.sun_path[0] != '\0';
 
 	*b = (struct bound){ .fd = socket(a->sa.sa_family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0) };
@@ -393,7 +429,6 @@ open_one(const struct addr *a, int type, bool both, const struct sock_options *o
 	}
 	if (a->sa.sa_family != AF_UNIX)
 		(void)setsockopt(b->fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-	b->addr = *a;
 	if (path) {
 		if (bind_path(b->fd, a, type, o, b, err) == -1)
 			goto out;
@@ -407,24 +442,22 @@ open_one(const struct addr *a, int type, bool both, const struct sock_options *o
 		(void)err_sys(err, errno, "cannot listen");
 		goto out;
 	}
+	own = *a;
 	if (!path) {
-		b->addr.len = sizeof b->addr - offsetof(struct addr, sa);
-		if (getsockname(b->fd, &b->addr.sa, &b->addr.len) == -1) {
+		own.len = sizeof own - offsetof(struct addr, sa);
+		if (getsockname(b->fd, &own.sa, &own.len) == -1) {
 			(void)err_sys(err, errno, "cannot read its address");
 			goto out;
 		}
 	}
-	sock_name(&b->addr, type, both, name, sizeof name);
-	b->name = strdup(name);
-	if (b->name == NULL) {
-		(void)err_sys(err, ENOMEM, "cannot keep its name");
+	if (keep_names(b, &own, type, both, err) == -1)
 		goto out;
-	}
 	return 0;
 out:
-	sock_remove_path(b);
-	(void)close(b->fd);
-	b->fd = -1;
+	if (b->ino != 0)
+		(void)unlink(a->un.sun_path);
+	b->ino = 0;
+	sock_close(b);
 	return -1;
 }
 
@@ -512,27 +545,25 @@ take_inherited(const struct where *w, const struct sock_options *o, struct bound
 {
 	int fd = (int)w->port, type = 0, listening = 0, only6 = 1;
 	socklen_t len = sizeof type;
-	char name[WHERE_HOST + 64];
+	struct addr own;
 
-	*b = (struct bound){ .fd = fd, .inherited = true };
-	b->addr.len = sizeof b->addr - offsetof(struct addr, sa);
+	*b = (struct bound){ .fd = -1, .inherited = true };
+	own.len = sizeof own - offsetof(struct addr, sa);
 	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == -1)
 		return err_set(err, "descriptor %d is not a socket", fd);
 	len = sizeof listening;
 	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) == -1 || listening == 0 ||
-	    getsockname(fd, &b->addr.sa, &b->addr.len) == -1)
+	    getsockname(fd, &own.sa, &own.len) == -1)
 		return err_set(err, "descriptor %d is not a listening socket", fd);
 	len = sizeof only6;
-	if (b->addr.sa.sa_family == AF_INET6)
+	if (own.sa.sa_family == AF_INET6)
 		(void)getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only6, &len);
-	if (set_options(fd, &b->addr, o, err) == -1)
+	if (set_options(fd, &own, o, err) == -1)
 		return -1;
 	b->fd = fcntl(fd, F_DUPFD_CLOEXEC, 4);
 	if (b->fd == -1 || fcntl(b->fd, F_SETFL, fcntl(b->fd, F_GETFL) | O_NONBLOCK) == -1)
 		return err_sys(err, errno, "cannot take descriptor %d", fd);
-	sock_name(&b->addr, type, only6 == 0, name, sizeof name);
-	b->name = strdup(name);
-	return b->name != NULL ? 0 : err_sys(err, ENOMEM, "cannot keep its name");
+	return keep_names(b, &own, type, only6 == 0, err);
 }
 
 static int
@@ -547,7 +578,7 @@ open_all(struct addr *to, size_t n, int type, bool both, const struct sock_optio
 		if (open_one(&to[*opened], type, both, o, b, err) == -1)
 			return -1;
 		/* Port 0: what the kernel chose for the first holds for the others. */
-		if (addr_ip(&b->addr, &ip, &scope, &port))
+		if (addr_ip(b->addr, &ip, &scope, &port))
 			for (size_t k = *opened + 1; k < n; k++)
 				set_port(&to[k], port);
 	}
@@ -620,10 +651,10 @@ sock_remove_path(const struct bound *b)
 {
 	struct stat st;
 
-	if (b->ino == 0 || b->addr.sa.sa_family != AF_UNIX)
+	if (b->ino == 0 || b->addr == NULL || b->addr->sa.sa_family != AF_UNIX)
 		return;
-	if (lstat(b->addr.un.sun_path, &st) == 0 && st.st_dev == b->dev && st.st_ino == b->ino)
-		(void)unlink(b->addr.un.sun_path);
+	if (lstat(b->addr->un.sun_path, &st) == 0 && st.st_dev == b->dev && st.st_ino == b->ino)
+		(void)unlink(b->addr->un.sun_path);
 }
 
 void
@@ -634,5 +665,7 @@ sock_close(struct bound *b)
 		(void)close(b->fd);
 	b->fd = -1;
 	free(b->name);
+	free(b->addr);
 	b->name = NULL;
+	b->addr = NULL;
 }

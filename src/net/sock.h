@@ -11,13 +11,13 @@
 
 enum scheme { SCHEME_TCP, SCHEME_UDP, SCHEME_UNIX, SCHEME_FIFO, SCHEME_VSOCK, SCHEME_FD };
 
-enum { WHERE_HOST = 256 };
+enum { WHERE_HOST = 256 };	/* bytes of a host or path, at most */
 
 struct where {			/* one ADDRESS, taken apart; nothing resolved yet */
 	enum scheme scheme;
 	int type;		/* SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET */
 	int family;		/* AF_UNSPEC: both; AF_INET, AF_INET6 */
-	char host[WHERE_HOST];	/* host or path or @name or descriptor's name; "": every address */
+	char *host;		/* owned: host or path or @name or descriptor's name; "": every address */
 	char iface[20];		/* %IFACE, "" for none */
 	unsigned port;		/* number, or cid's port for vsock; descriptor for fd:N */
 	unsigned cid;		/* vsock: VMADDR_CID_ANY for every one */
@@ -25,10 +25,12 @@ struct where {			/* one ADDRESS, taken apart; nothing resolved yet */
 };
 
 /*
- * Reads [SCHEME:]WHERE. `any_port` is given to addresses that name a host and no port (client's
+ * Reads [SCHEME:]WHERE into *w, which then owns what it says. `any_port` is given to addresses that name a host and no port (client's
  * two-word form); 0: a port must be there. -1: err.
  */
 int where_parse(struct where *w, const char *text, struct err *err);
+int where_copy(struct where *to, const struct where *from);	/* -1: no memory */
+void where_free(struct where *w);
 
 /* Do both name the same thing? */
 bool where_equal(const struct where *a, const struct where *b);
@@ -51,7 +53,7 @@ enum { SOCK_MAX = 64 };
 
 struct bound {			/* one listening socket */
 	int fd;			/* owned by who asked; close-on-exec, nonblocking */
-	struct addr addr;	/* its own */
+	struct addr *addr;	/* owned: its own; no longer than its len says */
 	char *name;		/* owned: "tcp:127.0.0.1:1024", "unix:/run/x.sock" */
 	bool inherited;
 	dev_t dev;		/* of a path that we made: to remove it at the end if it is still ours */

@@ -83,11 +83,13 @@ engine_free(struct engine *e)
 }
 
 static void
-tell_dropped(struct unit *u, struct flood *f)
+tell_dropped(struct unit *u, enum flood f)
 {
-	if (f->dropped > 0)
-		unit_say(u, LEVEL_NOTICE, "suppressed", "%u more %s", f->dropped, f->what);
-	f->dropped = 0;
+	static const char *const what[FLOODS] = { "refusals", "failed starts", "lines of stderr" };
+
+	if (u->flood[f].dropped > 0)
+		unit_say(u, LEVEL_NOTICE, "suppressed", "%u more %s", u->flood[f].dropped, what[f]);
+	u->flood[f].dropped = 0;
 }
 
 static void
@@ -96,9 +98,8 @@ flood_over(void *arg, int64_t now)
 	struct unit *u = arg;
 
 	(void)now;
-	tell_dropped(u, &u->refusals);
-	tell_dropped(u, &u->failures);
-	tell_dropped(u, &u->stderr_lines);
+	for (enum flood f = 0; f < FLOODS; f++)
+		tell_dropped(u, f);
 }
 
 struct unit *
@@ -111,9 +112,6 @@ unit_new(struct engine *e, struct service *conf)
 		return NULL;
 	u->engine = e;
 	u->number = ++number;
-	u->refusals = (struct flood){ .what = "refusals", .burst = 60 };
-	u->failures = (struct flood){ .what = "failed starts", .burst = 60 };
-	u->stderr_lines = (struct flood){ .what = "lines of stderr", .burst = 1000 };
 	u->flood_over.fire = flood_over;
 	u->flood_over.arg = u;
 	if (pace_init(&u->pace, &conf->cps) == -1 || loop_timer_room(e->loop) == -1) {
@@ -158,15 +156,16 @@ unit_say(const struct unit *u, enum level level, const char *event, const char *
 }
 
 bool
-flood_allows(struct unit *u, struct flood *f)
+flood_allows(struct unit *u, enum flood f)
 {
+	static const unsigned burst[FLOODS] = { 60, 60, 1000 };
 	struct loop *l = u->engine->loop;
 
-	if (bucket_take(&f->full, f->burst, f->burst * SECOND, loop_now(l))) {
+	if (bucket_take(&u->flood[f].full, burst[f], burst[f] * SECOND, loop_now(l))) {
 		tell_dropped(u, f);
 		return true;
 	}
-	f->dropped++;
+	u->flood[f].dropped++;
 	if (u->flood_over.place == 0)
 		loop_timer(l, &u->flood_over, loop_now(l) + SECOND);
 	return false;

@@ -26,12 +26,7 @@ enum reason {			/* why a connection is refused, or a listener pauses */
 /* SPEC's word for it. */
 const char *reason_text(enum reason r);
 
-struct flood {			/* lines of one kind that may still be written */
-	const char *what;	/* "refusals" */
-	unsigned burst;
-	int64_t full;		/* a bucket, as policy/rate keeps one */
-	unsigned dropped;
-};
+enum flood { FLOOD_REFUSALS, FLOOD_FAILURES, FLOOD_STDERR, FLOODS };	/* kinds of lines */
 
 struct unit {
 	struct service *conf;	/* held */
@@ -41,7 +36,10 @@ struct unit {
 	unsigned starting;	/* starts in flight */
 	struct pace pace;
 	struct listener *listeners;	/* a list */
-	struct flood refusals, failures, stderr_lines;
+	struct {		/* of each kind of lines */
+		int64_t full;	/* a bucket, as policy/rate keeps one */
+		unsigned dropped;
+	} flood[FLOODS];
 	struct timer flood_over;	/* tells what was dropped when no line comes any more */
 	uint64_t started, failed, refused[REASONS];
 };
@@ -98,7 +96,7 @@ void unit_say(const struct unit *u, enum level level, const char *event, const c
  * May a line of this kind be written? At most a burst of them, then one a second; what is dropped
  * is counted, and told with the next one that is written or when a second has passed.
  */
-bool flood_allows(struct unit *u, struct flood *f);
+bool flood_allows(struct unit *u, enum flood f);
 
 /* The one-minute load average, at most a second old. */
 double engine_load(struct engine *e);

@@ -32,7 +32,7 @@ put_line(struct errlog *e)
 
 	if (n > 0 && e->line[n - 1] == '\r')
 		n--;
-	if (flood_allows(e->unit, &e->unit->stderr_lines))
+	if (flood_allows(e->unit, FLOOD_STDERR))
 		log_event(&(struct event){ .level = LEVEL_NOTICE, .name = "stderr",
 		    .service = e->unit->conf->id, .fields = LOG_PID | LOG_CONN * style.json,
 		    .pid = e->pid, .conn = e->conn, .message = n > 0 ? e->line : "", .message_len = n },

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -219,7 +220,8 @@ admit(struct listener *l, int fd, const struct addr *from)
 	struct engine *e = u->engine;
 	struct peer peer;
 	struct source *source = NULL;
-	struct addr local = l->bound.addr;
+	const struct addr *own = l->bound.addr;
+	struct addr local;
 	enum reason why;
 	int64_t until;
 
@@ -240,10 +242,11 @@ admit(struct listener *l, int fd, const struct addr *from)
 	}
 	pace_count(&u->pace, loop_now(e->loop));
 	/* Which of our addresses was asked? Only a wildcard does not know. */
+	memcpy(&local, own, offsetof(struct addr, sa) + own->len);
 	if (local.sa.sa_family == AF_INET || local.sa.sa_family == AF_INET6) {
 		local.len = sizeof local - offsetof(struct addr, sa);
 		if (getsockname(fd, &local.sa, &local.len) == -1)
-			local = l->bound.addr;
+			memcpy(&local, own, offsetof(struct addr, sa) + own->len);
 	}
 	if (conn_serve(u, fd, &peer, &local, source))
 		return true;

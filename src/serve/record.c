@@ -39,7 +39,7 @@ record_fail(struct unit *u, const struct peer *peer, enum reason why, const char
 	unsigned fields;
 
 	u->refused[why]++;
-	if (u->conf->on_failure == 0 || !flood_allows(u, &u->refusals))
+	if (u->conf->on_failure == 0 || !flood_allows(u, FLOOD_REFUSALS))
 		return;
 	fields = u->conf->on_failure & (RECORD_HOST | RECORD_PORT);
 	if (peer->kind == PEER_UNIX)
@@ -162,7 +162,7 @@ record_not_started(const struct conn *c, uint32_t failed)
 		break;
 	}
 	c->unit->failed++;
-	if (!flood_allows(c->unit, &c->unit->failures))
+	if (!flood_allows(c->unit, FLOOD_FAILURES))
 		return;
 	if (what != NULL)
 		unit_say(c->unit, LEVEL_ERR, "error", "%s \"%s\": %s", step_text(step), what,

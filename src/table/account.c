@@ -16,6 +16,7 @@ account_free(struct account *a)
 	free(a->login);
 	free(a->sh);
 	free(a->groups);
+	environment_free(a->env);
 	free(a);
 }
 

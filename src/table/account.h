@@ -15,6 +15,7 @@ struct account {
 	char *home, *login, *sh;	/* owned */
 	gid_t *groups;		/* owned: all of them, gid first; NULL: not asked yet */
 	size_t ngroups;
+	struct environment *env;	/* held: what its services have in common; NULL: not made yet */
 };
 
 /* The user of that name or number, kept in *list. NULL: err, or there is none (err too). */

@@ -25,7 +25,7 @@ static const char *const record_words[] = { "PID", "HOST", "EXIT", "DURATION", "
 #define BYTES_MOST ((uint64_t)INT64_MAX)
 #define RLIMIT(word, i, form, seconds, help) \
 	{ "rlimit_" word, form, "the master's", help, &kind_rlimit, \
-	  AT(rlimit) + (i) * sizeof(rlim_t), seconds, BYTES_MOST, NULL, 0 }
+	  i, seconds, BYTES_MOST, NULL, 0 }
 
 enum {
 	ON_SUCCESS = RECORD_PID | RECORD_HOST | RECORD_EXIT | RECORD_DURATION | RECORD_PORT |

@@ -41,26 +41,34 @@ static const char *const resource_names[LIMITS] = { "rlimit_as", "rlimit_core", 
 	"rlimit_data", "rlimit_files", "rlimit_fsize", "rlimit_memlock", "rlimit_nproc", "rlimit_rss",
 	"rlimit_stack" };
 
-static void
-check_limits(struct service *s, const struct master *m)
+static int
+check_limits(struct service *s, const struct master *m, struct err *err)
 {
-	struct run *r = &s->run;
+	struct run_limit all[LIMITS];
+	size_t n = 0;
 
 	for (size_t i = 0; i < LIMITS; i++) {
-		struct rlimit v = { s->rlimit[i], s->rlimit[i] };
+		struct rlimit v = m->nofile;
 
-		if (!attr_given(s, resource_names[i])) {
-			if (resources[i] != RLIMIT_NOFILE || !m->raised)
-				continue;
-			v = m->nofile;
-		}
-		r->limit[r->nlimits].resource = resources[i];
-		r->limit[r->nlimits++].value = v;
+		if (s->rlimit != NULL && attr_given(s, resource_names[i]))
+			v.rlim_cur = v.rlim_max = s->rlimit[i];
+		else if (resources[i] != RLIMIT_NOFILE || !m->raised)
+			continue;
+		all[n++] = (struct run_limit){ resources[i], v };
 	}
+	if (n == 0)
+		return 0;
+	s->run.limit = malloc(n * sizeof all[0]);
+	if (s->run.limit == NULL)
+		return err_sys(err, ENOMEM, "rlimit");
+	memcpy(s->run.limit, all, n * sizeof all[0]);
+	s->run.nlimits = n;
+	return 0;
 }
 
 static int
-check_ids(struct service *s, const struct master *m, attr_note *note, void *arg, struct err *err)
+check_ids(struct service *s, const struct master *m, struct account **user, attr_note *note,
+    void *arg, struct err *err)
 {
 	struct run *r = &s->run;
 	struct account *a = NULL;
@@ -85,23 +93,19 @@ check_ids(struct service *s, const struct master *m, attr_note *note, void *arg,
 			return err_at(err, "user", 0);
 		r->uid = a->uid;
 		r->gid = a->gid;
-		r->home = strdup(a->home);
-		r->login = strdup(a->login);
-		r->sh = strdup(a->sh);
-		if (r->home == NULL || r->login == NULL || r->sh == NULL)
-			return err_sys(err, ENOMEM, "user");
+		*user = a;
 	}
 	if (s->group != NULL && group_find(s->group, &r->gid, err) == -1)
 		return err_at(err, "group", 0);
 	if (!root) {
-		bool user = r->uid != geteuid();
+		bool other = r->uid != geteuid();
 
-		if (!user && r->gid == getegid())
+		if (!other && r->gid == getegid())
 			return 0;
 		(void)err_set(err, "%s \"%s\": only root can run a command as another %s",
-		    user ? "user" : "group", user ? s->user : s->group != NULL ? s->group : s->user,
-		    user ? "user" : "group");
-		return err_at(err, user || s->group == NULL ? "user" : "group", 0);
+		    other ? "user" : "group", other ? s->user : s->group != NULL ? s->group : s->user,
+		    other ? "user" : "group");
+		return err_at(err, other || s->group == NULL ? "user" : "group", 0);
 	}
 	r->set_ids = true;
 	if (s->groups && a != NULL && !a->nameless)
@@ -151,16 +155,16 @@ check_owner(struct service *s, struct err *err)
 static int
 find_paths(struct service *s, const char *program, const char *search, struct err *err)
 {
-	size_t n = 0, max = 2;
+	size_t n = 0, max = 1;
 
-	for (const char *p = search; *p != '\0'; p++)
+	for (const char *p = search; *p != '\0' && strchr(program, '/') == NULL; p++)
 		max += *p == ':';
 	s->run.path = calloc(max + 1, sizeof(char *));
 	if (s->run.path == NULL)
 		return err_sys(err, ENOMEM, "%s", program);
 	if (strchr(program, '/') != NULL) {
-		s->run.path[0] = strdup(program);
-		return s->run.path[0] != NULL ? 0 : err_sys(err, ENOMEM, "%s", program);
+		s->run.path[0] = (char *)(uintptr_t)program;	/* borrowed */
+		return 0;
 	}
 	for (const char *p = search;; p++) {
 		size_t len = strcspn(p, ":"), size = len + strlen(program) + 3;
@@ -275,11 +279,14 @@ check_listen(struct service *s, struct err *err)
 static int
 make_id(struct service *s, struct err *err)
 {
-	const char *from = s->name != NULL ? s->name : s->shell ? "sh" : str_basename(s->run.program);
+	const char *from;
 	char id[256];
 
+	if (s->id == NULL)
+		s->id = s->name;
 	if (s->id != NULL)
 		return 0;
+	from = s->shell ? "sh" : str_basename(s->run.program);
 	/* A name goes into log lines: what does not print is written out. */
 	(void)str_escape(id, 128, from, strlen(from));
 	for (char *p = id; *p != '\0'; p++)
@@ -323,7 +330,8 @@ check_program(struct service *s, const struct master *m, attr_note *note, void *
 	if (make_argv(s, err) == -1 || make_id(s, err) == -1 ||
 	    find_paths(s, s->run.program, environ_search_path(s, m->env), err) == -1)
 		return -1;
-	look_at_program(s, note, arg);
+	if (!m->blind)
+		look_at_program(s, note, arg);
 	return 0;
 }
 
@@ -350,9 +358,30 @@ look_at_overload(const struct service *s, attr_note *note, void *arg)
 		    "per_source, timeout or idle_timeout would end that", s->instances);
 }
 
+/* Most services of a table have nothing of their own in it: those of one user share it. */
+static int
+check_environment(struct service *s, struct account *user, const struct master *m, struct err *err)
+{
+	bool common = s->table && s->env.n == 0 && !attr_given(s, "passenv") && user != NULL;
+
+	if (common && user->env != NULL) {
+		s->run.env = user->env;
+		s->run.env->refs++;
+		return 0;
+	}
+	if (environ_make(s, user, m->env, err) == -1)
+		return -1;
+	if (common) {
+		user->env = s->run.env;
+		s->run.env->refs++;
+	}
+	return 0;
+}
+
 int
 check_service(struct service *s, const struct master *m, attr_note *note, void *arg, struct err *err)
 {
+	struct account *user = NULL;
 	mode_t mask = attr_given(s, "umask") ? s->umask : s->table ? m->umask | 022 : m->umask;
 
 	if (check_where(s, m, note, arg, err) == -1 || check_listen(s, err) == -1)
@@ -360,19 +389,20 @@ check_service(struct service *s, const struct master *m, attr_note *note, void *
 	if ((s->flags & FLAG_SENSOR) == 0 && !s->later &&
 	    check_program(s, m, note, arg, err) == -1)
 		return -1;
-	if (make_id(s, err) == -1 || check_ids(s, m, note, arg, err) == -1)
+	if (make_id(s, err) == -1 || check_ids(s, m, &user, note, arg, err) == -1)
 		return -1;
-	if (read_banner(&s->banner, "banner", note, arg, err) == -1 ||
+	if (!m->blind && (read_banner(&s->banner, "banner", note, arg, err) == -1 ||
 	    read_banner(&s->banner_success, "banner_success", note, arg, err) == -1 ||
-	    read_banner(&s->banner_fail, "banner_fail", note, arg, err) == -1)
+	    read_banner(&s->banner_fail, "banner_fail", note, arg, err) == -1))
 		return -1;
 	if (m->checking)
 		look_at_overload(s, note, arg);
-	check_limits(s, m);
+	if (check_limits(s, m, err) == -1)
+		return -1;
 	check_directory(s, m);
 	s->run.set_umask = mask != m->umask;
 	s->run.umask = mask;
 	s->run.set_nice = s->nice != 0;
 	s->run.nice = m->nice + s->nice;
-	return environ_make(s, m->env, err);
+	return check_environment(s, user, m, err);
 }

@@ -28,7 +28,7 @@ conf_place(const struct source *in, const struct word *w)
 	return (struct place){ .in = in, .line = w->line, .col = w->col, .at = w->at };
 }
 
-static void
+static void __attribute__((format(printf, 6, 0)))
 say(struct conf *c, bool error, const struct source *in, const struct word *w, const char *hint,
     const char *fmt, va_list ap)
 {
@@ -106,9 +106,9 @@ conf_assign(struct conf *c, struct entry *e, const struct attr *row, enum attr_o
     const struct word *name, const struct word *word, size_t n)
 {
 	struct assign *a = arena_get(&c->arena, sizeof *a);
-	struct word *copy = arena_get(&c->arena, (n + 1) * sizeof *copy);
+	struct word *copy = n > 0 ? arena_get(&c->arena, n * sizeof *copy) : NULL;
 
-	if (a == NULL || copy == NULL) {
+	if (a == NULL || (copy == NULL && n > 0)) {
 		c->no_memory = true;
 		return NULL;
 	}

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "table/account.h"
 #include "table/attr.h"
 
 /* What the master says of a connection: nothing from outside may pass for it. */
@@ -88,28 +89,28 @@ environ_search_path(const struct service *s, char *const *env)
 
 /* Puts NAME=VALUE in, over one of the same name. Takes `variable`, also on failure. */
 static int
-put(struct run *r, char *variable)
+put(struct environment *r, char *variable)
 {
 	char **p;
 
 	if (variable == NULL)
 		return -1;
-	for (size_t i = 0; i < r->nenv; i++) {
+	for (size_t i = 0; i < r->n; i++) {
 		size_t n = name_len(variable);
 
-		if (strncmp(r->env[i], variable, n) == 0 && r->env[i][n] == '=') {
-			free(r->env[i]);
-			r->env[i] = variable;
+		if (strncmp(r->var[i], variable, n) == 0 && r->var[i][n] == '=') {
+			free(r->var[i]);
+			r->var[i] = variable;
 			return 0;
 		}
 	}
-	p = realloc(r->env, (r->nenv + 1) * sizeof *p);
+	p = realloc(r->var, (r->n + 1) * sizeof *p);
 	if (p == NULL) {
 		free(variable);
 		return -1;
 	}
-	r->env = p;
-	p[r->nenv++] = variable;
+	r->var = p;
+	p[r->n++] = variable;
 	return 0;
 }
 
@@ -129,14 +130,19 @@ join(const char *name, const char *value)
 }
 
 int
-environ_make(struct service *s, char *const *env, struct err *err)
+environ_make(struct service *s, const struct account *user, char *const *env, struct err *err)
 {
-	struct run *r = &s->run;
 	const struct { const char *name, *value; } of_user[] = {
-		{ "HOME", r->home }, { "USER", r->login }, { "LOGNAME", r->login }, { "SHELL", r->sh },
+		{ "HOME", user != NULL ? user->home : NULL }, { "USER", user != NULL ? user->login : NULL },
+		{ "LOGNAME", user != NULL ? user->login : NULL }, { "SHELL", user != NULL ? user->sh : NULL },
 	};
+	struct environment *r = calloc(1, sizeof *r);
 	int rc = 0;
 
+	if (r == NULL)
+		return err_sys(err, ENOMEM, "env");
+	r->refs = 1;
+	s->run.env = r;
 	if ((s->table || attr_given(s, "passenv")) && !passes(s, "PATH"))
 		rc |= put(r, strdup("PATH=" SAFE_PATH));
 	for (; *env != NULL; env++)

@@ -5,15 +5,18 @@
 #include "base/err.h"
 #include "table/service.h"
 
+struct account;
+
 #define SAFE_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 /* Where programs are searched: the caller's PATH, or the safe one where passenv keeps it out. */
 const char *environ_search_path(const struct service *s, char *const *env);
 
 /*
- * Fills s->run.env: what is inherited, then HOME USER LOGNAME SHELL of `user`, then `env`. No name
+ * Fills s->run.env: what is inherited, then HOME USER LOGNAME SHELL of `user`
+ * (NULL: none), then `env`. No name
  * that speaks of a connection is among it. -1: err.
  */
-int environ_make(struct service *s, char *const *env, struct err *err);
+int environ_make(struct service *s, const struct account *user, char *const *env, struct err *err);
 
 #endif

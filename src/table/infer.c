@@ -110,18 +110,10 @@ infer_family(const struct look *k, int family)
 static int
 add_address(struct service *s, const char *text, struct err *err)
 {
-	struct address *p = realloc(s->listen, (s->nlisten + 1) * sizeof *p);
+	const struct attr *listen = attr_find("listen");
+	const char *word[2] = { text, NULL };
 
-	if (p == NULL)
-		return err_sys(err, ENOMEM, "listen");
-	s->listen = p;
-	if (where_parse(&p[s->nlisten].where, text, err) == -1)
-		return -1;
-	p[s->nlisten].text = strdup(text);
-	if (p[s->nlisten].text == NULL)
-		return err_sys(err, ENOMEM, "listen");
-	s->nlisten++;
-	return 0;
+	return listen->kind->set(s, listen, &(struct setting){ .op = ATTR_ADD, .word = word, .n = 1 }, err);
 }
 
 static int

@@ -95,7 +95,7 @@ lex_next_line(struct lex *l)
 static struct word
 here(const struct lex *l)
 {
-	return (struct word){ .at = l->p, .line = l->line, .col = (unsigned)(l->p - l->bol) + 1 };
+	return (struct word){ .text = "", .at = l->p, .line = l->line, .col = (unsigned)(l->p - l->bol) + 1 };
 }
 
 static bool

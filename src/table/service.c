@@ -41,6 +41,13 @@ static const size_t rule_lists[] = { AT(only_from), AT(no_access) };
 #define EACH(i, of) (size_t i = 0; i < sizeof(of) / sizeof(of)[0]; i++)
 #define MEMBER(s, type, at) ((type *)(void *)((char *)(s) + (at)))
 
+void
+address_free(struct address *a)
+{
+	free(a->text);
+	where_free(&a->where);
+}
+
 static int
 copy_listen(struct service *s, const struct service *from)
 {
@@ -50,10 +57,13 @@ copy_listen(struct service *s, const struct service *from)
 	if (s->listen == NULL)
 		return -1;
 	for (; s->nlisten < from->nlisten; s->nlisten++) {
-		s->listen[s->nlisten].where = from->listen[s->nlisten].where;
-		s->listen[s->nlisten].text = strdup(from->listen[s->nlisten].text);
-		if (s->listen[s->nlisten].text == NULL)
+		struct address *to = &s->listen[s->nlisten];
+
+		to->text = strdup(from->listen[s->nlisten].text);
+		if (where_copy(&to->where, &from->listen[s->nlisten].where) == -1 || to->text == NULL) {
+			address_free(to);
 			return -1;
+		}
 	}
 	return 0;
 }
@@ -71,6 +81,14 @@ service_copy(const struct service *from)
 	s->run = (struct run){ 0 };
 	s->banner.text = s->banner_success.text = s->banner_fail.text = NULL;
 	s->banner.len = s->banner_success.len = s->banner_fail.len = 0;
+	s->rlimit = NULL;
+	if (from->rlimit != NULL) {
+		s->rlimit = malloc(LIMITS * sizeof *s->rlimit);
+		if (s->rlimit != NULL)
+			memcpy(s->rlimit, from->rlimit, LIMITS * sizeof *s->rlimit);
+		else
+			rc = -1;
+	}
 	s->listen = NULL;
 	s->nlisten = 0;
 	s->times = NULL;
@@ -107,6 +125,37 @@ service_copy(const struct service *from)
 	return NULL;
 }
 
+void
+environment_free(struct environment *e)
+{
+	if (e == NULL || --e->refs > 0)
+		return;
+	for (size_t i = 0; i < e->n; i++)
+		free(e->var[i]);
+	free(e->var);
+	free(e);
+}
+
+void
+service_slim(struct service *s)
+{
+	char **const idle[] = { &s->protocol, &s->port, &s->bind };
+
+	for EACH(i, idle) {
+		free(*idle[i]);
+		*idle[i] = NULL;
+	}
+}
+
+void
+service_bound(struct service *s)
+{
+	while (s->nlisten > 0)
+		address_free(&s->listen[--s->nlisten]);
+	free(s->listen);
+	s->listen = NULL;
+}
+
 struct service *
 service_hold(struct service *s)
 {
@@ -119,6 +168,11 @@ service_free(struct service *s)
 {
 	if (s == NULL || --s->refs > 0)
 		return;
+	if (s->id == s->name)
+		s->id = NULL;
+	for (char **p = s->run.path; p != NULL && *p != NULL; p++)
+		if (*p != s->run.program)
+			free(*p);
 	for EACH(i, texts)
 		free(*MEMBER(s, char *, texts[i]));
 	for EACH(i, lists)
@@ -126,23 +180,18 @@ service_free(struct service *s)
 	for EACH(i, rule_lists)
 		rules_free(MEMBER(s, struct rules, rule_lists[i]));
 	for (size_t i = 0; i < s->nlisten; i++)
-		free(s->listen[i].text);
+		address_free(&s->listen[i]);
 	free(s->listen);
 	free(s->times);
+	free(s->rlimit);
 	free(s->banner.text);
 	free(s->banner_success.text);
 	free(s->banner_fail.text);
-	for (char **p = s->run.path; p != NULL && *p != NULL; p++)
-		free(*p);
 	free(s->run.path);
 	free(s->run.argv);
 	free(s->run.groups);
-	for (size_t i = 0; i < s->run.nenv; i++)
-		free(s->run.env[i]);
-	free(s->run.env);
-	free(s->run.home);
-	free(s->run.login);
-	free(s->run.sh);
+	environment_free(s->run.env);
+	free(s->run.limit);
 	free(s);
 }
 

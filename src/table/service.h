@@ -89,10 +89,21 @@ enum { FOREVER = UINT32_MAX };	/* deny_time */
 
 enum { LIMITS = 10 };
 
+struct run_limit {
+	int resource;
+	struct rlimit value;
+};
+
+struct environment {		/* of services whose children have the same */
+	unsigned refs;
+	size_t n;
+	char **var;		/* owned */
+};
+
 struct run {			/* what a child is to be: resolved by check */
 	const char *program;	/* as it was written */
 	char **argv;		/* owned array of borrowed words */
-	char **path;		/* owned: where the program may be, in the order of PATH */
+	char **path;		/* owned: where the program may be, in the order of PATH, or program */
 	const char *root;	/* NULL: the master's */
 	const char *directory;	/* NULL: the master's */
 	bool set_ids;		/* uid, gid and groups are to be set */
@@ -103,11 +114,9 @@ struct run {			/* what a child is to be: resolved by check */
 	bool set_nice, set_umask;
 	int nice;
 	mode_t umask;
-	struct { int resource; struct rlimit value; } limit[LIMITS + 1];
+	struct run_limit *limit;	/* owned */
 	size_t nlimits;
-	char **env;		/* owned: what every child of the service gets, without the peer's */
-	size_t nenv;
-	char *home, *login, *sh;	/* owned: of `user`, for HOME USER LOGNAME SHELL */
+	struct environment *env;	/* held: what every child gets, without what is the peer's */
 };
 
 struct service {
@@ -118,7 +127,7 @@ struct service {
 	bool later;		/* sound, and of a kind that is not served yet */
 
 	char *name;		/* the word behind `service` */
-	char *id;
+	char *id;		/* may be the name itself */
 	struct address *listen;	/* owned */
 	size_t nlisten;
 	struct words exec;	/* the command's words; with shell: sh -c LINE sh ARG… */
@@ -143,7 +152,7 @@ struct service {
 	unsigned umask;
 	int nice;
 	struct words env, passenv;
-	rlim_t rlimit[LIMITS];
+	rlim_t *rlimit;		/* owned: LIMITS of them; NULL: none was written */
 
 	unsigned instances;	/* UINT32_MAX: unlimited */
 	struct source_limits source;
@@ -183,7 +192,16 @@ struct service *service_new(void);
 /* What was written of another, to be completed on its own; nothing of its run. NULL: no memory. */
 struct service *service_copy(const struct service *from);
 struct service *service_hold(struct service *s);
+
+/* Gives back what only serves to print it: it is going to be served. */
+void service_slim(struct service *s);
+
+/* The same for its addresses, once all of them are bound. */
+void service_bound(struct service *s);
 void service_free(struct service *s);	/* gives one reference back; NULL is fine */
+
+void address_free(struct address *a);
+void environment_free(struct environment *e);	/* gives a reference back */
 
 /* Adds one word. -1: no memory. */
 int words_add(struct words *w, const char *word);

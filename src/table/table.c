@@ -1,5 +1,6 @@
 #include "table/table.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <glob.h>
 #include <stdarg.h>
@@ -431,6 +432,20 @@ is_off(const struct table *t, const struct service *s)
 	    (attr_given(d, "enabled") && !words_have(&d->enabled, id));
 }
 
+/* A name stands in logs, in --ready and in what is dumped: one word of printing characters. */
+static void
+check_name(struct apply *k)
+{
+	const char *name = k->e->name.text;
+	size_t n = strlen(name);
+
+	for (size_t i = 0; i < n; i++)
+		if (!isgraph((unsigned char)name[i]) || name[i] == '{')
+			n = 0;
+	if (!k->e->faulty && (n == 0 || n > 128))
+		fault(k, &k->e->name, NULL, "a service's name is one word of at most 128 printing characters");
+}
+
 static void
 make_service(struct table *t, struct entry *e)
 {
@@ -446,11 +461,12 @@ make_service(struct table *t, struct entry *e)
 		return;
 	}
 	apply(t, e, s);
+	check_name(&k);
 	s->off = is_off(t, s);
 	if (!e->faulty && !s->off && check_service(s, t->m, note_check, &k, &err) == -1)
 		say_check(&k, true, &err);
-	if (!e->faulty && s->id == NULL && (s->id = strdup(s->name)) == NULL)
-		t->conf.no_memory = true;
+	if (!e->faulty && s->id == NULL)
+		s->id = s->name;
 	if (e->faulty) {
 		t->faulty++;
 		service_free(s);
@@ -708,25 +724,12 @@ dialect_of(const struct table *t)
 	return d;
 }
 
-void
-table_read(struct table *t, const struct master *m, char *const *files, size_t nfiles,
-    char *const *option, size_t noptions)
+/* From what was read to services. */
+static void
+make_services(struct table *t)
 {
-	struct master with = *m;
-	enum dialect dialect;
 	size_t entries = 0;
 
-	*t = (struct table){ .option = option, .noptions = noptions };
-	with.accounts = &t->accounts;
-	t->m = &with;
-	read_files(t, files, nfiles, DIALECT_OWN);
-	dialect = dialect_of(t);
-	if (dialect != DIALECT_OWN) {	/* it had to be read to know how it is to be read */
-		forget_files(t);
-		checked_free(&t->checked);
-		t->unread = false;
-		read_files(t, files, nfiles, dialect);
-	}
 	make_defaults(t);
 	for (const struct entry *e = t->conf.first; e != NULL; e = e->next)
 		entries += e->kind != ENTRY_DEFAULTS;
@@ -745,7 +748,62 @@ table_read(struct table *t, const struct master *m, char *const *files, size_t n
 	}
 	diags_sort(&t->diags);
 	accounts_free(&t->accounts);
-	t->m = m;
+	t->m = NULL;
+}
+
+static void
+begin(struct table *t, const struct master *m, struct master *with)
+{
+	*t = (struct table){ .m = with };
+	*with = *m;
+	with->accounts = &t->accounts;
+}
+
+void
+table_read(struct table *t, const struct master *m, char *const *files, size_t nfiles,
+    char *const *option, size_t noptions)
+{
+	struct master with;
+	enum dialect dialect;
+
+	begin(t, m, &with);
+	t->option = option;
+	t->noptions = noptions;
+	read_files(t, files, nfiles, DIALECT_OWN);
+	dialect = dialect_of(t);
+	if (dialect != DIALECT_OWN) {	/* it had to be read to know how it is to be read */
+		forget_files(t);
+		checked_free(&t->checked);
+		t->unread = false;
+		read_files(t, files, nfiles, dialect);
+	}
+	make_services(t);
+}
+
+void
+table_read_text(struct table *t, const struct master *m, const char *text, size_t len)
+{
+	struct master with;
+	struct err err;
+	struct file *f;
+	enum dialect dialect = DIALECT_OWN;
+
+	begin(t, m, &with);
+	for (int again = 0;; again++) {
+		conf_begin(&t->conf, dialect, &t->diags);
+		t->conf.is_user = is_user;
+		t->conf.arg = t;
+		f = file_of_text("-", text, len, &err);
+		if (f == NULL)
+			t->conf.no_memory = true;
+		else
+			take_file(t, f, "-");
+		dialect = dialect_of(t);
+		if (again == 1 || dialect == DIALECT_OWN)
+			break;
+		forget_files(t);
+	}
+	make_services(t);
 }
 
 void

@@ -40,6 +40,9 @@ struct table {
 void table_read(struct table *t, const struct master *m, char *const *files, size_t nfiles,
     char *const *option, size_t noptions);
 
+/* The same for one text, which is copied; includes are not followed. */
+void table_read_text(struct table *t, const struct master *m, const char *text, size_t len);
+
 /* Can every -o be a word of `defaults`? -1: err. */
 int table_try_options(char *const *option, size_t noptions, struct err *err);
 

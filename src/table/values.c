@@ -372,7 +372,9 @@ set_rlimit(struct service *s, const struct attr *a, const struct setting *v, str
 	else if (a->min != 0 ? !num_parse(v->word[0], 0, a->max, &n) :
 	    !num_parse_size(v->word[0], a->max, &n))
 		return fault(err, 0, a, v->word[0]);
-	*(rlim_t *)field(s, a) = (rlim_t)n;
+	if (s->rlimit == NULL && (s->rlimit = calloc(LIMITS, sizeof *s->rlimit)) == NULL)
+		return no_memory(a, err);
+	s->rlimit[a->offset] = (rlim_t)n;
 	return 0;
 }
 
@@ -498,35 +500,34 @@ set_times(struct service *s, const struct attr *a, const struct setting *v, stru
 static int
 set_listen(struct service *s, const struct attr *a, const struct setting *v, struct err *err)
 {
-	if (v->op == ATTR_SET) {
+	if (v->op == ATTR_SET)
 		while (s->nlisten > 0)
-			free(s->listen[--s->nlisten].text);
-	}
+			address_free(&s->listen[--s->nlisten]);
 	for (size_t i = 0; i < v->n; i++) {
-		struct address *p;
-		struct where w;
+		struct address new, *p;
 		size_t k;
 
-		if (where_parse(&w, v->word[i], err) == -1)
+		if (where_parse(&new.where, v->word[i], err) == -1)
 			return err_at(err, a->name, (int)i);
 		if (v->op == ATTR_REMOVE) {
+			where_free(&new.where);
 			for (k = 0; k < s->nlisten && strcmp(s->listen[k].text, v->word[i]) != 0; k++)
 				;
 			if (k == s->nlisten)
 				return absent(err, i, a, v->word[i]);
-			free(s->listen[k].text);
+			address_free(&s->listen[k]);
 			s->listen[k] = s->listen[--s->nlisten];
 			continue;
 		}
+		new.text = strdup(v->word[i]);
 		p = realloc(s->listen, (s->nlisten + 1) * sizeof *p);
-		if (p == NULL)
+		if (p != NULL)
+			s->listen = p;
+		if (p == NULL || new.text == NULL) {
+			address_free(&new);
 			return no_memory(a, err);
-		s->listen = p;
-		p[s->nlisten].where = w;
-		p[s->nlisten].text = strdup(v->word[i]);
-		if (p[s->nlisten].text == NULL)
-			return no_memory(a, err);
-		s->nlisten++;
+		}
+		p[s->nlisten++] = new;
 	}
 	return 0;
 }
@@ -930,7 +931,7 @@ print_words(struct buf *b, const struct service *s, const struct attr *a)
 static void
 print_rlimit(struct buf *b, const struct service *s, const struct attr *a)
 {
-	rlim_t n = *(const rlim_t *)field_of(s, a);
+	rlim_t n = s->rlimit[a->offset];
 
 	if (n == RLIM_INFINITY)
 		buf_addf(b, "UNLIMITED");

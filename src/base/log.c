@@ -1,84 +1,44 @@
 #include "base/log.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
-#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/put.h"
+#include "base/sink.h"
 
-enum {
-	LINE = 2048,		/* one line, cut there */
-	BOUND = 256 * 1024,	/* bytes that wait for a slow sink */
-	FULL = 50,		/* ms until a sink that was full is tried again */
-	BROKEN = 1000,		/* ms until one that failed is */
-	DAEMON_FACILITY = 3 << 3,
-};
+enum { LINE = 2048 };		/* one line, cut there */
 
 static struct {
-	bool syslog;
-	int fd;			/* -1: not open */
-	bool own;		/* fd is ours to close */
-	bool polled;		/* fd may block: ask before each write, and write little */
 	enum level threshold;
-	const char *program;
+	const char *program;	/* NULL: not open */
 	struct log_style style;	/* of the server's own lines */
-	char *data;		/* lines that wait; BOUND bytes, made when first needed */
-	size_t len, size;
-	uint64_t lost;
-	int64_t written;	/* when last */
-	int64_t retry;		/* the sink did not take all: not before then; 0: it did */
+	struct sink *sink;	/* the master's own; owned */
 	time_t second;		/* of the stamp below */
 	char stamp[32], rfc[32];
-} log_ = { .fd = -1 };
+} log_;
+
+static void
+begin(const char *program, enum level threshold, enum log_kind kind)
+{
+	log_close();
+	log_.program = program;
+	log_.threshold = threshold;
+	log_.sink = sink_get(&(struct log_to){ .kind = kind, .facility = LOG_FACILITY_DAEMON, .level = -1 });
+}
 
 void
 log_open_stderr(const char *program, enum level threshold)
 {
-	struct stat st;
-
-	log_close();
-	log_.program = program;
-	log_.threshold = threshold;
-	log_.syslog = false;
-	log_.fd = STDERR_FILENO;
-	log_.polled = true;
-	if (fstat(STDERR_FILENO, &st) == -1)
-		return;
-	/*
-	 * The descriptor is shared with whoever started us, so it must not be made nonblocking.
-	 * A pipe or a terminal can be opened a second time, and that one is ours alone. A file
-	 * cannot: it would be written from its start.
-	 */
-	if (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)) {
-		int fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-
-		if (fd != -1) {
-			log_.fd = fd;
-			log_.own = true;
-			log_.polled = false;
-		}
-	} else if (S_ISREG(st.st_mode)) {
-		log_.polled = false;
-	}
+	begin(program, threshold, LOG_STDERR);
 }
 
 void
 log_open_syslog(const char *program, enum level threshold)
 {
-	log_close();
-	log_.program = program;
-	log_.threshold = threshold;
-	log_.syslog = true;
+	begin(program, threshold, LOG_SYSLOG);
 }
 
 void
@@ -92,17 +52,15 @@ log_close(void)
 {
 	if (log_.program != NULL)
 		(void)log_flush(0);
-	if (log_.own && log_.fd != -1)
-		(void)close(log_.fd);
-	free(log_.data);
-	memset(&log_, 0, sizeof log_);
-	log_.fd = -1;
+	sink_put(log_.sink);
+	log_.sink = NULL;
+	log_.program = NULL;
 }
 
 int
 log_fd(void)
 {
-	return log_.syslog ? -1 : log_.fd;
+	return sink_fd(log_.sink);
 }
 
 static const char *const level_names[] = { "err", "warning", "notice", "info", "debug" };
@@ -292,43 +250,30 @@ stamp(void)
 	    tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
 }
 
-static void
-keep_line(const struct put *l)
-{
-	if (log_.len + l->used > log_.size) {
-		size_t size = log_.size == 0 ? 8192 : log_.size * 2;
-		char *p = size <= BOUND ? realloc(log_.data, size) : NULL;
-
-		if (p == NULL) {
-			log_.lost++;
-			return;
-		}
-		log_.data = p;
-		log_.size = size;
-	}
-	memcpy(log_.data + log_.len, l->at, l->used);
-	log_.len += l->used;
-}
-
 void
 log_event(const struct event *ev, const struct log_style *style)
 {
 	char text[LINE];
 	struct put l = { .at = text, .size = sizeof text };
+	struct sink *sink;
+	int facility, level;
 
 	if (ev->level > log_.threshold || log_.program == NULL)
 		return;
 	if (style == NULL)
 		style = &log_.style;
+	sink = style->sink != NULL ? style->sink : log_.sink;
 	stamp();
-	if (log_.syslog) {
-		add_number(&l, "<", (unsigned)(DAEMON_FACILITY | level_syslog[ev->level]));
+	if (sink_is_syslog(sink, &facility, &level)) {
+		add_number(&l, "<", (unsigned)(facility << 3 | (level >= 0 ? level : level_syslog[ev->level])));
 		put_char(&l, '>');
 		put_text(&l, log_.rfc);
 		put_char(&l, ' ');
 		put_text(&l, style->tag != NULL ? style->tag : log_.program);
 		add_number(&l, "[", (uint64_t)getpid());
 		put_text(&l, "]: ");
+	} else if (!style->json) {
+		put_text(&l, log_.stamp);
 	}
 	if (style->json) {
 		struct put j = { .at = text + l.used, .size = sizeof text - l.used };
@@ -336,14 +281,12 @@ log_event(const struct event *ev, const struct log_style *style)
 		format_json(&j, ev);
 		l.used += j.used;
 	} else {
-		if (!log_.syslog)
-			put_text(&l, log_.stamp);
 		format_text(&l, ev);
 	}
 	if (l.used > sizeof text - 1)
 		l.used = sizeof text - 1;
 	text[l.used++] = '\n';
-	keep_line(&l);
+	sink_add(sink, text, l.used);
 }
 
 void
@@ -358,102 +301,15 @@ log_say(enum level level, const char *name, const char *fmt, ...)
 	log_event(&(struct event){ .level = level, .name = name, .message = text }, NULL);
 }
 
-static int
-connect_syslog(void)
+/* What a sink tells of itself: not into itself. */
+static void
+told(bool grave, const char *name, const char *text)
 {
-	struct sockaddr_un to = { .sun_family = AF_UNIX, .sun_path = "/dev/log" };
-
-	log_.fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (log_.fd == -1)
-		return -1;
-	log_.own = true;
-	if (connect(log_.fd, (struct sockaddr *)&to, sizeof to) == -1) {
-		(void)close(log_.fd);
-		log_.fd = -1;
-		return -1;
-	}
-	return 0;
-}
-
-/* Sends one line as a datagram. Bytes taken from the front; -1: it did not go. */
-static ssize_t
-write_syslog(void)
-{
-	const char *end = memchr(log_.data, '\n', log_.len);
-	size_t len = end != NULL ? (size_t)(end - log_.data) : log_.len;
-
-	if (log_.fd == -1 && connect_syslog() == -1)
-		return -1;
-	if (send(log_.fd, log_.data, len, MSG_DONTWAIT | MSG_NOSIGNAL) == -1) {
-		if (errno == EMSGSIZE)
-			return (ssize_t)len + 1;	/* too long for it: gone, and told below */
-		if (errno != EAGAIN && errno != ENOBUFS) {
-			(void)close(log_.fd);
-			log_.fd = -1;
-		}
-		return -1;
-	}
-	return (ssize_t)len + 1;
-}
-
-static ssize_t
-write_plain(void)
-{
-	size_t len = log_.len;
-
-	if (log_.polled) {
-		struct pollfd p = { .fd = log_.fd, .events = POLLOUT };
-		struct stat st;
-		ssize_t n;
-
-		if (fstat(log_.fd, &st) == 0 && S_ISSOCK(st.st_mode)) {
-			n = send(log_.fd, log_.data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
-			return n;
-		}
-		if (poll(&p, 1, 0) != 1 || (p.revents & POLLOUT) == 0)
-			return -1;
-		if (len > 4096)
-			len = 4096;	/* a pipe that can be written takes PIPE_BUF at once */
-	}
-	return write(log_.fd, log_.data, len);
-}
-
-static bool
-write_some(void)
-{
-	ssize_t n = log_.syslog ? write_syslog() : write_plain();
-
-	if (n <= 0)
-		return false;
-	log_.len -= (size_t)n;
-	memmove(log_.data, log_.data + n, log_.len);
-	return true;
+	log_event(&(struct event){ .level = grave ? LEVEL_ERR : LEVEL_WARNING, .name = name, .message = text }, NULL);
 }
 
 int64_t
 log_flush(int64_t now)
 {
-	if (log_.len == 0 && log_.lost == 0)
-		return -1;
-	if (now != 0 && now < log_.written + LOG_GATHER && log_.len < BOUND / 4)
-		return log_.written + LOG_GATHER;
-	if (now < log_.retry && now != 0)
-		return log_.retry;
-	errno = 0;
-	while (log_.len > 0 && write_some())
-		;
-	log_.written = now;
-	if (log_.len > 0) {
-		log_.retry = now + (errno == 0 || errno == EAGAIN ? FULL : BROKEN);
-		return log_.retry;
-	}
-	log_.retry = 0;
-	if (log_.lost > 0) {
-		uint64_t lost = log_.lost;
-
-		log_.lost = 0;
-		log_say(LEVEL_WARNING, "lost", "%" PRIu64 " log lines that the log did not take", lost);
-		return now + LOG_GATHER;
-	}
-	return -1;
+	return sinks_flush(now, told);
 }

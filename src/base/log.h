@@ -1,9 +1,6 @@
 /*
- * log: the only writer of log lines. It never blocks: what a sink does not take is kept up to a
- * bound, then dropped and counted, and the count is told when the sink takes lines again.
- *
- * Lines are gathered and written by log_flush: at once when the last write is a while ago, else
- * together, at most LOG_GATHER ms later. The one module of the program with state of its own.
+ * log: the only writer of log lines: what an event looks like, and which sink its line goes to.
+ * Lines are gathered, and written by log_flush. With sink the one module with state of its own.
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
@@ -13,7 +10,7 @@
 #include <stdint.h>
 #include <sys/resource.h>
 
-enum { LOG_GATHER = 20 };	/* ms */
+#include "base/sink.h"
 
 enum level { LEVEL_ERR, LEVEL_WARNING, LEVEL_NOTICE, LEVEL_INFO, LEVEL_DEBUG };
 
@@ -53,6 +50,7 @@ struct event {
 struct log_style {
 	bool json;
 	const char *tag;	/* of syslog; NULL: the program's name. Borrowed */
+	struct sink *sink;	/* where to; NULL: the master's own. Borrowed */
 };
 
 /* Lines go to descriptor 2. `threshold`: what is less important is not written. */

@@ -58,6 +58,8 @@ put_ip(struct block *b, const struct facts *f)
 	var_number(b, "TCPREMOTEPORT=", f->peer->port);
 	if (f->host != NULL)
 		var(b, "TCPREMOTEHOST=", f->host);
+	if (f->info != NULL)
+		var(b, "TCPREMOTEINFO=", f->info);
 	var(b, "REMOTE_HOST=", f->host != NULL ? f->host : remote);
 	var(b, "REMOTE_ADDR=", remote);
 	var_number(b, "REMOTE_PORT=", f->peer->port);

@@ -12,6 +12,7 @@ struct facts {			/* of one connection; borrowed for the call */
 	const struct service *service;
 	const struct peer *peer;
 	const struct addr *local;
+	const char *info;	/* who the peer is by RFC 1413; NULL: not asked, or not known */
 	const char *host;	/* the peer's confirmed name; NULL: none */
 	uint64_t conn;
 };

@@ -44,7 +44,8 @@ struct conn {
 	uint32_t untaken;		/* lingering: bytes that the client had not taken */
 	enum state state : 8;
 	bool told;			/* its group has been sent TERM: KILL is next */
-	bool refused;			/* by the lookup */
+	bool refused;			/* by the lookup, or before it: `asked` */
+	bool asked;			/* refused, and its child only asks who it is: it counts for nothing */
 	bool end_seen;			/* lingering: the client's end of stream */
 	bool taken;			/* the client has everything: closing cannot wait */
 	bool shut;			/* our end of stream has been sent */
@@ -87,6 +88,7 @@ void conn_finish_unix(struct conn *c);
 
 /* record: the lines of its life. */
 void record_start(const struct conn *c, const char *host);
+void record_user(const struct unit *u, const struct peer *peer, const char *user);
 void record_fail(struct unit *u, const struct peer *peer, enum reason why, const char *host);
 void record_exit(const struct conn *c, const struct ended *end);
 void record_not_started(const struct conn *c, uint32_t failed);

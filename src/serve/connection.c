@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -14,6 +15,7 @@
 
 enum {
 	RETRY_LEAST = 10, RETRY_MOST = 1000,	/* ms */
+	ASKING_MOST = 32,	/* processes that ask who was refused */
 	GROUP_LEAST = 5,	/* ms until the first look at a group */
 };
 
@@ -35,7 +37,12 @@ told(void *arg, uint32_t events)
 	c->tell = -1;
 	if (n != (ssize_t)sizeof t)
 		return;		/* the child ended before it knew */
-	t.name[NAME_MOST] = '\0';
+	t.name[NAME_MOST] = t.user[IDENT_MOST] = '\0';
+	if (t.user[0] != '\0' && (c->asked || !t.allowed ? c->conf->on_failure : c->conf->on_success) &
+	    RECORD_USERID)
+		record_user(c->unit, &c->peer, t.user);
+	if (c->asked)
+		return;		/* its refusal has been told */
 	c->refused = !t.allowed;
 	if (c->refused)
 		record_fail(c->unit, &c->peer, REASON_ADDRESS, t.name[0] != '\0' ? t.name : NULL);
@@ -72,8 +79,12 @@ leader_ended(struct conn *c, const struct ended *end)
 		record_not_started(c, failed);
 	if (!c->refused)
 		record_exit(c, end);
-	u->live--;
-	e->live--;
+	if (c->asked) {
+		e->asking--;
+	} else {
+		u->live--;
+		e->live--;
+	}
 	source_leave(&e->sources, c->source);
 	c->source = NULL;
 	if (c->refused && c->fd != -1)
@@ -152,6 +163,13 @@ conn_decides_by_name(const struct service *s, const struct peer *p)
 	return p->kind == PEER_IP && (rules_need_name(&s->only_from) || rules_need_name(&s->no_access));
 }
 
+/* Is it the child that decides, by what it finds out? */
+static bool
+decides_later(const struct service *s, const struct peer *p)
+{
+	return p->kind == PEER_IP && ((s->flags & FLAG_IDONLY) != 0 || conn_decides_by_name(s, p));
+}
+
 /* Where descriptor 2 of the child is to go. -1: errno. */
 static int
 choose_stderr(struct conn *c, struct order *o)
@@ -185,9 +203,13 @@ watch_child(struct conn *c, const struct spawned *child)
 	c->pidfd = child->pidfd;
 	hash_put(&e->by_pid, &c->node, hash_number((uint64_t)c->pid));
 	conn_enter(c, CONN_RUNNING);
-	c->unit->live++;
-	c->unit->started++;
-	e->live++;
+	if (c->asked) {
+		e->asking++;
+	} else {
+		c->unit->live++;
+		c->unit->started++;
+		e->live++;
+	}
 	if (c->pidfd != -1)
 		c->pid_watch = loop_watch(e->loop, c->pidfd, EPOLLIN, pid_ready, c);
 	if (c->pid_watch == 0)
@@ -211,7 +233,12 @@ static int
 start(struct conn *c, const struct addr *local)
 {
 	struct engine *e = c->unit->engine;
-	struct lookup look = { .tell = -1, .fd = c->fd, .decide = conn_decides_by_name(c->conf, &c->peer) };
+	bool ip = c->peer.kind == PEER_IP;
+	struct lookup look = { .tell = -1, .fd = c->fd, .refused = c->asked,
+		.name_too = ip && !c->asked && (c->conf->lookup || conn_decides_by_name(c->conf, &c->peer)),
+		.decide = !c->asked && decides_later(c->conf, &c->peer),
+		.ident = ip && (c->asked || ((c->conf->on_success & RECORD_USERID) != 0 ||
+		    (c->conf->flags & FLAG_IDONLY) != 0)) };
 	struct spawned child;
 	int p[2] = { -1, -1 }, why;
 	struct order o = {
@@ -222,7 +249,7 @@ start(struct conn *c, const struct addr *local)
 
 	if (choose_stderr(c, &o) == -1)
 		return -1;
-	if ((c->conf->lookup && c->peer.kind == PEER_IP) || look.decide) {
+	if (look.name_too || look.decide || look.ident) {
 		if (pipe2(p, O_CLOEXEC | O_NONBLOCK) == -1)
 			goto out;
 		look.tell = p[1];
@@ -292,7 +319,7 @@ conn_serve(struct unit *u, int fd, const struct peer *peer, const struct addr *l
 	int why;
 
 	send_banner(c, &u->conf->banner);
-	if (!conn_decides_by_name(u->conf, peer))
+	if (!decides_later(u->conf, peer))
 		send_banner(c, &u->conf->banner_success);
 	if (start_somehow(c, local) == 0)
 		return true;
@@ -333,6 +360,16 @@ conn_refuse(struct unit *u, int fd, const struct peer *peer, enum reason why)
 	record_fail(u, peer, why, NULL);
 	c = conn_new(u, fd, peer, NULL);
 	send_banner(c, &u->conf->banner);
+	/* Who was refused is asked by a process of its own; of those there are few at a time. */
+	if ((u->conf->on_failure & RECORD_USERID) != 0 && peer->kind == PEER_IP &&
+	    u->engine->asking < ASKING_MOST && !u->engine->stopping) {
+		struct addr local = { .len = sizeof local - offsetof(struct addr, sa) };
+
+		c->refused = c->asked = true;
+		if (getsockname(fd, &local.sa, &local.len) == 0 && start(c, &local) == 0)
+			return;
+		c->refused = c->asked = false;
+	}
 	send_banner(c, &u->conf->banner_fail);
 	conn_finish(c);
 }

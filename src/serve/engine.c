@@ -16,7 +16,7 @@ const char *
 reason_text(enum reason r)
 {
 	static const char *const text[REASONS] = { "address", "time", "source_rate",
-	    "per_source_limit", "service_limit", "process_limit", "load", "fork" };
+	    "per_source_limit", "service_limit", "process_limit", "load", "fork", "sensor" };
 
 	return text[r];
 }
@@ -73,6 +73,7 @@ engine_free(struct engine *e)
 		return;
 	conn_free_all(e);
 	sources_free(&e->sources);
+	bans_free(&e->bans);
 	hash_free(&e->by_pid);
 	spawner_free(e->spawner);
 	if (e->load_fd != -1)
@@ -120,6 +121,7 @@ unit_new(struct engine *e, struct service *conf)
 		return NULL;
 	}
 	u->conf = service_hold(conf);
+	u->log = sink_get(&conf->log);
 	return u;
 }
 
@@ -131,6 +133,7 @@ unit_free(struct unit *u)
 	loop_timer_stop(u->engine->loop, &u->flood_over);
 	loop_timer_leave(u->engine->loop);
 	pace_free(&u->pace);
+	sink_put(u->log);
 	service_free(u->conf);
 	free(u);
 }
@@ -138,7 +141,7 @@ unit_free(struct unit *u)
 struct log_style
 unit_style(const struct unit *u)
 {
-	return (struct log_style){ .json = u->conf->json != 0, .tag = u->conf->log_tag };
+	return (struct log_style){ .json = u->conf->json != 0, .tag = u->conf->log_tag, .sink = u->log };
 }
 
 void

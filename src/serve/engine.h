@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "child/spawn.h"
 #include "net/loop.h"
+#include "policy/ban.h"
 #include "policy/limit.h"
 #include "table/service.h"
 
@@ -20,7 +21,7 @@ struct listener;
 
 enum reason {			/* why a connection is refused, or a listener pauses */
 	REASON_ADDRESS, REASON_TIME, REASON_SOURCE_RATE, REASON_PER_SOURCE, REASON_SERVICE_LIMIT,
-	REASON_PROCESS_LIMIT, REASON_LOAD, REASON_FORK, REASONS,
+	REASON_PROCESS_LIMIT, REASON_LOAD, REASON_FORK, REASON_SENSOR, REASONS,
 };
 
 /* SPEC's word for it. */
@@ -36,6 +37,7 @@ struct unit {
 	unsigned starting;	/* starts in flight */
 	struct pace pace;
 	struct listener *listeners;	/* a list */
+	struct sink *log;	/* held: where its lines go; NULL: the master's own log */
 	struct {		/* of each kind of lines */
 		int64_t full;	/* a bucket, as policy/rate keeps one */
 		unsigned dropped;
@@ -48,6 +50,7 @@ struct engine {
 	struct loop *loop;
 	struct spawner *spawner;
 	struct sources sources;
+	struct bans bans;	/* who touched a sensor */
 	struct hash by_pid;	/* connections with a child or a group */
 	void *chunks;		/* all connections there are, in use or not; owned */
 	struct conn *spare;
@@ -55,6 +58,7 @@ struct engine {
 	uint32_t nconns;	/* made so far */
 	struct conn *lingering, *lingering_last;	/* oldest first */
 	unsigned nlingering, lingering_most;
+	unsigned asking;	/* processes that only ask who was refused */
 	unsigned burials;	/* processes that end UNIX connections */
 	struct conn *waiting, *waiting_last;	/* accepted, and no process to be had for them yet */
 	struct conn *running, *running_last;	/* with a child or a group */

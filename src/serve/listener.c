@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/num.h"
 #include "serve/connection.h"
 
 enum {
@@ -178,6 +179,9 @@ may_come(struct unit *u, const struct peer *p, enum reason *why, struct source *
 	struct engine *e = u->engine;
 	const struct rule *rule;
 
+	*why = REASON_SENSOR;
+	if (p->kind == PEER_IP && ban_holds(&e->bans, &p->ip, loop_now(e->loop)))
+		return false;
 	/*
 	 * With a domain in a list the child decides, once it knows the peer's name; but a name
 	 * never overrules an address that is kept out.
@@ -212,6 +216,24 @@ may_come(struct unit *u, const struct peer *p, enum reason *why, struct source *
 
 /* --- accepting */
 
+/* A service that nobody has business with: who connects is refused by all from now on. */
+static void
+sense(struct unit *u, int fd, const struct peer *p)
+{
+	struct engine *e = u->engine;
+	int64_t length = u->conf->deny_time == FOREVER ? INT64_MAX : u->conf->deny_time * 60 * SECOND;
+	char from[ADDR_TEXT], text[40];
+
+	conn_refuse(u, fd, p, REASON_SENSOR);
+	if (p->kind != PEER_IP || length == 0)
+		return;
+	if (!ban_holds(&e->bans, &p->ip, loop_now(e->loop)))
+		unit_say(u, LEVEL_NOTICE, "deny", "%s is refused by every service %s%s", peer_print(p, from),
+		    length == INT64_MAX ? "from now on" : "for ",
+		    length == INT64_MAX ? "" : num_print_duration(length, text, sizeof text));
+	ban_add(&e->bans, &p->ip, loop_now(e->loop), length);
+}
+
 /* One accepted connection. False: the listener has to pause. */
 static bool
 admit(struct listener *l, int fd, const struct addr *from)
@@ -231,6 +253,11 @@ admit(struct listener *l, int fd, const struct addr *from)
 	}
 	if (!may_come(u, &peer, &why, &source)) {
 		conn_refuse(u, fd, &peer, why);
+		return true;
+	}
+	if ((u->conf->flags & FLAG_SENSOR) != 0) {
+		source_leave(&e->sources, source);
+		sense(u, fd, &peer);
 		return true;
 	}
 	/* With `queue` it was asked before, but a service that takes nobody has no queue. */

@@ -92,16 +92,23 @@ lookup_before(void *arg, struct facts *f)
 	const struct service *s = f->service;
 	struct told t = { .allowed = true };
 
-	ask(f->peer, l->name);
+	if (l->name_too)
+		ask(f->peer, l->name);
 	if (l->name[0] != '\0' && s->lookup)
 		f->host = l->name;
+	if (l->ident && ident_ask(f->peer, f->local, l->user))
+		f->info = strchr(l->user, ':') + 1;
 	if (l->decide)
 		t.allowed = access_allows(&s->only_from, &s->no_access, f->peer,
-		    l->name[0] != '\0' ? l->name : NULL, NULL);
+		    l->name[0] != '\0' ? l->name : NULL, NULL) &&
+		    ((s->flags & FLAG_IDONLY) == 0 || l->user[0] != '\0');
+	if (l->refused)
+		t.allowed = false;
 	if (t.allowed && l->decide && s->banner_success.len > 0)
 		(void)send(l->fd, s->banner_success.text, s->banner_success.len,
 		    MSG_DONTWAIT | MSG_NOSIGNAL);
 	memcpy(t.name, l->name, sizeof t.name);
+	memcpy(t.user, l->user, sizeof t.user);
 	/* Less than PIPE_BUF: it goes in whole. A master that cannot be told lets nobody in. */
 	if (write(l->tell, &t, sizeof t) != (ssize_t)sizeof t)
 		return false;

@@ -49,6 +49,17 @@ record_fail(struct unit *u, const struct peer *peer, enum reason why, const char
 	    .port = peer_port(peer) }, &style);
 }
 
+void
+record_user(const struct unit *u, const struct peer *peer, const char *user)
+{
+	struct log_style style = unit_style(u);
+	char from[ADDR_TEXT];
+
+	log_event(&(struct event){ .level = LEVEL_INFO, .name = "userid", .service = u->conf->id,
+	    .from = peer_print(peer, from), .fields = u->conf->json != 0 ? LOG_FROM : 0,
+	    .user = user, .message = u->conf->json != 0 ? NULL : user }, &style);
+}
+
 enum tcp_side { PEER_FIN = 1, OUR_FIN = 2 };
 
 /* The kernel counts a FIN as a byte: which have been sent or received in that state? */

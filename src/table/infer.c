@@ -272,6 +272,8 @@ check_where(struct service *s, const struct master *m, attr_note *note, void *ar
 		not_yet(&k, "redirect", "redirect");
 	if (s->wait && (s->flags & FLAG_SENSOR) == 0)
 		not_yet(&k, "wait", "wait = yes");
+	if (attr_given(s, "deny_time") && (s->flags & FLAG_SENSOR) == 0 && s->table)
+		remark(&k, "deny_time", "deny_time has no effect without flags = SENSOR");
 	look_at_ports(&k);
 	return 0;
 }

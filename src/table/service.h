@@ -29,15 +29,6 @@ struct address {		/* one of `listen` */
 
 struct number_range { unsigned from, to; };
 
-enum log_kind { LOG_MASTER, LOG_SYSLOG, LOG_FILE, LOG_STDERR };
-
-struct log_to {			/* log_type; LOG_MASTER: the master's own log */
-	enum log_kind kind;
-	unsigned facility, level;	/* syslog(3)'s numbers, the facility not shifted */
-	char *path;		/* owned */
-	uint64_t soft, hard;	/* bytes; 0: no limit */
-};
-
 struct banner {
 	char *path;		/* owned; NULL: none */
 	char *text;		/* owned: what the file held when it was read */

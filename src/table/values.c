@@ -692,9 +692,9 @@ static const char *const levels[] = { "emerg", "alert", "crit", "err", "warning"
 
 static int
 syslog_word(const char *const *words, const struct setting *v, size_t i, const struct attr *a,
-    unsigned *out, struct err *err)
+    int *out, struct err *err)
 {
-	for (unsigned n = 0; words[n] != NULL; n++) {
+	for (int n = 0; words[n] != NULL; n++) {
 		if (words[n][0] != '\0' && strcasecmp(words[n], v->word[i]) == 0) {
 			*out = n;
 			return 0;

@@ -560,7 +560,8 @@ serve_table(struct table *t, const struct options *o, const struct master *m)
 	int rc = EXIT_SYSTEM;
 
 	if (t->unread || t->conf.broken) {
-		say(t->unread ? "nothing is served: the table cannot be read" :
+		say(t->unread ? o->ntables == 0 ? "nothing is served: there is no table, and no ADDRESS COMMAND was "
+		    "given; for example: server 1024 date" : "nothing is served: the table cannot be read" :
 		    "nothing is served: an error outside an entry may hide limits; server -t tells all");
 		goto out;
 	}

@@ -10,8 +10,10 @@ wrong() {
 	[[ $(<err) == "server: "*"$want"* ]] || die "no \"$want\": $*" "$(<err)"
 }
 
-@test "no command line at all is answered with an example" {
-	wrong "server 1024 date"
+@test "no command line at all, and no table in the place for it, is answered with an example" {
+	[[ ! -e /etc/server.conf ]] || skip "this machine has /etc/server.conf"
+	run -1 timeout 5 "$SERVER"
+	[[ $output == *"/etc/server.conf: cannot read"* && $output == *"server 1024 date"* ]]
 }
 
 @test "a wrong option is named" {
@@ -23,12 +25,16 @@ wrong() {
 	wrong "-r 77: not an open descriptor" -r 77 0 date
 }
 
-@test "options of the table form say that they need a table" {
-	local o
-	for o in "-f x" -t "-C x" --dump --explain "--table x" --check "--control x"; do
-		# shellcheck disable=SC2086
-		wrong "needs a table" $o
-	done
+@test "a table and ADDRESS COMMAND do not go together" {
+	wrong "a table and ADDRESS COMMAND do not go together" -f x 0 date
+	wrong "-s: a table and ADDRESS COMMAND" -s -t
+	wrong "only one of -t, --dump and --explain" -t --dump
+	wrong "--explain takes SERVICE ADDRESS" --explain x
+	wrong "--explain takes SERVICE ADDRESS" --explain x 1.2.3.4 5:00 y
+	wrong "-C: there is no control socket yet" -C x
+	wrong "needs a table" -o wait=yes 0 date
+	wrong "belongs to one service" -o port=5 -t
+	wrong "did you mean instances" -o instnaces=5 -t
 }
 
 @test "ADDRESS without COMMAND, -s without a line" {
@@ -135,7 +141,10 @@ ready" date
 	env-=HOME|"HOME" is not in the list of env
 	access_times=24:00-08:00|is not a value of access_times
 	proxy_from=1.1.1.1|proxy_from: not yet served
-	log_type=STDERR|log_type: not yet served
+	log_type=FILE x|"x" is not a value of log_type; it takes SYSLOG facility
+	log_type=SYSLOG nowhere|"nowhere" is not a facility of syslog
+	log_type=SYSLOG user loud|"loud" is not a level of syslog
+	log_type=FILE /x 100 50|"50" is not a value of log_type
 	only_from=user:nosuchuser|there is no such user
 	only_from=group:nosuchgroup|there is no such group
 	no_access=no.such.host.invalid|cannot be kept out
@@ -155,7 +164,7 @@ ready" date
 	log_on_success=ATTEMPT|is not a value of log_on_success
 	log_on_failure=EXIT|is not a value of log_on_failure
 	flags=FASTER|it takes NODELAY KEEPALIVE NAMEINARGS
-	flags=NAMEINARGS|no argument after the command
+	flags=NAMEINARGS|no argument to be the command's argv[0]
 	directory=tmp|is not a value of directory; it takes absolute path
 	chroot=tmp|is not a value of chroot
 	banner=tmp|is not a value of banner
@@ -220,7 +229,7 @@ ready" date
 	[[ ${#lines[@]} -gt 50 ]]
 	local l
 	for l in "${lines[@]}"; do
-		[[ $l =~ ^[a-z_]+$'\t'[^$'\t']+$'\t'[^$'\t']+$'\t'[^$'\t']+$ ]] || die "$l"
+		[[ $l =~ ^[a-z0-9_]+$'\t'[^$'\t']+$'\t'[^$'\t']+$'\t'[^$'\t']+$ ]] || die "$l"
 	done
 	local a
 	for a in id limit grace listen exec shell stderr directory chroot user group groups umask nice env \

@@ -147,3 +147,4 @@ ticks() { # of user and system time
 }
 
 ask() { "$PEER" "tcp:127.0.0.1:${1:-$PORT}"; }
+requires_fds() { [[ $(ulimit -Hn) == unlimited || $(ulimit -Hn) -ge $1 ]] || skip "needs a limit of $1 descriptors, has $(ulimit -Hn)"; }

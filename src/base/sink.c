@@ -224,10 +224,18 @@ write_file(struct sink *s)
 		return write(s->fd, s->data, len);
 	if (fstat(s->fd, &st) == -1)
 		return -1;
-	s->over_hard = (uint64_t)st.st_size + len > s->to.hard;
-	if (s->over_hard) {
-		s->lost += count_lines(s->data, len);
-		return (ssize_t)len;
+	s->over_hard = false;
+	if ((uint64_t)st.st_size + len > s->to.hard) {
+		size_t room = (uint64_t)st.st_size < s->to.hard ? (size_t)(s->to.hard - (uint64_t)st.st_size) : 0;
+
+		/* The whole lines that still fit. */
+		for (len = room < s->len ? room : s->len; len > 0 && s->data[len - 1] != '\n'; len--)
+			;
+		if (len == 0) {
+			s->over_hard = true;
+			s->lost += count_lines(s->data, s->len);
+			return (ssize_t)s->len;
+		}
 	}
 	return write(s->fd, s->data, len);
 }

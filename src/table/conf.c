@@ -241,16 +241,20 @@ take_continued(struct conf *c, struct lex *l)
 }
 
 static void
-classic(struct conf *c, struct lex *l)
+classic_words(struct conf *c, struct lex *l)
 {
 	struct lex before = *l;
-	bool sound = lex_words(l, QUOTES_ANY, false);
+	bool sound;
+
+	l->comments = c->dialect == DIALECT_OWN;	/* elsewhere a # is an argument */
+	sound = lex_words(l, QUOTES_ANY, false);
 
 	if (sound && l->n >= 2 && !l->word[1].quoted &&
 	    (strcasecmp(l->word[1].text, "on") == 0 || strcasecmp(l->word[1].text, "off") == 0)) {
 		l->p = before.p;
 		l->bol = before.bol;
 		l->line = before.line;
+		l->comments = true;
 		conf_pairs(c, l);
 		return;
 	}
@@ -282,6 +286,13 @@ classic(struct conf *c, struct lex *l)
 		stray(c, l);
 	else
 		conf_line(c, l);
+}
+
+static void
+classic(struct conf *c, struct lex *l)
+{
+	classic_words(c, l);
+	l->comments = true;
 }
 
 static void

@@ -53,6 +53,7 @@ struct conf {
 	void *arg;
 	bool broken;			/* a fault outside an entry */
 	bool no_memory;
+	bool checking;			/* -t: more remarks */
 	bool said_crlf, said_ipsec;
 	const struct word *address;	/* of a default-address line; NULL: every one */
 };

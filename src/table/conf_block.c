@@ -116,8 +116,8 @@ take_value(struct conf *c, struct lex *l, struct entry *e, const struct attr *ro
 	if (l->comment.text != NULL)
 		conf_warn(c, l->in, &l->comment, NULL, "a comment from here on; xinetd takes it for a part of "
 		    "the value");
-	else if (l->n > 0 && quotes == QUOTES_WHOLE && !l->word[l->n - 1].quoted &&
-	    strcmp(l->word[l->n - 1].text, "}") == 0) {
+	else if (l->n > 0 && quotes != QUOTES_SHELL && !(c->dialect == DIALECT_XINETD && free_list) &&
+	    !l->word[l->n - 1].quoted && strcmp(l->word[l->n - 1].text, "}") == 0) {
 		l->n--;
 		closes = 1;
 	}
@@ -125,7 +125,7 @@ take_value(struct conf *c, struct lex *l, struct entry *e, const struct attr *ro
 		const struct word *w = &l->word[i];
 
 		look_at_typography(c, l, w);
-		if (w->quoted && quotes == QUOTES_WHOLE && row != NULL && row->kind != NULL &&
+		if (c->checking && w->quoted && quotes == QUOTES_WHOLE && row != NULL && row->kind != NULL &&
 		    (strcmp(row->name, "env") == 0 || strcmp(row->name, "server_args") == 0))
 			conf_warn(c, l->in, w, NULL, "the quotes are taken off; xinetd keeps them");
 	}

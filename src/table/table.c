@@ -156,6 +156,7 @@ read_files(struct table *t, char *const *files, size_t nfiles, enum dialect dial
 	t->conf.include = include;
 	t->conf.is_user = is_user;
 	t->conf.arg = t;
+	t->conf.checking = t->m->checking;
 	for (size_t n = 0; n < nfiles; n++) {
 		bool missing;
 		struct err err;

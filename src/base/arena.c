@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BLOCK = 65536, ALIGN = 8 };
+enum { BLOCK_LEAST = 4096, BLOCK_MOST = 65536, ALIGN = 8 };	/* each twice the last one */
 
 struct arena_block {
 	struct arena_block *next;
@@ -21,7 +21,9 @@ arena_get(struct arena *a, size_t size)
 		return NULL;
 	size = (size + ALIGN - 1) / ALIGN * ALIGN;
 	if (b == NULL || b->size - a->used < size) {
-		size_t room = size > BLOCK ? size : BLOCK;
+		size_t room = b == NULL ? BLOCK_LEAST : b->size < BLOCK_MOST / 2 ? b->size * 2 : BLOCK_MOST;
+
+		room = size > room ? size : room;
 
 		b = malloc(sizeof *b + room);
 		if (b == NULL)

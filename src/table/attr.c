@@ -49,7 +49,7 @@ const struct attr attrs[] = {
 	{ "disable", "yes or no", "no", "yes: the service is not served",
 	  &kind_bool, AT(disable), 0, 0, no_yes, ATTR_ENTRY | ATTR_TABLE },
 	{ "type", "UNLISTED INTERNAL RPC TCPMUX TCPMUXPLUS", "none", "what kind of service it is",
-	  &kind_type, AT(type), 0, 0, type_words, ATTR_ENTRY | ATTR_TABLE },
+	  &kind_type, AT(type), 0, 0, type_words, ATTR_ENTRY | ATTR_TABLE | ATTR_EACH },
 	{ "socket_type", "stream, dgram, seqpacket, raw or rdm", "stream", "kind of socket; dgram with protocol = udp",
 	  &kind_choice, AT(socket_type), 0, 0, socket_words, ATTR_ENTRY | ATTR_TABLE },
 	{ "protocol", "tcp, udp, with 4, 6 or 46", "tcp", "protocol and family; without a number both families",
@@ -66,7 +66,7 @@ const struct attr attrs[] = {
 	  &kind_bool, AT(wait), 0, 0, no_yes, ATTR_ENTRY | ATTR_TABLE },
 	{ "flags", "NODELAY KEEPALIVE NAMEINARGS SENSOR IDONLY IPv4 IPv6", "none",
 	  "options of the connections, how the program is called, who may come",
-	  &kind_flags, AT(flags), 0, 0, flag_words, ATTR_LIST | ATTR_EMPTY },
+	  &kind_flags, AT(flags), 0, 0, flag_words, ATTR_LIST | ATTR_EMPTY | ATTR_EACH },
 	{ "server", "path or name", "none", "program to run; argv[0] is its last part",
 	  &kind_server, AT(server), 0, 0, NULL, ATTR_ENTRY | ATTR_TABLE | ATTR_FREE },
 	{ "server_args", "argument…", "none", "arguments of the program; with flags NAMEINARGS the first is argv[0]",
@@ -77,32 +77,32 @@ const struct attr attrs[] = {
 	  &kind_range, AT(rpc_version), 0, 0, NULL, ATTR_ENTRY | ATTR_TABLE },
 	{ "rpc_number", "number", "from /etc/rpc", "number of an RPC service that is not listed",
 	  &kind_number, AT(rpc_number), 0, UINT32_MAX - 1, NULL, ATTR_ENTRY | ATTR_TABLE },
-	{ "listen", "ADDRESS…", "ADDRESS", "where to listen",
-	  &kind_listen, AT(listen), 0, 0, NULL, ATTR_LIST | ATTR_ENTRY },
+	{ "listen", "ADDRESS…", "ADDRESS; in a table from port, bind and protocol", "where to listen",
+	  &kind_listen, AT(listen), 0, 0, NULL, ATTR_LIST | ATTR_ENTRY | ATTR_EACH },
 	{ "exec", "command line", "COMMAND", "program and arguments, quoted as for a shell, PATH searched",
 	  &kind_exec, AT(exec), 0, 0, NULL, ATTR_SHELL | ATTR_ENTRY | ATTR_FREE },
 	{ "shell", "rest of the line", "none", "command line for /bin/sh -c",
 	  &kind_shell, AT(exec), 0, 0, NULL, ATTR_LINE | ATTR_ENTRY | ATTR_FREE },
 	{ "stderr", "socket, log, null or inherit", "socket", "where the command's errors go",
 	  &kind_choice, AT(stderr_to), 0, 0, stderr_words, 0 },
-	{ "directory", "absolute path", "where the server was started", "working directory of the command",
+	{ "directory", "absolute path", "/, or for one command where the server was started", "working directory of the command",
 	  &kind_path, AT(directory), 0, 0, NULL, ATTR_FREE },
 	{ "chroot", "absolute path", "none", "root directory of the command",
 	  &kind_path, AT(chroot), 0, 0, NULL, ATTR_FREE },
-	{ "user", "name or number", "the server's", "user that the command runs as",
+	{ "user", "name or number", "the server's; in a table nobody where that is root", "user that the command runs as",
 	  &kind_name, AT(user), 0, 0, NULL, 0 },
 	{ "group", "name or number", "the user's", "group that the command runs as",
 	  &kind_name, AT(group), 0, 0, NULL, 0 },
 	{ "groups", "yes or no", "yes", "with user: give the command that user's other groups too",
 	  &kind_bool, AT(groups), 0, 0, no_yes, 0 },
-	{ "umask", "octal number up to 777", "the server's", "file mode bits that the command's files lack",
+	{ "umask", "octal number up to 777", "the server's; in a table with 022", "file mode bits that the command's files lack",
 	  &kind_octal, AT(umask), 0, 0777, NULL, 0 },
 	{ "nice", "number from -40 to 40", "0", "added to the server's own niceness",
 	  &kind_nice, AT(nice), 0, 0, NULL, 0 },
 	{ "env", "NAME=value…", "none", "variables set for the command",
-	  &kind_env, AT(env), 0, 0, NULL, ATTR_LIST | ATTR_EMPTY | ATTR_FREE },
-	{ "passenv", "NAME… or *", "*", "variables of the server that the command gets; * is all",
-	  &kind_passenv, AT(passenv), 0, 0, NULL, ATTR_LIST | ATTR_EMPTY },
+	  &kind_env, AT(env), 0, 0, NULL, ATTR_LIST | ATTR_EMPTY | ATTR_FREE | ATTR_EACH },
+	{ "passenv", "NAME… or *", "*; in a table TZ and LANG alone", "variables of the server that the command gets; * is all",
+	  &kind_passenv, AT(passenv), 0, 0, NULL, ATTR_LIST | ATTR_EMPTY | ATTR_EACH },
 	RLIMIT("as", 0, "size or UNLIMITED", 0, "address space of the command, bytes"),
 	RLIMIT("core", 1, "size or UNLIMITED", 0, "size of a core file, bytes"),
 	RLIMIT("cpu", 2, "seconds or UNLIMITED", 1, "processor time of the command, seconds"),
@@ -129,11 +129,11 @@ const struct attr attrs[] = {
 	{ "overload", "queue or reject", "queue", "at a limit: leave connections waiting, or refuse them",
 	  &kind_choice, AT(overload), 0, 0, overload_words, 0 },
 	{ "only_from", "address…", "everyone", "who may connect; of this and no_access the longer match holds",
-	  &kind_rules, AT(only_from), 0, 0, NULL, ATTR_LIST | ATTR_EMPTY },
+	  &kind_rules, AT(only_from), 0, 0, NULL, ATTR_LIST | ATTR_EMPTY | ATTR_EACH },
 	{ "no_access", "address…", "nobody", "who may not connect",
-	  &kind_rules, AT(no_access), 0, 1, NULL, ATTR_LIST | ATTR_EMPTY },
+	  &kind_rules, AT(no_access), 0, 1, NULL, ATTR_LIST | ATTR_EMPTY | ATTR_EACH },
 	{ "access_times", "HH:MM-HH:MM…", "always", "when the service is open, local time; may cross midnight",
-	  &kind_times, AT(times), 0, 0, NULL, 0 },
+	  &kind_times, AT(times), 0, 0, NULL, ATTR_EACH },
 	{ "deny_time", "minutes, FOREVER or NEVER", "NEVER",
 	  "with flags SENSOR: who connects there is refused by all services so long",
 	  &kind_deny, AT(deny_time), 0, 0, NULL, 0 },
@@ -174,9 +174,9 @@ const struct attr attrs[] = {
 	  &kind_path, AT(banner_fail.path), 0, 0, NULL, ATTR_FREE },
 	{ "log_on_success", "PID HOST USERID EXIT DURATION TRAFFIC PORT CONN CPU MAXRSS BYTES", "PID HOST EXIT DURATION",
 	  "what START and EXIT lines tell; nothing: no such lines",
-	  &kind_record, AT(on_success), 0, ON_SUCCESS, record_words, ATTR_LIST | ATTR_EMPTY },
+	  &kind_record, AT(on_success), 0, ON_SUCCESS, record_words, ATTR_LIST | ATTR_EMPTY | ATTR_EACH },
 	{ "log_on_failure", "HOST USERID ATTEMPT PORT", "HOST", "what FAIL lines tell; nothing: no such lines",
-	  &kind_record, AT(on_failure), 0, ON_FAILURE, record_words, ATTR_LIST | ATTR_EMPTY },
+	  &kind_record, AT(on_failure), 0, ON_FAILURE, record_words, ATTR_LIST | ATTR_EMPTY | ATTR_EACH },
 	{ "libwrap", "name", "none", "no hosts.allow is read; only_from and no_access say who may come",
 	  &kind_ignored, 0, 0, 0, NULL, ATTR_TABLE | ATTR_NO_EFFECT },
 	{ "mdns", "yes or no", "no", "services are not announced",
@@ -201,8 +201,11 @@ attr_find(const char *name)
 static void
 nearer(const char *word, const char *to, size_t *best, const char **found)
 {
-	size_t d = str_distance(word, to);
+	size_t n = strlen(word), m = strlen(to), d;
 
+	if ((n > m ? n - m : m - n) > *best)
+		return;		/* so many letters at least */
+	d = str_distance(word, to);
 	if (d <= *best) {
 		*best = d - (d > 0);
 		*found = to;
@@ -269,14 +272,23 @@ attr_set(struct service *s, const struct attr *a, const struct setting *v, struc
 /* Known, and not there yet: told apart from a slip of the pen. */
 static const char *const later[] = { "proxy_from", "proxy_protocol", "send_proxy", "session" };
 
+const char *
+attr_later(const char *name)
+{
+	for (size_t i = 0; i < sizeof later / sizeof later[0]; i++)
+		if (strcasecmp(later[i], name) == 0)
+			return later[i];
+	return NULL;
+}
+
 int
 attr_unknown(const char *name, struct err *err)
 {
-	const char *near = attr_nearest(name);
+	const char *near = attr_later(name);
 
-	for (size_t i = 0; i < sizeof later / sizeof later[0]; i++)
-		if (strcasecmp(later[i], name) == 0)
-			return err_set(err, "%s: not yet served", later[i]);
+	if (near != NULL)
+		return err_set(err, "%s: not yet served", near);
+	near = attr_nearest(name);
 	if (near != NULL)
 		return err_set(err, "%s: there is no such attribute; did you mean %s?", name, near);
 	return err_set(err, "%s: there is no such attribute; --attributes lists them", name);

@@ -25,6 +25,7 @@ enum attr_where {
 	ATTR_TABLE = 1 << 7,	/* means nothing where one command is served */
 	ATTR_ALIAS = 1 << 8,	/* another name of the row above */
 	ATTR_NO_EFFECT = 1 << 9,	/* known, and without effect here */
+	ATTR_EACH = 1 << 10,	/* each of its words stands for itself */
 };
 
 /* A remark on something that is taken: of what, which word, one sentence. */
@@ -78,6 +79,9 @@ int attr_set(struct service *s, const struct attr *a, const struct setting *v, s
 /* "NAME=VALUE", "NAME+=VALUE", "NAME-=VALUE", as -o takes it. */
 int attr_set_option(struct service *s, const char *option, attr_note *note, void *arg,
     struct err *err);
+
+/* Is it an attribute that is to come? Then how it is written, else NULL. */
+const char *attr_later(const char *name);
 
 /* Says that there is no such attribute, with the one that was probably meant. Always -1. */
 int attr_unknown(const char *name, struct err *err);

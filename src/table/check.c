@@ -305,6 +305,9 @@ make_argv(struct service *s, struct err *err)
 	const struct words *w = by_server ? &s->server_args : &s->exec;
 	size_t n = 0;
 
+	if (!by_server && s->server_args.n > 0)
+		return err_set(err, "server_args: these are the arguments of server, and there is none"),
+		    err_at(err, "server_args", 0);
 	if (!by_server && w->n == 0)
 		return err_set(err, s->table ? "no program to run; give server, exec or shell" :
 		    "no COMMAND to serve");
@@ -378,6 +381,27 @@ check_environment(struct service *s, struct account *user, const struct master *
 	return 0;
 }
 
+/* What is taken, and does less than it looks like. */
+static void
+look_at_rest(const struct service *s, attr_note *note, void *arg)
+{
+	if ((s->on_success & RECORD_TRAFFIC) != 0 && s->redirect.n == 0)
+		remark(note, arg, "log_on_success", "TRAFFIC tells of redirect only; BYTES counts what a command "
+		    "moves");
+	for (size_t i = 0; i < s->env.n; i++)
+		if (environ_of_connection(s->env.word[i]))
+			remark(note, arg, "env", "%s: this variable speaks of the connection and is set by the server "
+			    "alone", s->env.word[i]);
+}
+
+int
+check_account(struct service *s, const struct master *m, struct err *err)
+{
+	struct account *user = NULL;
+
+	return s->user == NULL && s->group == NULL ? 0 : check_ids(s, m, &user, NULL, NULL, err);
+}
+
 int
 check_service(struct service *s, const struct master *m, attr_note *note, void *arg, struct err *err)
 {
@@ -386,6 +410,9 @@ check_service(struct service *s, const struct master *m, attr_note *note, void *
 
 	if (check_where(s, m, note, arg, err) == -1 || check_listen(s, err) == -1)
 		return -1;
+	if ((s->flags & FLAG_SENSOR) != 0 && (s->exec.n > 0 || s->server != NULL || s->redirect.n > 0))
+		return err_set(err, "flags SENSOR: nobody is served there, so the service has no program"),
+		    err_at(err, "flags", -1);
 	if ((s->flags & FLAG_SENSOR) == 0 && !s->later &&
 	    check_program(s, m, note, arg, err) == -1)
 		return -1;
@@ -397,6 +424,7 @@ check_service(struct service *s, const struct master *m, attr_note *note, void *
 		return -1;
 	if (m->checking)
 		look_at_overload(s, note, arg);
+	look_at_rest(s, note, arg);
 	if (check_limits(s, m, err) == -1)
 		return -1;
 	check_directory(s, m);

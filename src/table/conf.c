@@ -212,6 +212,16 @@ stray(struct conf *c, struct lex *l)
 		    w->text);
 }
 
+/* Is there a brace or an operator among the words? Then it was not meant as a classic line. */
+static bool
+opens_block(const struct lex *l)
+{
+	for (size_t i = 1; i < l->n && i < 4; i++)
+		if (strcmp(l->word[i].text, "{") == 0 || l->word[i].text[0] == '=')
+			return true;
+	return false;
+}
+
 /* Joins the lines that inetd would join: indented ones that are no entry by themselves. */
 static bool
 take_continued(struct conf *c, struct lex *l)
@@ -282,7 +292,7 @@ classic_words(struct conf *c, struct lex *l)
 		c->address = strcmp(w->text, "*") == 0 ? NULL : w;
 		return;
 	}
-	if (l->n < 5 && (l->n < 2 || !conf_socket_word(l->word[1].text)))
+	if ((l->n < 2 || !conf_socket_word(l->word[1].text)) && (l->n < 5 || opens_block(l)))
 		stray(c, l);
 	else
 		conf_line(c, l);

@@ -36,11 +36,13 @@ open_block(struct conf *c, struct lex *l, struct entry *e, const struct word *ke
 	if (*l->p != '{' && l->line == line) {
 		struct word junk = here(l);
 
-		conf_error(c, l->in, &junk, NULL, "only { may stand behind the name");
-		e->faulty = true;
-		lex_next_line(l);
-		if (!skip_empty(l))
+		conf_warn(c, l->in, &junk, NULL, "only { may stand behind the name; this is ignored, as in xinetd");
+		while (!lex_at_end(l) && *l->p != '{')
+			l->p++;
+		if (!skip_empty(l)) {
+			conf_broken(c, l->in, keyword, NULL, "%s: the table ends before its {", keyword->text);
 			return false;
+		}
 	}
 	if (*l->p != '{') {
 		struct word at = here(l);

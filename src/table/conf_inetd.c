@@ -321,6 +321,8 @@ take_program(struct line *l)
 {
 	if (l->program.text == NULL || strcasecmp(l->program.text, "internal") == 0) {
 		l->inside = true;
+		if (l->program.text != NULL && l->nargs > 1)
+			conf_warn(l->c, l->in, &l->arg[1], NULL, "words behind internal are not used here");
 		give(l, "type", l->program.text != NULL ? &l->program : &l->service, "INTERNAL");
 		return;
 	}

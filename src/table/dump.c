@@ -51,7 +51,7 @@ dump_service(const struct service *s, struct buf *out)
 void
 table_dump(const struct table *t, struct buf *out)
 {
-	static const char *const of_server[] = { "limit", "grace" };
+	static const char *const of_server[] = { "limit", "grace", "log_format", "log_tag" };
 	bool any = false;
 
 	for (size_t i = 0; i < sizeof of_server / sizeof of_server[0]; i++) {

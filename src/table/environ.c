@@ -30,8 +30,8 @@ is(const char *variable, const char *name)
 	return strncmp(variable, name, n) == 0 && name[n] == '\0';
 }
 
-static bool
-speaks_of_connection(const char *variable)
+bool
+environ_of_connection(const char *variable)
 {
 	for (size_t i = 0; i < sizeof of_connection / sizeof of_connection[0]; i++)
 		if (is(variable, of_connection[i]))
@@ -58,7 +58,7 @@ dangerous(const char *variable)
 static bool
 passes(const struct service *s, const char *variable)
 {
-	if (of_master(variable) || speaks_of_connection(variable))
+	if (of_master(variable) || environ_of_connection(variable))
 		return false;
 	if (!s->table && !attr_given(s, "passenv"))
 		return true;	/* one-command form: the caller's own environment */
@@ -152,7 +152,7 @@ environ_make(struct service *s, const struct account *user, char *const *env, st
 		if (of_user[i].value != NULL)
 			rc |= put(r, join(of_user[i].name, of_user[i].value));
 	for (size_t i = 0; i < s->env.n; i++)
-		if (!speaks_of_connection(s->env.word[i]))
+		if (!environ_of_connection(s->env.word[i]))
 			rc |= put(r, strdup(s->env.word[i]));
 	return rc == 0 ? 0 : err_sys(err, ENOMEM, "env");
 }

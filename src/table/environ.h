@@ -19,4 +19,7 @@ const char *environ_search_path(const struct service *s, char *const *env);
  */
 int environ_make(struct service *s, const struct account *user, char *const *env, struct err *err);
 
+/* Is it a variable that the server alone sets, of each connection? */
+bool environ_of_connection(const char *variable);
+
 #endif

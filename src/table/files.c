@@ -86,9 +86,16 @@ read_all(int fd, struct source *s, size_t expected, struct err *err)
 	}
 }
 
+bool
+file_once(const char *path)
+{
+	return strcmp(path, "-") == 0 || strncmp(path, "/dev/fd/", 8) == 0;
+}
+
 /* Is it a file that can be a table? */
 static int
-look_at(int fd, const struct source *from, struct file *f, size_t *size, struct err *err)
+look_at(int fd, const char *path, const struct source *from, struct file *f, size_t *size,
+    struct err *err)
 {
 	struct stat st;
 
@@ -96,6 +103,11 @@ look_at(int fd, const struct source *from, struct file *f, size_t *size, struct 
 		return err_sys(err, errno, "cannot read");
 	if (S_ISDIR(st.st_mode))
 		return err_set(err, "is a directory; includedir reads one");
+	if (S_ISFIFO(st.st_mode) && file_once(path)) {
+		/* A shell's <(…): its writer is there, and may take a while. */
+		(void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+		return 0;
+	}
 	if (!S_ISREG(st.st_mode))
 		return err_set(err, "is not a regular file");
 	if (st.st_size > FILE_MOST)
@@ -139,7 +151,7 @@ file_read(const char *path, const struct source *from, unsigned line, bool *miss
 		(void)err_sys(err, errno, "cannot read");
 		goto out;
 	}
-	if ((!standard && look_at(fd, from, f, &size, err) == -1) ||
+	if ((!standard && look_at(fd, path, from, f, &size, err) == -1) ||
 	    read_all(fd, &f->source, size, err) == -1)
 		goto out;
 	if (!standard)
@@ -223,7 +235,7 @@ file_exposed(const char *path, const struct file *f, struct checked **seen, stru
 	struct stat st;
 	int verdict = -1, above;
 
-	if (geteuid() != 0 || strcmp(path, "-") == 0)
+	if (geteuid() != 0 || file_once(path))
 		return -1;
 	if (stat(path, &st) == 0 && st.st_ino == f->ino)
 		verdict = expose(&st, "file", path, &of_file);

@@ -18,6 +18,9 @@ struct file {			/* a source that was a file */
 
 struct checked;			/* directories that were looked at */
 
+/* Can it be read only once? Standard input, and what a shell makes of <(COMMAND). */
+bool file_once(const char *path);
+
 /*
  * Reads a file; "-" is standard input. A FIFO or a device is refused, as is what includes itself.
  * `from` is who includes it, or NULL. NULL: err; `missing` is set where there is no such file.

@@ -211,6 +211,8 @@ infer(const struct look *k, struct err *err)
 			if (attr_given(s, replaced[i]) && (s->type & TYPE_RPC) == 0)
 				return err_set(err, "%s: listen says it already; give one of them", replaced[i]),
 				    err_at(err, replaced[i], 0);
+		if ((s->flags & (FLAG_IPV4 | FLAG_IPV6)) != 0)
+			remark(k, "flags", "IPv4 and IPv6 have no effect beside listen: tcp4: and tcp6: say it there");
 		return 0;
 	}
 	if (s->socket_type > SOCKET_DGRAM)

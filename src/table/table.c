@@ -147,6 +147,25 @@ is_user(void *arg, const char *name)
 	return account_find(&t->accounts, name, &err) != NULL;
 }
 
+/* A text that is gone when it has been read, and may be needed twice. */
+static struct file *
+read_once(struct table *t, const char *path, struct err *err)
+{
+	struct file *kept = t->once;
+	bool missing;
+
+	while (kept != NULL && strcmp(kept->source.name, path) != 0)
+		kept = (struct file *)(void *)kept->source.next;
+	if (kept == NULL) {
+		kept = file_read(path, NULL, 0, &missing, err);
+		if (kept == NULL)
+			return NULL;
+		kept->source.next = (struct source *)(void *)t->once;
+		t->once = kept;
+	}
+	return file_of_text(path, kept->source.text, kept->source.len, err);
+}
+
 static void
 read_files(struct table *t, char *const *files, size_t nfiles, enum dialect dialect)
 {
@@ -162,13 +181,7 @@ read_files(struct table *t, char *const *files, size_t nfiles, enum dialect dial
 		struct err err;
 		struct file *f;
 
-		/* Standard input can be read once only; its text may be needed twice. */
-		if (strcmp(files[n], "-") == 0 && t->standard != NULL)
-			f = file_of_text("-", t->standard->source.text, t->standard->source.len, &err);
-		else
-			f = file_read(files[n], NULL, 0, &missing, &err);
-		if (f != NULL && strcmp(files[n], "-") == 0 && t->standard == NULL)
-			t->standard = file_of_text("-", f->source.text, f->source.len, &err);
+		f = file_once(files[n]) ? read_once(t, files[n], &err) : file_read(files[n], NULL, 0, &missing, &err);
 		t->conf.address = NULL;
 		if (f != NULL)
 			take_file(t, f, files[n]);
@@ -280,10 +293,20 @@ set(struct apply *k, struct service *s, enum attr_op op)
 		word[i] = a->word[i].text;
 	if ((a->row->flags & ATTR_FREE) == 0 && !a->field)
 		v.n = without_comment(k, word, cut, sizeof cut);
-	if (attr_set(s, a->row, &v, &err) == -1) {
+	while (attr_set(s, a->row, &v, &err) == -1) {
+		bool whole = v.n == 0 || (op != ATTR_SET && (a->row->flags & ATTR_LIST) == 0);
+
+		hint = NULL;
 		if (err.word >= 0 && (size_t)err.word < v.n)
-			hint = conf_meant(&k->t->conf, attr_nearest_choice(a->row, word[err.word]));
-		fault(k, v.n == 0 ? &a->name : word_of(a, err.word), hint, "%s", err.text);
+			hint = conf_meant(&k->t->conf, attr_nearest_choice(a->row, v.word[err.word]));
+		fault(k, whole ? &a->name : word_of(a, err.word < 0 ? -1 : err.word + (int)(v.word - word)), hint,
+		    "%s", err.text);
+		/* The words of a list are told one by one: go on behind the faulty one. */
+		if (err.word < 0 || (size_t)err.word + 1 >= v.n || (a->row->flags & ATTR_EACH) == 0)
+			break;
+		v.n -= (size_t)err.word + 1;
+		v.word += err.word + 1;
+		err.word = -1;
 	}
 	free(word);
 }
@@ -292,11 +315,9 @@ static void
 unknown(struct apply *k)
 {
 	const char *name = k->a->name.text, *near = attr_nearest(name);
-	struct err err;
 
-	(void)attr_unknown(name, &err);
-	if (strstr(err.text, "not yet served") != NULL)
-		fault(k, &k->a->name, NULL, "%s", err.text);
+	if (attr_later(name) != NULL)
+		fault(k, &k->a->name, NULL, "%s: not yet served", name);
 	else if (k->t->conf.dialect == DIALECT_XINETD)
 		conf_warn(&k->t->conf, k->e->in, &k->a->name, conf_meant(&k->t->conf, near),
 		    "there is no attribute `%s`; ignored, as xinetd does", name);
@@ -464,7 +485,8 @@ make_service(struct table *t, struct entry *e)
 	apply(t, e, s);
 	check_name(&k);
 	s->off = is_off(t, s);
-	if (!e->faulty && !s->off && check_service(s, t->m, note_check, &k, &err) == -1)
+	if (!s->off && (e->faulty ? check_account(s, t->m, &err) :
+	    check_service(s, t->m, note_check, &k, &err)) == -1)
 		say_check(&k, true, &err);
 	if (!e->faulty && s->id == NULL)
 		s->id = s->name;
@@ -586,6 +608,38 @@ settle(struct table *t, struct claim *c, size_t n)
 	}
 }
 
+/* The kernel has no place for one address beside every address at the same port. */
+static void
+find_overlap(struct table *t, struct claim *c, size_t n)
+{
+	for (size_t i = 0; i < n && c[i].host[0] == '\0'; i++) {
+		for (size_t k = i + 1; k < n; k++) {
+			struct claim *later = c[k].item > c[i].item ? &c[k] : &c[i];
+			const struct claim *first = later == &c[k] ? &c[i] : &c[k];
+			const struct entry *of;
+			const struct word *w;
+
+			if (c[k].host[0] == '\0' || c[i].item == c[k].item || c[k].family == AF_UNSPEC ||
+			    (c[i].family != AF_UNSPEC && c[i].family != c[k].family) ||
+			    c[i].item->entry->faulty || c[k].item->entry->faulty)
+				continue;
+			w = claim_word(t, later, &of);
+			conf_error(&t->conf, of->in, w, NULL, "%s: %s listens on %s (%s:%u); the system takes only one of "
+			    "them", later->item->service->listen[later->listen].text, first->item->service->id,
+			    first->item->service->listen[first->listen].text, first->item->entry->in->name,
+			    service_word(first->item)->line);
+			later->item->entry->faulty = true;
+		}
+	}
+}
+
+static bool
+same_port(const struct claim *a, const struct claim *b)
+{
+	return (a->where->scheme == SCHEME_TCP || a->where->scheme == SCHEME_UDP) &&
+	    a->where->scheme == b->where->scheme && a->where->port == b->where->port;
+}
+
 static void
 find_rivals(struct table *t)
 {
@@ -617,6 +671,11 @@ find_rivals(struct table *t)
 		for (k = i + 1; k < n && same_host(&c[i], &c[k]); k++)
 			;
 		settle(t, c + i, k - i);
+	}
+	for (size_t i = 0, k; i < n; i = k) {
+		for (k = i + 1; k < n && same_port(&c[i], &c[k]); k++)
+			;
+		find_overlap(t, c + i, k - i);
 	}
 	free(c);
 	for (size_t i = 0; i < t->n; i++) {
@@ -725,6 +784,29 @@ dialect_of(const struct table *t)
 	return d;
 }
 
+/* enabled and disabled may name what is not there: a slip of the pen, or of a package. */
+static void
+look_for_ids(struct table *t)
+{
+	static const char *const lists[] = { "enabled", "disabled" };
+
+	for (const struct entry *e = t->conf.first; e != NULL; e = e->next) {
+		for (const struct assign *a = e->first; e->kind == ENTRY_DEFAULTS && a != NULL; a = a->next) {
+			if (a->row != attr_find(lists[0]) && a->row != attr_find(lists[1]))
+				continue;
+			for (size_t i = 0; i < a->n; i++) {
+				bool found = false;
+
+				for (size_t k = 0; k < t->n && !found; k++)
+					found = strcmp(t->item[k].service->id, a->word[i].text) == 0;
+				if (!found)
+					conf_warn(&t->conf, e->in, &a->word[i], NULL, "no service has the id %s",
+					    a->word[i].text);
+			}
+		}
+	}
+}
+
 /* From what was read to services. */
 static void
 make_services(struct table *t)
@@ -740,6 +822,7 @@ make_services(struct table *t)
 	for (struct entry *e = t->conf.first; e != NULL && !t->conf.no_memory; e = e->next)
 		if (e->kind != ENTRY_DEFAULTS)
 			make_service(t, e);
+	look_for_ids(t);
 	find_rivals(t);
 	for (size_t i = 0; i < t->n; i++)
 		t->on += !t->item[i].service->off && !t->item[i].service->later;
@@ -815,7 +898,12 @@ table_free(struct table *t)
 	free(t->item);
 	service_free(t->defaults);
 	forget_files(t);
-	file_free(t->standard);
+	while (t->once != NULL) {
+		struct file *next = (struct file *)(void *)t->once->source.next;
+
+		file_free(t->once);
+		t->once = next;
+	}
 	checked_free(&t->checked);
 	accounts_free(&t->accounts);
 	*t = (struct table){ 0 };

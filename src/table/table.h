@@ -20,7 +20,7 @@ struct table {
 	struct account *accounts;
 	struct checked *checked;
 	struct source *sources;		/* all texts; in struct files */
-	struct file *standard;		/* owned: what standard input held; NULL: not read */
+	struct file *once;		/* owned: copies of what can be read only once, chained as sources are */
 	struct conf conf;
 	struct diags diags;
 	char *const *option;		/* borrowed: -o */

@@ -15,9 +15,12 @@
 #include "net/loop.h"
 #include "net/sock.h"
 #include "policy/access.h"
+#include "policy/ban.h"
 #include "policy/limit.h"
 #include "policy/rate.h"
+#include "serve/ident.h"
 #include "table/attr.h"
+#include "table/lex.h"
 
 #define CHECK(x) \
 	do { \
@@ -530,9 +533,115 @@ attributes(void)
 	CHECK(attr_set_option(s, "source_prefix=24 129", quiet_attr, &notes, &e) == -1 && e.word == 1);
 	for (size_t i = 0; i < nattrs; i++) {
 		CHECK(attrs[i].help[0] != '\0' && attrs[i].form[0] != '\0' && attrs[i].initial[0] != '\0');
-		CHECK(attr_find(attrs[i].name) == &attrs[i]);	/* no name twice */
+		CHECK(attr_find(attrs[i].name) == &attrs[i] - ((attrs[i].flags & ATTR_ALIAS) != 0));	/* no name twice */
 	}
 	service_free(s);
+}
+
+/* The words of the first line of `text`, joined by |, with `;` and the place of a comment behind. */
+static const char *
+lexed(const char *text, enum quotes quotes)
+{
+	static char out[400];
+	struct source in = { .text = (char *)(uintptr_t)text, .len = strlen(text) };
+	struct arena arena = { 0 };
+	struct lex l;
+	size_t n = 0;
+
+	lex_begin(&l, &in, &arena);
+	out[0] = '\0';
+	if (!lex_words(&l, quotes, false))
+		(void)snprintf(out, sizeof out, "!%u:%u %s", l.fault_at.line, l.fault_at.col, l.fault);
+	else
+		for (size_t i = 0; i < l.n; i++)
+			n += (size_t)snprintf(out + n, sizeof out - n, "%s%s@%u:%u", i > 0 ? "|" : "", l.word[i].text,
+			    l.word[i].line, l.word[i].col);
+	if (l.fault == NULL && l.comment.text != NULL)
+		(void)snprintf(out + n, sizeof out - n, ";%u:%u", l.comment.line, l.comment.col);
+	lex_free(&l);
+	arena_free(&arena);
+	return out;
+}
+
+static void
+lexing(void)
+{
+	static const struct { const char *text, *none, *whole, *any, *shell; } t[] = {
+		{ " a\tb ", "a@1:2|b@1:4", "a@1:2|b@1:4", "a@1:2|b@1:4", "a@1:2|b@1:4" },
+		{ "'a b' c", "'a@1:1|b'@1:4|c@1:7", "a b@1:1|c@1:7", "a b@1:1|c@1:7", "a b@1:1|c@1:7" },
+		{ "x'a b'", "x'a@1:1|b'@1:5", "x'a@1:1|b'@1:5", "xa b@1:1", "xa b@1:1" },
+		{ "\"a\\\"b\" c", "\"a\\\"b\"@1:1|c@1:8", "a\"b@1:1|c@1:8", "a\"b@1:1|c@1:8", "a\"b@1:1|c@1:8" },
+		{ "\"a\\n\\x41\"", "\"a\\n\\x41\"@1:1", "a\nA@1:1", "a\\n\\x41@1:1", "a\\n\\x41@1:1" },
+		{ "a\\ b", "a\\@1:1|b@1:4", "a\\@1:1|b@1:4", "a\\@1:1|b@1:4", "a b@1:1" },
+		{ "a #b c", "a@1:1;1:3", "a@1:1;1:3", "a@1:1;1:3", "a@1:1;1:3" },
+		{ "a#b", "a#b@1:1", "a#b@1:1", "a#b@1:1", "a#b@1:1" },
+		{ "'#' \"\"", "'#'@1:1|\"\"@1:5", "#@1:1|@1:5", "#@1:1|@1:5", "#@1:1|@1:5" },
+		{ "a \\\n b\nc", "a@1:1|b@2:2", "a@1:1|b@2:2", "a@1:1|b@2:2", "a@1:1|b@2:2" },
+		{ "a\\\r\nb\r\nc", "a@1:1|b@2:1", "a@1:1|b@2:1", "a@1:1|b@2:1", "a@1:1|b@2:1" },
+		{ "a # b \\\nc", "a@1:1;1:3", "a@1:1;1:3", "a@1:1;1:3", "a@1:1;1:3" },
+		{ "a\\", "a@1:1", "a@1:1", "a@1:1", "a@1:1" },
+		{ "a 'b", "a@1:1|'b@1:3", "!1:3 a ' is not closed", "!1:3 a ' is not closed", "!1:3 a ' is not closed" },
+		{ "\"a\"b", "\"a\"b@1:1", "\"a\"b@1:1", "ab@1:1", "ab@1:1" },
+		{ "", "", "", "", "" },
+	};
+
+	for (size_t i = 0; i < sizeof t / sizeof t[0]; i++) {
+		const char *want[] = { t[i].none, t[i].whole, t[i].any, t[i].shell };
+
+		for (int q = QUOTES_NONE; q <= QUOTES_SHELL; q++) {
+			if (strcmp(lexed(t[i].text, (enum quotes)q), want[q]) != 0)
+				(void)printf("%s, %d: %s, not %s\n", t[i].text, q, lexed(t[i].text, (enum quotes)q), want[q]);
+			CHECK(strcmp(lexed(t[i].text, (enum quotes)q), want[q]) == 0);
+		}
+	}
+}
+
+static void
+idents(void)
+{
+	static const struct { const char *line, *want; } t[] = {
+		{ "6193, 23 : USERID : UNIX : stjohns", "UNIX:stjohns" },
+		{ "6193,23:USERID:OTHER,UTF-8:a b: c \r\n", "OTHER:a b: c" },
+		{ " 6193 , 23 : userid : UNIX :joe", "UNIX:joe" },
+		{ "6193, 23 : ERROR : NO-USER", NULL }, { "6194, 23 : USERID : UNIX : x", NULL },
+		{ "6193, 24 : USERID : UNIX : x", NULL }, { "6193, 23 : USERID : UNIX", NULL },
+		{ "6193, 23 : USERID : UNIX : ", NULL }, { "", NULL }, { "6193", NULL }, { "x", NULL },
+		{ "6193, 23 : USERID", NULL }, { "6193, 23", NULL },
+	};
+	char out[IDENT_MOST + 1], line[700];
+
+	for (size_t i = 0; i < sizeof t / sizeof t[0]; i++) {
+		bool found = ident_parse(t[i].line, 6193, 23, out);
+
+		CHECK(found == (t[i].want != NULL) && (!found || strcmp(out, t[i].want) == 0));
+	}
+	memset(line, 'x', sizeof line - 1);
+	line[sizeof line - 1] = '\0';
+	memcpy(line, "1,2:USERID:UNIX:", 16);
+	CHECK(ident_parse(line, 1, 2, out) && strlen(out) == IDENT_MOST);
+}
+
+static void
+bans(void)
+{
+	struct bans b = { .n = 0 };
+	struct ip a, c, d;
+
+	CHECK(ip_parse("10.0.0.1", &a) && ip_parse("2001:db8::1", &c) && ip_parse("2001:db8::2", &d));
+	CHECK(!ban_holds(&b, &a, 0));
+	ban_add(&b, &a, 1000, 500);
+	CHECK(ban_holds(&b, &a, 1499) && !ban_holds(&b, &c, 1499));
+	CHECK(!ban_holds(&b, &a, 1500) && b.n == 0);
+	ban_add(&b, &c, 0, INT64_MAX);
+	CHECK(ban_holds(&b, &d, INT64_MAX - 1));	/* its /64 */
+	ban_add(&b, &d, 0, 5);				/* not shorter than it was */
+	CHECK(ban_holds(&b, &c, 1000) && b.n == 1);
+	for (uint32_t i = 0; i < BANS_MOST + 10; i++) {
+		memcpy(a.b + 12, &i, 4);
+		ban_add(&b, &a, 0, 1000);
+	}
+	CHECK(b.n == BANS_MOST && !ban_holds(&b, &c, 1) && ban_holds(&b, &a, 1));
+	bans_free(&b);
 }
 
 static const struct {
@@ -540,7 +649,7 @@ static const struct {
 	void (*run)(void);
 } cases[] = {
 	{ "numbers", numbers }, { "durations", durations }, { "words", words }, { "escapes", escapes },
-	{ "puts", puts_ },
+	{ "puts", puts_ }, { "lexing", lexing }, { "idents", idents }, { "bans", bans },
 	{ "likeness", likeness }, { "addresses", addresses }, { "names", names }, { "prefixes", prefixes },
 	{ "precedence", precedence }, { "bad_rules", bad_rules }, { "times", times }, { "paces", paces },
 	{ "buckets", buckets }, { "sources", sources }, { "timers", timers }, { "hashes", hashes },

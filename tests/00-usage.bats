@@ -123,7 +123,7 @@ ready" date
 	cps=5|is not a value of cps
 	cps=5/0|is not a value of cps
 	cps=x 10|is not a value of cps
-	source_cps=5 10|is not a value of source_cps
+	source_cps=5 10|source_cps takes N/DURATION
 	source_prefix=24|source_prefix takes two words
 	source_prefix=33 64|"33" is not a value of source_prefix
 	max_load=0|is not a value of max_load

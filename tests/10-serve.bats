@@ -20,7 +20,7 @@ load helper
 @test "-r writes the listeners and ready in one write and closes the descriptor" {
 	start_server 127.0.0.1:0 true
 	[[ ${ADDRESSES[*]} == "tcp:127.0.0.1:$PORT" ]]
-	[[ ! -e /proc/$PID/fd/9 ]]
+	until_true 5 test ! -e "/proc/$PID/fd/9"
 	start_server -o id=x -o listen+=127.0.0.1:0 127.0.0.1:0 true
 	[[ ${#ADDRESSES[@]} == 2 && -n ${PORTS[x]} ]]
 }

@@ -133,7 +133,7 @@ shimmed() { # shimmed SHIM: later servers run with these calls failing while ./f
 @test "a UNIX client that leaves descriptors in its socket cannot hold up the master" {
 	requires python3
 	cat >evil.py <<-'X'
-	import array, socket, struct, sys
+	import array, os, signal, socket, struct, sys
 	# A TCP socket with unsent data and SO_LINGER: whoever closes it last waits 20 s.
 	l = socket.socket(); l.bind(("127.0.0.1", 0)); l.listen(1)
 	c = socket.socket(); c.connect(l.getsockname()); s, _ = l.accept()
@@ -142,9 +142,12 @@ shimmed() { # shimmed SHIM: later servers run with these calls failing while ./f
 	try:
 	    while True: s.send(b"x" * 65536)
 	except BlockingIOError: pass
+	# The server stands still until our own copy is closed: else ours might be the last one.
+	os.kill(int(sys.argv[2]), signal.SIGSTOP)
 	u = socket.socket(socket.AF_UNIX); u.connect(sys.argv[1])
 	u.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [s.fileno()]))])
 	s.close(); u.shutdown(socket.SHUT_WR)
+	os.kill(int(sys.argv[2]), signal.SIGCONT)
 	print(u.recv(100).decode())
 	input()
 	X
@@ -155,7 +158,7 @@ shimmed() { # shimmed SHIM: later servers run with these calls failing while ./f
 		start_server "${options[@]}" -o listen+=127.0.0.1:0 "unix:s.$how" echo hi
 		PORT=${ADDRESSES[1]##*:}
 		mkfifo in.$how
-		python3 evil.py "s.$how" <in.$how >out.$how 3>&- & local p=$!
+		python3 evil.py "s.$how" "$PID" <in.$how >out.$how 3>&- & local p=$!
 		exec {w}>in.$how
 		until_true 10 test -s out.$how
 		# Longer than a second: until then a copy may be left at a low number.

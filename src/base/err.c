@@ -10,6 +10,7 @@ err_set(struct err *e, const char *fmt, ...)
 	va_list ap;
 
 	e->of = NULL;
+	e->fault = false;
 	e->word = -1;
 	e->system = 0;
 	va_start(ap, fmt);
@@ -25,6 +26,7 @@ err_sys(struct err *e, int errnum, const char *fmt, ...)
 	size_t n;
 
 	e->of = NULL;
+	e->fault = false;
 	e->word = -1;
 	e->system = errnum;
 	va_start(ap, fmt);

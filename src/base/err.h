@@ -7,9 +7,12 @@
 #ifndef BASE_ERR_H
 #define BASE_ERR_H
 
+#include <stdbool.h>
+
 struct err {
 	const char *of;	/* the attribute at fault, a constant; NULL: none or not known */
 	int word;	/* which word of its value is the faulty one, from 0; -1: all of it */
+	bool fault;	/* of a remark: it is none, but a fault beside others */
 	int system;	/* errno, where the system refused; 0 where the input is wrong */
 	char text[400];
 };

@@ -187,6 +187,16 @@ parse_inet(struct where *w, char host_of[WHERE_HOST], const char *text, const ch
 	}
 	if (strcmp(host_of, "*") == 0)
 		host_of[0] = '\0';
+	if (host_of[0] != '\0' && !ip_parse(host_of, &ip)) {
+		if (host_of[strspn(host_of, "0123456789.")] == '\0')
+			return err_set(err, "%s: %s is not an IPv4 address", text, host_of);
+		if (strchr(host_of, ':') != NULL)
+			return err_set(err, "%s: %s is not an IPv6 address", text, host_of);
+	} else if (host_of[0] != '\0' && !ip_is_v4(&ip)) {
+		char one[ADDR_TEXT];	/* there are several ways to write an IPv6 address */
+
+		(void)snprintf(host_of, WHERE_HOST, "%s", ip_print(&ip, one));
+	}
 	if (w->family != AF_UNSPEC && ip_parse(host_of, &ip) && (strchr(host_of, ':') != NULL) !=
 	    (w->family == AF_INET6))
 		return err_set(err, "%s: %s is not an IPv%c address", text, host_of,

@@ -149,6 +149,8 @@ add_host(struct rules *r, const char *word, bool closed, access_note *note, void
 
 	if (word[strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")] != '\0')
 		return err_set(err, "%s: neither an address nor a host's name", word);
+	if (word[strspn(word, "0123456789.-")] == '\0')
+		return err_set(err, "%s: not an address; a range is written as networks, 10.0.0.0/29", word);
 	net = getnetbyname(word);
 	if (net != NULL && net->n_addrtype == AF_INET) {
 		uint32_t n = net->n_net;

@@ -13,7 +13,7 @@ static const char *const overload_words[] = { "queue", "reject", NULL };
 static const char *const hangup_words[] = { "ignore", "kill", NULL };
 static const char *const format_words[] = { "text", "json", NULL };
 static const char *const flag_words[] = { "NODELAY", "KEEPALIVE", "NAMEINARGS", "SENSOR", "IDONLY",
-	"IPv4", "IPv6", "REUSE", "INTERCEPT", "NORETRY", "NOLIBWRAP", "LABELED", NULL };
+	"IPv4", "IPv6", "DISABLE", "REUSE", "INTERCEPT", "NORETRY", "NOLIBWRAP", "LABELED", NULL };
 static const char *const type_words[] = { "UNLISTED", "INTERNAL", "RPC", "TCPMUX", "TCPMUXPLUS", NULL };
 static const char *const socket_words[] = { "stream", "dgram", "seqpacket", "raw", "rdm", NULL };
 static const char *const dialect_words[] = { "own", "xinetd", "bsd", NULL };
@@ -36,16 +36,16 @@ enum {
 const struct attr attrs[] = {
 	{ "id", "word", "the command's name", "name of the service in logs, --ready and SERVICE",
 	  &kind_name, AT(id), 0, 0, NULL, ATTR_ENTRY },
-	{ "limit", "number or UNLIMITED", "UNLIMITED", "children of the whole server at once",
+	{ "limit", "number from 1 or UNLIMITED", "UNLIMITED", "children of the whole server at once",
 	  &kind_number, AT(limit), 1, UINT32_MAX, NULL, ATTR_SERVER },
 	{ "grace", "duration", "8s", "how long a drain waits for the children before it ends them",
 	  &kind_duration, AT(grace), 0, 0, NULL, ATTR_SERVER },
 	{ "dialect", "own, xinetd or bsd", "own", "whose reading holds where the table's grammars conflict",
 	  &kind_choice, AT(dialect), 0, 0, dialect_words, ATTR_SERVER | ATTR_TABLE },
 	{ "enabled", "id…", "all", "only these services are served",
-	  &kind_ids, AT(enabled), 0, 0, NULL, ATTR_SERVER | ATTR_TABLE | ATTR_LIST },
+	  &kind_words, AT(enabled), 0, 0, NULL, ATTR_SERVER | ATTR_TABLE | ATTR_LIST },
 	{ "disabled", "id…", "none", "these services are not served",
-	  &kind_ids, AT(disabled), 0, 0, NULL, ATTR_SERVER | ATTR_TABLE | ATTR_LIST },
+	  &kind_words, AT(disabled), 0, 0, NULL, ATTR_SERVER | ATTR_TABLE | ATTR_LIST },
 	{ "disable", "yes or no", "no", "yes: the service is not served",
 	  &kind_bool, AT(disable), 0, 0, no_yes, ATTR_ENTRY | ATTR_TABLE },
 	{ "type", "UNLISTED INTERNAL RPC TCPMUX TCPMUXPLUS", "none", "what kind of service it is",
@@ -67,7 +67,7 @@ const struct attr attrs[] = {
 	{ "flags", "NODELAY KEEPALIVE NAMEINARGS SENSOR IDONLY IPv4 IPv6", "none",
 	  "options of the connections, how the program is called, who may come",
 	  &kind_flags, AT(flags), 0, 0, flag_words, ATTR_LIST | ATTR_EMPTY | ATTR_EACH },
-	{ "server", "path or name", "none", "program to run; argv[0] is its last part",
+	{ "server", "absolute path or name", "none", "program to run; argv[0] is its last part",
 	  &kind_server, AT(server), 0, 0, NULL, ATTR_ENTRY | ATTR_TABLE | ATTR_FREE },
 	{ "server_args", "argument…", "none", "arguments of the program; with flags NAMEINARGS the first is argv[0]",
 	  &kind_words, AT(server_args), 0, 0, NULL, ATTR_ENTRY | ATTR_TABLE | ATTR_FREE },
@@ -78,7 +78,7 @@ const struct attr attrs[] = {
 	{ "rpc_number", "number", "from /etc/rpc", "number of an RPC service that is not listed",
 	  &kind_number, AT(rpc_number), 0, UINT32_MAX - 1, NULL, ATTR_ENTRY | ATTR_TABLE },
 	{ "listen", "ADDRESS…", "ADDRESS; in a table from port, bind and protocol", "where to listen",
-	  &kind_listen, AT(listen), 0, 0, NULL, ATTR_LIST | ATTR_ENTRY | ATTR_EACH },
+	  &kind_listen, AT(listen), 0, 0, NULL, ATTR_LIST | ATTR_ENTRY | ATTR_EACH | ATTR_FREE },
 	{ "exec", "command line", "COMMAND", "program and arguments, quoted as for a shell, PATH searched",
 	  &kind_exec, AT(exec), 0, 0, NULL, ATTR_SHELL | ATTR_ENTRY | ATTR_FREE },
 	{ "shell", "rest of the line", "none", "command line for /bin/sh -c",
@@ -117,10 +117,10 @@ const struct attr attrs[] = {
 	  &kind_number, AT(instances), 0, UINT32_MAX, NULL, 0 },
 	{ "per_source", "number or UNLIMITED", "UNLIMITED", "children of the service at once for one source",
 	  &kind_number, AT(source.most), 0, UINT32_MAX, NULL, 0 },
-	{ "cps", "N/DURATION, or N and seconds", "none",
+	{ "cps", "N/DURATION with N from 1, or N and seconds", "none",
 	  "pace of starts; with two words: rest so long after more than N in a second",
 	  &kind_rate, AT(cps), 0, 2, NULL, 0 },
-	{ "source_cps", "N/DURATION", "none", "pace for one source; what comes faster is refused",
+	{ "source_cps", "N/DURATION with N from 1", "none", "pace for one source; what comes faster is refused",
 	  &kind_rate, AT(source.rate), 0, 1, NULL, 0 },
 	{ "source_prefix", "IPv4 and IPv6 prefix length", "32 64", "what counts as one source",
 	  &kind_prefix, AT(source.v4), 0, 0, NULL, 0 },
@@ -137,21 +137,21 @@ const struct attr attrs[] = {
 	{ "deny_time", "minutes, FOREVER or NEVER", "NEVER",
 	  "with flags SENSOR: who connects there is refused by all services so long",
 	  &kind_deny, AT(deny_time), 0, 0, NULL, 0 },
-	{ "timeout", "duration", "none", "longest life of a child; then TERM to its process group",
+	{ "timeout", "duration above 0", "none", "longest life of a child; then TERM to its process group",
 	  &kind_duration, AT(timeout), 1, 0, NULL, 0 },
 	{ "kill_after", "duration", "5s", "time between TERM and KILL",
 	  &kind_duration, AT(kill_after), 0, 0, NULL, 0 },
-	{ "idle_timeout", "duration", "none", "end a child over whose connection nothing has moved so long (TCP)",
+	{ "idle_timeout", "duration above 0", "none", "end a child over whose connection nothing has moved so long (TCP)",
 	  &kind_duration, AT(idle_timeout), 1, 0, NULL, 0 },
 	{ "hangup", "ignore or kill", "ignore", "what to do when the client is gone (not on a half close)",
 	  &kind_choice, AT(hangup), 0, 0, hangup_words, 0 },
 	{ "linger", "duration or no", "2s", "how long the end of a connection waits for the client's",
 	  &kind_linger, AT(linger), 0, 0, NULL, 0 },
-	{ "backlog", "number from 1", "the kernel's maximum", "connections that wait to be accepted",
+	{ "backlog", "number from 1 to 2147483647", "the kernel's maximum", "connections that wait to be accepted",
 	  &kind_bytes, AT(sock.backlog), 1, INT32_MAX, NULL, 0 },
-	{ "sndbuf", "size", "the kernel's", "send buffer of the listener's connections, bytes",
+	{ "sndbuf", "size from 1 to 1023M", "the kernel's", "send buffer of the listener's connections, bytes",
 	  &kind_bytes, AT(sock.sndbuf), 1, INT32_MAX / 2, NULL, 0 },
-	{ "rcvbuf", "size", "the kernel's", "receive buffer of the listener's connections, bytes",
+	{ "rcvbuf", "size from 1 to 1023M", "the kernel's", "receive buffer of the listener's connections, bytes",
 	  &kind_bytes, AT(sock.rcvbuf), 1, INT32_MAX / 2, NULL, 0 },
 	{ "mode", "octal number up to 777", "666 less the umask", "mode of a UNIX socket's path",
 	  &kind_octal, AT(sock.mode), 0, 0777, NULL, ATTR_ENTRY },
@@ -161,16 +161,16 @@ const struct attr attrs[] = {
 	  &kind_bool, AT(lookup), 0, 0, no_yes, 0 },
 	{ "log_format", "text or json", "text", "form of the log lines",
 	  &kind_choice, AT(json), 0, 0, format_words, 0 },
-	{ "log_type", "SYSLOG facility [level], FILE path [soft [hard]] or STDERR", "the server's log",
+	{ "log_type", "SYSLOG facility [level], FILE /path [soft [hard]] or STDERR", "the server's log",
 	  "where lines about the service go",
 	  &kind_log, AT(log), 0, 0, NULL, ATTR_FREE },
 	{ "log_tag", "word", "the program's name", "name under which lines go to syslog",
 	  &kind_name, AT(log_tag), 0, 0, NULL, ATTR_FREE },
-	{ "banner", "path", "none", "file sent to every connection first",
+	{ "banner", "absolute path", "none", "file sent to every connection first",
 	  &kind_path, AT(banner.path), 0, 0, NULL, ATTR_FREE },
-	{ "banner_success", "path", "none", "file sent to connections that are served",
+	{ "banner_success", "absolute path", "none", "file sent to connections that are served",
 	  &kind_path, AT(banner_success.path), 0, 0, NULL, ATTR_FREE },
-	{ "banner_fail", "path", "none", "file sent to connections that are refused",
+	{ "banner_fail", "absolute path", "none", "file sent to connections that are refused",
 	  &kind_path, AT(banner_fail.path), 0, 0, NULL, ATTR_FREE },
 	{ "log_on_success", "PID HOST USERID EXIT DURATION TRAFFIC PORT CONN CPU MAXRSS BYTES", "PID HOST EXIT DURATION",
 	  "what START and EXIT lines tell; nothing: no such lines",
@@ -229,9 +229,11 @@ attr_nearest_choice(const struct attr *a, const char *word)
 	size_t best = strlen(word) / 3 + 1;
 	const char *found = NULL;
 
+	if (a->kind == &kind_bool)
+		return NULL;	/* `on` is nearer to `no` than to what is meant */
 	for (size_t i = 0; a->choice != NULL && a->choice[i] != NULL; i++)
 		nearer(word, a->choice[i], &best, &found);
-	return found;
+	return found != NULL && strcasecmp(found, word) != 0 ? found : NULL;
 }
 
 bool
@@ -240,6 +242,14 @@ attr_given(const struct service *s, const char *name)
 	size_t i = (size_t)(attr_find(name) - attrs);
 
 	return (s->given[i / 64] >> i % 64 & 1) != 0;
+}
+
+bool
+attr_own(const struct service *s, const char *name)
+{
+	size_t i = (size_t)(attr_find(name) - attrs);
+
+	return (s->own[i / 64] >> i % 64 & 1) != 0;
 }
 
 void
@@ -264,8 +274,10 @@ attr_set(struct service *s, const struct attr *a, const struct setting *v, struc
 		rc = a->kind->set(s, a, v, err);
 	if (rc == -1 && err->of == NULL)
 		err->of = a->name;
-	if (rc == 0 && (a->flags & ATTR_NO_EFFECT) == 0)
+	if (rc == 0 && (a->flags & ATTR_NO_EFFECT) == 0) {
 		s->given[i / 64] |= UINT64_C(1) << i % 64;
+		s->own[i / 64] |= UINT64_C(1) << i % 64;
+	}
 	return rc;
 }
 

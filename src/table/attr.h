@@ -86,8 +86,9 @@ const char *attr_later(const char *name);
 /* Says that there is no such attribute, with the one that was probably meant. Always -1. */
 int attr_unknown(const char *name, struct err *err);
 
-/* Was it written? */
+/* Was it written, if in defaults? By the entry itself? */
 bool attr_given(const struct service *s, const char *name);
+bool attr_own(const struct service *s, const char *name);
 void attr_give(struct service *s, const char *name);
 
 #endif

@@ -89,8 +89,18 @@ check_ids(struct service *s, const struct master *m, struct account **user, attr
 		return 0;
 	if (s->user != NULL) {
 		a = account_find(m->accounts, s->user, err);
-		if (a == NULL)
-			return err_at(err, "user", 0);
+		if (a == NULL) {
+			struct err of_group;
+			gid_t gid;
+
+			(void)err_at(err, "user", 0);
+			if (s->table && s->group != NULL && note != NULL && group_find(s->group, &gid, &of_group) == -1) {
+				of_group.fault = true;
+				(void)err_at(&of_group, "group", 0);
+				note(arg, &of_group);
+			}
+			return -1;
+		}
 		r->uid = a->uid;
 		r->gid = a->gid;
 		*user = a;
@@ -191,6 +201,13 @@ look_at_program(const struct service *s, attr_note *note, void *arg)
 		remark(note, arg, "chroot", "chroot %s is not a directory; the port is open all the same", s->chroot);
 		return;
 	}
+	if (s->directory != NULL) {
+		char at[PATH_MAX];
+
+		(void)snprintf(at, sizeof at, "%s%s", s->chroot != NULL ? s->chroot : "", s->directory);
+		if (stat(at, &st) == -1 || !S_ISDIR(st.st_mode))
+			remark(note, arg, "directory", "%s is not a directory; the port is open all the same", at);
+	}
 	for (char **p = s->run.path; *p != NULL; p++) {
 		char at[PATH_MAX];
 
@@ -262,6 +279,8 @@ check_listen(struct service *s, struct err *err)
 				    err_at(err, "listen", (int)i);
 		}
 	}
+	if (s->idle_timeout != 0 && !tcp && s->table && !attr_own(s, "idle_timeout"))
+		s->idle_timeout = 0;	/* defaults mean those that can */
 	if (s->idle_timeout != 0 && !tcp)
 		return err_set(err, "idle_timeout: only TCP connections tell when something moved"),
 		    err_at(err, "idle_timeout", 0);
@@ -381,10 +400,33 @@ check_environment(struct service *s, struct account *user, const struct master *
 	return 0;
 }
 
+/* no_access of every IPv4 address: what of IPv6, and of what only_from lets in? */
+static void
+look_at_everybody(const struct service *s, attr_note *note, void *arg)
+{
+	bool four = false, six = false, wide = false;
+
+	for (size_t i = 0; i < s->no_access.n; i++) {
+		const struct rule *r = &s->no_access.rule[i];
+
+		four = four || (r->kind == RULE_NET && r->bits == 96 && ip_is_v4(&r->ip));
+		six = six || (r->kind == RULE_NET && r->bits == 0);
+	}
+	for (size_t i = 0; i < s->nlisten; i++)
+		wide = wide || (s->listen[i].where.scheme == SCHEME_TCP && s->listen[i].where.host[0] == '\0' &&
+		    s->listen[i].where.family != AF_INET);
+	if (four && !six && wide && !s->only_from.given)
+		remark(note, arg, "no_access", "this is every IPv4 address; IPv6 clients may come (::/0 is all of them)");
+	if (four && s->only_from.n > 0)
+		remark(note, arg, "no_access", "what only_from names by a longer prefix is let in all the same; xinetd "
+		    "would refuse everybody");
+}
+
 /* What is taken, and does less than it looks like. */
 static void
 look_at_rest(const struct service *s, attr_note *note, void *arg)
 {
+	look_at_everybody(s, note, arg);
 	if ((s->on_success & RECORD_TRAFFIC) != 0 && s->redirect.n == 0)
 		remark(note, arg, "log_on_success", "TRAFFIC tells of redirect only; BYTES counts what a command "
 		    "moves");
@@ -402,35 +444,65 @@ check_account(struct service *s, const struct master *m, struct err *err)
 	return s->user == NULL && s->group == NULL ? 0 : check_ids(s, m, &user, NULL, NULL, err);
 }
 
+/* A fault beside another one: of a table all are told. */
+static int
+also(int rc, attr_note *note, void *arg, struct err *err, struct err *first)
+{
+	if (rc == 0) {
+		*first = *err;
+	} else {
+		err->fault = true;
+		note(arg, err);
+	}
+	return -1;
+}
+
+static int
+check_banners(struct service *s, attr_note *note, void *arg, struct err *err)
+{
+	return read_banner(&s->banner, "banner", note, arg, err) == -1 ||
+	    read_banner(&s->banner_success, "banner_success", note, arg, err) == -1 ||
+	    read_banner(&s->banner_fail, "banner_fail", note, arg, err) == -1 ? -1 : 0;
+}
+
 int
 check_service(struct service *s, const struct master *m, attr_note *note, void *arg, struct err *err)
 {
-	struct account *user = NULL;
 	mode_t mask = attr_given(s, "umask") ? s->umask : s->table ? m->umask | 022 : m->umask;
+	bool sensor = (s->flags & FLAG_SENSOR) != 0;
+	struct account *user = NULL;
+	struct err e = { .word = -1 };
+	int rc = 0;
 
-	if (check_where(s, m, note, arg, err) == -1 || check_listen(s, err) == -1)
+	if (check_where(s, m, note, arg, &e) == -1 || check_listen(s, &e) == -1)
+		rc = also(rc, note, arg, &e, err);
+	if (rc == -1 && !s->table)
 		return -1;
-	if ((s->flags & FLAG_SENSOR) != 0 && (s->exec.n > 0 || s->server != NULL || s->redirect.n > 0))
-		return err_set(err, "flags SENSOR: nobody is served there, so the service has no program"),
-		    err_at(err, "flags", -1);
-	if ((s->flags & FLAG_SENSOR) == 0 && !s->later &&
-	    check_program(s, m, note, arg, err) == -1)
+	if (sensor && (s->exec.n > 0 || s->server != NULL || s->redirect.n > 0)) {
+		(void)err_set(&e, "flags SENSOR: nobody is served there, so the service has no program");
+		(void)err_at(&e, "flags", -1);
+		rc = also(rc, note, arg, &e, err);
+	} else if (!sensor && !s->later && s->redirect.n == 0 && (s->type & TYPE_INTERNAL) == 0 &&
+	    check_program(s, m, note, arg, &e) == -1) {
+		rc = also(rc, note, arg, &e, err);
+	}
+	if (rc == -1 && !s->table)
 		return -1;
-	if (make_id(s, err) == -1 || check_ids(s, m, &user, note, arg, err) == -1)
-		return -1;
-	if (!m->blind && (read_banner(&s->banner, "banner", note, arg, err) == -1 ||
-	    read_banner(&s->banner_success, "banner_success", note, arg, err) == -1 ||
-	    read_banner(&s->banner_fail, "banner_fail", note, arg, err) == -1))
+	if (make_id(s, &e) == -1 || check_ids(s, m, &user, note, arg, &e) == -1)
+		rc = also(rc, note, arg, &e, err);
+	if (!m->blind && check_banners(s, note, arg, &e) == -1)
+		rc = also(rc, note, arg, &e, err);
+	if (rc == 0 && (check_limits(s, m, &e) == -1 || check_environment(s, user, m, &e) == -1))
+		rc = also(rc, note, arg, &e, err);
+	if (rc == -1)
 		return -1;
 	if (m->checking)
 		look_at_overload(s, note, arg);
 	look_at_rest(s, note, arg);
-	if (check_limits(s, m, err) == -1)
-		return -1;
 	check_directory(s, m);
 	s->run.set_umask = mask != m->umask;
 	s->run.umask = mask;
 	s->run.set_nice = s->nice != 0;
 	s->run.nice = m->nice + s->nice;
-	return check_environment(s, user, m, err);
+	return 0;
 }

@@ -178,7 +178,44 @@ include(struct conf *c, struct lex *l, const struct word *keyword)
 	if (c->include != NULL) {
 		struct word path = l->word[0];
 
-		c->include(c->arg, c, in, &path, directory);
+		c->include(c->arg, c, in, &path, directory, keyword->text[0] == '.');
+	}
+}
+
+/* Is there a brace or an operator among the words? Then it was not meant as a classic line. */
+static bool
+opens_block(const struct lex *l)
+{
+	for (size_t i = 1; i < l->n && i < 4; i++)
+		if (strcmp(l->word[i].text, "{") == 0 || l->word[i].text[0] == '=')
+			return true;
+	return false;
+}
+
+/* Does the next line that says something begin with a brace? */
+static bool
+brace_ahead(const struct lex *l)
+{
+	const char *p = l->p;
+
+	while (p < l->end && strchr(" \t\r\n", *p) != NULL)
+		p++;
+	return p < l->end && *p == '{';
+}
+
+/* Goes behind the } of a block that begins with a wrong word: what it holds is no further fault. */
+static void
+skip_block(struct lex *l)
+{
+	while (!lex_over(l)) {
+		bool closes;
+
+		lex_blanks(l);
+		closes = !lex_over(l) && *l->p == '}';
+		if (!lex_over(l))
+			lex_next_line(l);
+		if (closes)
+			return;
 	}
 }
 
@@ -201,25 +238,18 @@ stray(struct conf *c, struct lex *l)
 	}
 	if (strcmp(w->text, "{") == 0)
 		conf_broken(c, l->in, w, NULL, "a { that no `service` or `defaults` stands before");
+	else if (attr_find(w->text) != NULL || (l->n > 1 && l->word[1].text[strspn(l->word[1].text, "+-")] == '='))
+		conf_broken(c, l->in, w, NULL, "\"%s\": an attribute outside a block", w->text);
 	else if (meant != NULL)
 		conf_broken(c, l->in, w, conf_meant(c, meant), "\"%s\" begins nothing that a table holds",
 		    w->text);
-	else if (attr_find(w->text) != NULL || (l->n > 1 && l->word[1].text[0] == '='))
-		conf_broken(c, l->in, w, NULL, "\"%s\": an attribute outside a block", w->text);
 	else
 		conf_broken(c, l->in, w, "an entry is `service NAME { ... }`, or a line SERVICE SOCKET-TYPE "
 		    "PROTOCOL wait|nowait USER PROGRAM [ARG...]", "\"%s\" begins nothing that a table holds",
 		    w->text);
-}
-
-/* Is there a brace or an operator among the words? Then it was not meant as a classic line. */
-static bool
-opens_block(const struct lex *l)
-{
-	for (size_t i = 1; i < l->n && i < 4; i++)
-		if (strcmp(l->word[i].text, "{") == 0 || l->word[i].text[0] == '=')
-			return true;
-	return false;
+	if (strcmp(w->text, "{") == 0 || brace_ahead(l) ||
+	    (l->n > 1 && strcmp(l->word[l->n - 1].text, "{") == 0))
+		skip_block(l);
 }
 
 /* Joins the lines that inetd would join: indented ones that are no entry by themselves. */
@@ -231,6 +261,8 @@ take_continued(struct conf *c, struct lex *l)
 		size_t n = l->n;
 
 		lex_blanks(l);
+		if (lex_over(l))
+			break;
 		if (*l->p == '#' && c->dialect != DIALECT_BSD) {
 			lex_next_line(l);
 			continue;
@@ -246,6 +278,9 @@ take_continued(struct conf *c, struct lex *l)
 			l->comment = before.comment;
 			break;
 		}
+		if (l->n > n + 1 && conf_socket_word(l->word[n + 1].text))
+			conf_warn(c, l->in, &l->word[n], NULL, "this indented line continues the one before it, as with the "
+			    "BSDs' inetd; to be an entry it lacks a sound wait or nowait");
 	}
 	return true;
 }
@@ -335,13 +370,21 @@ statement(struct conf *c, struct lex *l)
 	classic(c, l);
 }
 
+static bool
+has_lone_cr(const struct source *in)
+{
+	const char *cr = memchr(in->text, '\r', in->len);
+
+	return cr != NULL && cr + 1 < in->text + in->len;
+}
+
 void
 conf_parse(struct conf *c, const struct source *in)
 {
 	struct lex l;
 
 	lex_begin(&l, in, &c->arena);
-	l.comments = true;
+	l.joins = c->dialect == DIALECT_OWN;	/* the others know no such thing */
 	if (in->len >= 3 && memcmp(in->text, "\xef\xbb\xbf", 3) == 0)
 		l.p += 3;
 	if (memchr(in->text, '\r', in->len) != NULL && !c->said_crlf) {
@@ -352,6 +395,12 @@ conf_parse(struct conf *c, const struct source *in)
 			diag_add(c->diags, false, (struct place){ .in = in, .line = 1, .col = 1, .at = in->text },
 			    "lines end in CR LF; the CRs are left out, where inetd and xinetd take them for a part "
 			    "of the last word", NULL);
+	}
+	if (in->len > 0 && memchr(in->text, '\n', in->len) == NULL && has_lone_cr(in)) {
+		struct word w = { .text = "", .at = in->text, .line = 1, .col = 1 };
+
+		conf_broken(c, in, &w, NULL, "lines end in CR alone; a table's lines end in LF");
+		return;
 	}
 	while (!lex_over(&l) && !l.no_memory) {
 		lex_blanks(&l);

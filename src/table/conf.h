@@ -26,7 +26,7 @@ struct assign {			/* NAME = WORD… */
 	bool field;		/* it comes from a field of a line */
 };
 
-enum entry_kind { ENTRY_BLOCK, ENTRY_DEFAULTS, ENTRY_LINE };
+enum entry_kind { ENTRY_BLOCK, ENTRY_DEFAULTS, ENTRY_LINE, ENTRY_NONE };	/* NONE: parsed, and no more */
 
 struct entry {
 	struct entry *next;
@@ -39,9 +39,12 @@ struct entry {
 
 struct conf;
 
-/* include, includedir: reads them in place by conf_parse. `arg` is the conf's. */
+/*
+ * include, includedir: reads them in place by conf_parse. `arg` is the conf's; `pattern`: the path
+ * may be one, as NetBSD's .include takes it.
+ */
 typedef void conf_include(void *arg, struct conf *c, const struct source *from,
-    const struct word *path, bool directory);
+    const struct word *path, bool directory, bool pattern);
 
 struct conf {
 	struct arena arena;

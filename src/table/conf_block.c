@@ -48,7 +48,7 @@ open_block(struct conf *c, struct lex *l, struct entry *e, const struct word *ke
 		struct word at = here(l);
 
 		conf_broken(c, l->in, &at, NULL, "a { is missing before this, to begin the block of %s",
-		    keyword->text);
+		    e->name.text);
 		e->faulty = true;
 		return true;	/* as if it stood there */
 	}
@@ -88,6 +88,45 @@ look_at_typography(struct conf *c, const struct lex *l, const struct word *w)
 		    "make it; it encloses nothing");
 }
 
+static bool
+is_brace(const struct word *w, char brace)
+{
+	return !w->quoted && w->text[0] == brace && w->text[1] == '\0';
+}
+
+/* Does the last word close a { among the words before it? */
+static bool
+is_opened(const struct lex *l)
+{
+	size_t open = 0;
+
+	for (size_t i = 0; i + 1 < l->n; i++) {
+		if (is_brace(&l->word[i], '{'))
+			open++;
+		else if (is_brace(&l->word[i], '}') && open > 0)
+			open--;
+	}
+	return open > 0;
+}
+
+/* A \ at a line's end that was meant as itself, C:\dir\, would swallow an attribute. */
+static void
+look_at_joined(struct conf *c, struct lex *l, struct entry *e, const struct word *name)
+{
+	for (size_t i = 0; i + 1 < l->n; i++) {
+		const struct word *w = &l->word[i];
+
+		if (w->line == name->line || (i > 0 && l->word[i - 1].line == w->line) || w->quoted ||
+		    (attr_find(w->text) == NULL && strchr(w->text, '=') == NULL))
+			continue;
+		if (l->word[i + 1].text[strspn(l->word[i + 1].text, "+-")] != '=')
+			continue;
+		conf_error(c, l->in, w, "a \\ that is to stand at the end of a line is written \\\\ in \"...\"",
+		    "this line continues the one before it, by the \\ at its end, and looks like an attribute");
+		e->faulty = true;
+	}
+}
+
 /* The value's words. -1: not to be used; 1: a } behind them closes the block; 0. */
 static int
 take_value(struct conf *c, struct lex *l, struct entry *e, const struct attr *row,
@@ -119,10 +158,11 @@ take_value(struct conf *c, struct lex *l, struct entry *e, const struct attr *ro
 		conf_warn(c, l->in, &l->comment, NULL, "a comment from here on; xinetd takes it for a part of "
 		    "the value");
 	else if (l->n > 0 && quotes != QUOTES_SHELL && !(c->dialect == DIALECT_XINETD && free_list) &&
-	    !l->word[l->n - 1].quoted && strcmp(l->word[l->n - 1].text, "}") == 0) {
+	    is_brace(&l->word[l->n - 1], '}') && !is_opened(l)) {
 		l->n--;
 		closes = 1;
 	}
+	look_at_joined(c, l, e, name);
 	for (size_t i = 0; i < l->n; i++) {
 		const struct word *w = &l->word[i];
 
@@ -159,7 +199,8 @@ attribute(struct conf *c, struct lex *l, struct entry *e)
 	if (!take_operator(l, &op)) {
 		struct word at = lex_at_end(l) ? name : here(l);
 
-		if (strcasecmp(name.text, "service") == 0 || strcasecmp(name.text, "defaults") == 0) {
+		if (strcasecmp(name.text, "service") == 0 || strcasecmp(name.text, "defaults") == 0 ||
+		    strncasecmp(name.text, "include", 7) == 0) {
 			/* The next block begins: this one was not closed. */
 			conf_broken(c, l->in, &name, NULL, "a } is missing before this, to end the block of %s "
 			    "(line %u)", e->name.text, e->name.line);

@@ -268,6 +268,8 @@ group_at(const struct conf *c, const char *text)
 	size_t len = strlen(text), at = strcspn(text, ":"), last = len;
 	char name[256];
 
+	if (c->is_user != NULL && strchr(text, '.') != NULL && c->is_user(c->arg, text))
+		return len;		/* the whole is a user's name */
 	if (at < len || len >= sizeof name)
 		return at;
 	/* A dot may belong to the name: the last one behind a user that there is. */
@@ -280,7 +282,7 @@ group_at(const struct conf *c, const char *text)
 		if (c->is_user != NULL && c->is_user(c->arg, name))
 			return i;
 	}
-	return c->is_user != NULL && last < len && c->is_user(c->arg, text) ? len : last;
+	return last;
 }
 
 /* user, user:group, user.group, and FreeBSD's /login-class. */
@@ -329,7 +331,7 @@ take_program(struct line *l)
 	give(l, "server", &l->program, l->program.text);
 	if (l->nargs == 0)
 		return;
-	if (l->arg[0].text[0] == '-' && l->nargs > 0)
+	if (l->arg[0].text[0] == '-')
 		conf_warn(l->c, l->in, &l->arg[0], NULL, "the first word behind the program is the name it is "
 		    "called by (argv[0]), and this looks like an option");
 	give_words(l, "flags", ATTR_ADD, &l->arg[0],
@@ -348,6 +350,11 @@ take_path(struct line *l)
 	size_t at = 1;
 	unsigned mode;
 
+	if (starts_with(l->socket.text, "raw") || starts_with(l->socket.text, "rdm")) {
+		fault(l, &l->socket, NULL, "%.3s and unix do not go together: stream, dgram and seqpacket do",
+		    l->socket.text);
+		return;
+	}
 	if (w.text[0] == ':') {
 		for (int i = 0; i < 3; i++) {
 			size_t n = strcspn(w.text + at, ":");
@@ -378,62 +385,6 @@ take_path(struct line *l)
 	l->service = conf_part(l->c, &w, (size_t)(str_basename(w.text) - w.text), strlen(str_basename(w.text)));
 }
 
-/* NAME/VERSION[-VERSION] */
-static void
-take_rpc(struct line *l)
-{
-	const char *slash = strchr(l->service.text, '/');
-	size_t n = slash != NULL ? (size_t)(slash - l->service.text) : 0;
-	struct word version;
-
-	give(l, "type", &l->proto, "RPC");
-	give_text(l, "socket_type", &l->socket, "%.*s", (int)strcspn(l->socket.text, ",:"), l->socket.text);
-	if (l->scheme != NULL)
-		give(l, "protocol", &l->proto, l->scheme);
-	if (slash == NULL) {
-		fault(l, &l->service, NULL, "\"%s\": an RPC service is written NAME/VERSION or NAME/FROM-TO",
-		    l->service.text);
-		return;
-	}
-	version = conf_part(l->c, &l->service, n + 1, strlen(slash + 1));
-	give(l, "rpc_version", &version, version.text);
-	l->service = conf_part(l->c, &l->service, 0, n);
-}
-
-static void
-give_listen(struct line *l)
-{
-	struct word out[64];
-	const struct word *a = l->addresses;
-	size_t n = 0, at = 0, len = a != NULL ? strlen(a->text) : 0;
-
-	if (l->scheme == NULL)
-		return;		/* the protocol is at fault, and said */
-	do {
-		size_t part = a != NULL ? strcspn(a->text + at, ",") : 0;
-		struct word w = a != NULL ? conf_part(l->c, a, at, part) : l->service;
-		const char *host = a != NULL && part > 0 ? w.text : "*";
-		char text[600];
-		bool v6;
-
-		if (n == sizeof out / sizeof out[0]) {
-			fault(l, &w, NULL, "too many addresses; at most %zu are possible", n);
-			return;
-		}
-		v6 = strchr(host, ':') != NULL && host[0] != '[';
-		(void)snprintf(text, sizeof text, "%s:%s%s%s:%s", l->scheme, v6 ? "[" : "", host, v6 ? "]" : "",
-		    l->service.text);
-		w.text = arena_text(&l->c->arena, text, strlen(text));
-		if (w.text == NULL) {
-			l->c->no_memory = true;
-			return;
-		}
-		out[n++] = w;
-		at += part + 1;
-	} while (at < len);
-	give_words(l, "listen", ATTR_SET, &l->service, out, n);
-}
-
 /* Splits ADDRESSES:SERVICE at the last colon, keeps the rest for give_listen. */
 static void
 split_address(struct line *l, struct word *addresses)
@@ -449,6 +400,81 @@ split_address(struct line *l, struct word *addresses)
 	l->service = conf_part(l->c, &l->service, n + 1, strlen(colon + 1));
 	if (l->service.text[0] == '\0')
 		fault(l, &l->service, NULL, "no service behind the address");
+}
+
+/* NAME/VERSION[-VERSION] */
+static void
+take_rpc(struct line *l)
+{
+	struct word version, addresses;
+	const char *slash;
+	size_t n;
+
+	split_address(l, &addresses);
+	if (l->addresses != NULL && l->addresses->text[0] != '\0' && strcmp(l->addresses->text, "*") != 0)
+		give(l, "bind", l->addresses, l->addresses->text);
+	slash = strchr(l->service.text, '/');
+	n = slash != NULL ? (size_t)(slash - l->service.text) : 0;
+	give(l, "type", &l->proto, "RPC");
+	give_text(l, "socket_type", &l->socket, "%.*s", (int)strcspn(l->socket.text, ",:"), l->socket.text);
+	if (l->scheme != NULL)
+		give(l, "protocol", &l->proto, l->scheme);
+	if (slash == NULL) {
+		fault(l, &l->service, NULL, "\"%s\": an RPC service is written NAME/VERSION or NAME/FROM-TO",
+		    l->service.text);
+		return;
+	}
+	version = conf_part(l->c, &l->service, n + 1, strlen(slash + 1));
+	give(l, "rpc_version", &version, version.text);
+	l->service = conf_part(l->c, &l->service, 0, n);
+}
+
+/* One of the addresses with the service behind it, as listen takes it. False: told. */
+static bool
+listen_word(struct line *l, const struct word *address, struct word *out)
+{
+	const char *host = address != NULL && address->text[0] != '\0' ? address->text : "*";
+	bool v6 = strchr(host, ':') != NULL && host[0] != '[';
+	char text[600];
+
+	*out = address != NULL ? *address : l->service;
+	(void)snprintf(text, sizeof text, "%s:%s%s%s:%s", l->scheme, v6 ? "[" : "", host, v6 ? "]" : "",
+	    l->service.text);
+	out->text = arena_text(&l->c->arena, text, strlen(text));
+	if (out->text == NULL)
+		l->c->no_memory = true;
+	return out->text != NULL;
+}
+
+static void
+give_listen(struct line *l)
+{
+	const struct word *a = l->addresses;
+	struct word out[64];
+	size_t n = 0, at = 0;
+
+	if (l->scheme == NULL)
+		return;		/* the protocol is at fault, and said */
+	if (a == NULL || a->text[0] == '\0') {
+		if (listen_word(l, NULL, &out[0]))
+			give_words(l, "listen", ATTR_SET, &l->service, out, 1);
+		return;
+	}
+	for (;;) {
+		size_t len = strcspn(a->text + at, ",");
+		struct word w = conf_part(l->c, a, at, len);
+
+		if (len == 0 || n == sizeof out / sizeof out[0]) {
+			fault(l, &w, NULL, len == 0 ? "an address is missing beside the comma" : "too many addresses");
+			return;
+		}
+		if (!listen_word(l, &w, &out[n++]))
+			return;
+		at += len;
+		if (a->text[at++] == '\0')
+			break;
+	}
+	give_words(l, "listen", ATTR_SET, &l->service, out, n);
 }
 
 static void
@@ -530,6 +556,8 @@ struct pairs {
 	struct line *l;
 	struct word word[66];	/* of one value */
 	size_t n;
+	char seen[32][16];	/* keys given so far */
+	size_t nseen;
 };
 
 static struct word
@@ -557,37 +585,44 @@ static bool
 pair_word(struct pairs *p, struct word *out)
 {
 	struct lex *l = p->lex;
-	char quote = *l->p, text[1024];
+	char quote = *l->p, *text;
+	const char *end = l->p + 1;
 	size_t n = 0;
 
 	if (quote != '"' && quote != '\'')
 		return lex_name(l, ",;\"'", out);
 	*out = here(l);
+	while (end < l->end && *end != quote && *end != '\n')
+		end += *end == '\\' && end + 1 < l->end && end[1] != '\n' ? 2 : 1;
+	text = arena_get(&p->c->arena, (size_t)(end - l->p) + 1);
+	if (text == NULL) {
+		p->c->no_memory = true;
+		return false;
+	}
 	for (l->p++; l->p < l->end && *l->p != quote && *l->p != '\n'; l->p++) {
 		char c = *l->p;
-		unsigned code;
 
-		if (c == '\\' && l->p + 1 < l->end) {
+		if (c == '\\' && l->p + 1 < l->end && l->p[1] != '\n') {
 			c = *++l->p;
 			c = c == 'n' ? '\n' : c == 't' ? '\t' : c == 'r' ? '\r' : c;
 			if (c == 'x' && l->end - l->p > 2 && isxdigit((unsigned char)l->p[1]) &&
 			    isxdigit((unsigned char)l->p[2])) {
-				code = (unsigned)strtoul((char[]){ l->p[1], l->p[2], 0 }, NULL, 16);
-				c = (char)code;
+				c = (char)strtoul((char[]){ l->p[1], l->p[2], 0 }, NULL, 16);
 				l->p += 2;
 			}
 		}
-		if (n < sizeof text && c != '\0')
+		if (c != '\0')
 			text[n++] = c;
 	}
-	if (l->p == l->end || *l->p != quote) {
+	if (l->p >= l->end || *l->p != quote) {
 		fault(p->l, out, NULL, "a %c is not closed", quote);
 		return false;
 	}
 	l->p++;
-	out->text = arena_text(&p->c->arena, text, n);
+	text[n] = '\0';
+	out->text = text;
 	out->quoted = true;
-	return out->text != NULL;
+	return true;
 }
 
 /* KEY's value into the fields. */
@@ -605,6 +640,14 @@ take_pair(struct pairs *p, const struct word *key)
 	};
 	uint64_t n;
 
+	for (size_t i = 0; i < p->nseen; i++) {
+		if (strcasecmp(p->seen[i], key->text) == 0) {
+			fault(l, key, NULL, "%s is given twice", key->text);
+			return;
+		}
+	}
+	if (p->nseen < sizeof p->seen / sizeof p->seen[0])
+		(void)snprintf(p->seen[p->nseen++], sizeof p->seen[0], "%s", key->text);
 	if (strcasecmp(key->text, "args") == 0) {
 		struct word *copy = arena_get(&p->c->arena, p->n * sizeof *copy);
 
@@ -612,8 +655,6 @@ take_pair(struct pairs *p, const struct word *key)
 			p->c->no_memory = true;
 			return;
 		}
-		if (l->nargs > 0)
-			fault(l, key, NULL, "args is given twice");
 		memcpy(copy, w, p->n * sizeof *copy);
 		l->arg = copy;
 		l->nargs = p->n;
@@ -629,8 +670,6 @@ take_pair(struct pairs *p, const struct word *key)
 	}
 	for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
 		if (strcasecmp(key->text, fields[i].key) == 0) {
-			if (fields[i].field->text != NULL)
-				fault(l, key, NULL, "%s is given twice", key->text);
 			*fields[i].field = w[0];
 			return;
 		}
@@ -645,6 +684,8 @@ take_pair(struct pairs *p, const struct word *key)
 	if (strcasecmp(key->text, "bind") == 0) {
 		struct word *copy = arena_get(&p->c->arena, sizeof *copy);
 
+		if (l->addresses != p->c->address)
+			fault(l, key, NULL, "bind: the address stands before the name already");
 		if (copy == NULL)
 			p->c->no_memory = true;
 		else
@@ -702,18 +743,26 @@ one_pair(struct pairs *p)
 	return true;
 }
 
-/* Behind the ; that ends the entry, or to the end of the text. */
-static void
+/*
+ * Behind the ; that ends a faulty entry. A line that does not begin with a blank was not meant to
+ * be of it: then the ; is missing. False: it is.
+ */
+static bool
 go_behind(struct lex *l)
 {
 	while (!lex_over(l) && *l->p != ';') {
-		if (*l->p == '\n' || *l->p == '#')
-			lex_next_line(l);
-		else
+		if (*l->p != '\n' && *l->p != '#') {
 			l->p++;
+			continue;
+		}
+		lex_next_line(l);
+		if (!lex_over(l) && strchr(" \t#;", *l->p) == NULL && !lex_at_end(l))
+			return false;
 	}
-	if (!lex_over(l))
-		l->p++;
+	if (lex_over(l))
+		return false;
+	l->p++;
+	return true;
 }
 
 void
@@ -738,20 +787,21 @@ conf_pairs(struct conf *c, struct lex *lex)
 		else if (!one_pair(&p))
 			break;
 	}
-	if (lex_over(lex))
+	if (!go_behind(lex))
 		conf_broken(c, lex->in, &name, NULL, "the entry of %s is not closed: its ; is missing", name.text);
-	go_behind(lex);
 	lex_blanks(lex);
 	if (!lex_over(lex) && lex_at_end(lex))
 		lex_next_line(lex);
+	if (strcasecmp(state.text, "off") == 0) {
+		l.e->kind = ENTRY_NONE;	/* parsed, and otherwise ignored, as in NetBSD */
+		return;
+	}
 	if (l.e->faulty)
 		return;
 	if (l.proto.text == NULL) {
 		fault(&l, &name, NULL, "%s: no protocol is given", name.text);
 		return;
 	}
-	if (strcasecmp(state.text, "off") == 0)
-		give(&l, "disable", &state, "yes");
 	if (l.program.text != NULL && l.user.text == NULL) {
 		fault(&l, &name, NULL, "%s: no user is given", name.text);
 		return;

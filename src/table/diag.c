@@ -13,8 +13,8 @@ diag_add(struct diags *d, bool error, struct place at, const char *text, const c
 	struct diag one = { .at = at, .error = error };
 
 	*(error ? &d->errors : &d->warnings) += 1;
-	if (d->n == DIAGS_MOST)
-		return;
+	if (d->n >= DIAGS_MOST || (!error && d->n >= DIAGS_MOST / 2))
+		return;		/* half of the room is the errors' alone */
 	if (d->n == d->size) {
 		size_t size = d->size == 0 ? 16 : d->size * 2;
 		struct diag *p = realloc(d->diag, size * sizeof *p);
@@ -34,17 +34,39 @@ diag_add(struct diags *d, bool error, struct place at, const char *text, const c
 	d->diag[d->n++] = one;
 }
 
+/* Bytes of the printing character beyond ASCII that begins here; 0: it is none. */
+static size_t
+character(const char *p, size_t len)
+{
+	const unsigned char *u = (const unsigned char *)p;
+	size_t n = u[0] >= 0xf0 && u[0] < 0xf5 ? 4 : u[0] >= 0xe0 && u[0] < 0xf0 ? 3 : u[0] >= 0xc2 && u[0] < 0xe0 ?
+	    2 : 0;
+
+	if (n == 0 || n > len || (u[0] == 0xc2 && u[1] < 0xa0))	/* C1 controls speak to terminals */
+		return 0;
+	for (size_t i = 1; i < n; i++)
+		if ((u[i] & 0xc0) != 0x80)
+			return 0;
+	return n;
+}
+
 /* What is not printable is written out; UTF-8 and backslashes may pass. */
 static void
 add_escaped(struct buf *out, const char *text)
 {
-	for (; *text != '\0'; text++) {
+	size_t n;
+
+	for (; *text != '\0'; text += n) {
 		char e[5];
 
-		if ((unsigned char)*text >= 0x80 || *text == '\\')
-			buf_add(out, text, 1);
-		else
+		n = character(text, strlen(text));
+		if (n > 0 || *text == '\\') {
+			n = n > 0 ? n : 1;
+			buf_add(out, text, n);
+		} else {
+			n = 1;
 			buf_add(out, e, str_escape(e, sizeof e, text, 1));
+		}
 	}
 }
 
@@ -112,13 +134,19 @@ add_excerpt(const struct diag *d, bool colour, struct buf *out)
 	while (from > 0 && continues_character(line[from]))
 		from--;
 	buf_addf(out, "  %s", from > 0 ? "..." : "");
-	for (size_t i = from; i < to; i++)
-		buf_add(out, (unsigned char)line[i] < ' ' && line[i] != '\t' ? "?" :
-		    line[i] == 0x7f ? "?" : &line[i], 1);
+	for (size_t i = from, n; i < to; i += n) {
+		bool plain = (line[i] >= ' ' && line[i] < 0x7f) || line[i] == '\t';
+
+		n = plain ? 1 : character(line + i, to - i);
+		buf_add(out, plain || n > 0 ? line + i : "?", n > 0 ? n : 1);
+		n = n > 0 ? n : 1;
+	}
 	buf_addf(out, "%s\n  %s", to < len ? "..." : "", from > 0 ? "   " : "");
-	for (size_t i = from; i < col; i++)
-		if (!continues_character(line[i]))
-			buf_add(out, line[i] == '\t' ? "\t" : " ", 1);
+	for (size_t i = from, n; i < col; i += n) {
+		n = character(line + i, col - i);
+		n = n > 0 ? n : 1;
+		buf_add(out, line[i] == '\t' ? "\t" : " ", 1);
+	}
 	buf_addf(out, colour ? "\033[1;32m^\033[0m\n" : "^\n");
 }
 

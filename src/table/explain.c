@@ -19,6 +19,20 @@ struct question {
 	char where[400];	/* FILE:LINE of what refuses */
 };
 
+/* Is it the word, or one of those between its commas? */
+static bool
+has_word(const char *text, const char *word)
+{
+	size_t n = strlen(word);
+
+	if (strcmp(text, word) == 0)
+		return true;
+	for (const char *p = strstr(text, word); p != NULL; p = strstr(p + 1, word))
+		if ((p == text || p[-1] == ',') && (p[n] == '\0' || p[n] == ','))
+			return true;
+	return false;
+}
+
 /* FILE:LINE of an attribute's word, of the attribute, or of the entry. */
 static void
 find_place(const struct question *q, const char *attr, const char *word, char *out, size_t size)
@@ -35,7 +49,7 @@ find_place(const struct question *q, const char *attr, const char *word, char *o
 			continue;
 		for (const struct assign *b = e->first; b != NULL; b = b->next) {
 			for (size_t i = 0; b->row == row && i < b->n; i++) {
-				if (strstr(b->word[i].text, word) != NULL) {
+				if (has_word(b->word[i].text, word)) {
 					at = &b->word[i];
 					of = e;
 					word = NULL;
@@ -46,7 +60,10 @@ find_place(const struct question *q, const char *attr, const char *word, char *o
 				break;
 		}
 	}
-	(void)snprintf(out, size, "%s:%u", of->in->name, at->line);
+	if (attr != NULL && a == NULL && attr_given(q->t->defaults, attr))
+		(void)snprintf(out, size, "-o %s", attr);
+	else
+		(void)snprintf(out, size, "%s:%u", of->in->name, at->line);
 }
 
 /* One step; the first that refuses gives the answer. */
@@ -180,6 +197,15 @@ read_question(struct question *q, const char *address, const char *clock, struct
 	return 0;
 }
 
+static bool
+has_id(const struct table *t, const struct entry *e, const char *id)
+{
+	const struct entry *of;
+	const struct assign *a = table_assign(t, e, "id", &of);
+
+	return a != NULL && of == e && a->n == 1 && strcmp(a->word[0].text, id) == 0;
+}
+
 int
 table_explain(const struct table *t, const char *service, const char *address, const char *clock,
     struct buf *out, struct err *err)
@@ -197,7 +223,8 @@ table_explain(const struct table *t, const char *service, const char *address, c
 		}
 	}
 	for (const struct entry *e = t->conf.first; q.s == NULL && e != NULL; e = e->next) {
-		if (e->faulty && strcmp(e->name.text, service) == 0) {
+		if (e->faulty && e->kind != ENTRY_DEFAULTS && (strcmp(e->name.text, service) == 0 ||
+		    has_id(t, e, service))) {
 			buf_addf(out, "refused: faulty %s:%u\n  the entry has an error; server -t tells it\n", e->in->name,
 			    e->name.line);
 			return 1;
@@ -210,7 +237,9 @@ table_explain(const struct table *t, const char *service, const char *address, c
 	if (unsound)
 		step(&q, "faulty", NULL, NULL, "the table has an error outside its entries; server -t tells it");
 	else if (q.s->off)
-		step(&q, "disabled", q.s->disable ? "disable" : NULL, NULL, "the service is disabled");
+		step(&q, "disabled", q.s->disable ? "disable" : (q.s->flags & FLAG_DISABLE) != 0 ? "flags" :
+		    words_have(&t->defaults->disabled, q.s->id) ? "disabled" : "enabled", q.s->disable ? NULL : q.s->id,
+		    "the service is disabled");
 	else if (q.s->later)
 		step(&q, "disabled", NULL, NULL, "services of this kind are not yet served");
 	judge_access(&q);

@@ -69,10 +69,13 @@ read_all(int fd, struct source *s, size_t expected, struct err *err)
 		return err_sys(err, ENOMEM, "cannot read");
 	for (;;) {
 		if (s->len == size) {
-			char *p = size >= FILE_MOST ? NULL : realloc(s->text, size *= 2);
+			char *p;
 
-			if (p == NULL)
+			if (size >= FILE_MOST)
 				return err_set(err, "larger than a table can be (%d MiB)", FILE_MOST >> 20);
+			p = realloc(s->text, size *= 2);
+			if (p == NULL)
+				return err_sys(err, ENOMEM, "cannot read");
 			s->text = p;
 		}
 		n = read(fd, s->text + s->len, size - s->len);
@@ -101,8 +104,11 @@ look_at(int fd, const char *path, const struct source *from, struct file *f, siz
 
 	if (fstat(fd, &st) == -1)
 		return err_sys(err, errno, "cannot read");
-	if (S_ISDIR(st.st_mode))
-		return err_set(err, "is a directory; includedir reads one");
+	if (S_ISDIR(st.st_mode)) {
+		(void)err_set(err, "is a directory; includedir reads one");
+		err->system = EISDIR;
+		return -1;
+	}
 	if (S_ISFIFO(st.st_mode) && file_once(path)) {
 		/* A shell's <(…): its writer is there, and may take a while. */
 		(void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
@@ -115,6 +121,9 @@ look_at(int fd, const char *path, const struct source *from, struct file *f, siz
 	*size = (size_t)st.st_size;
 	f->dev = st.st_dev;
 	f->ino = st.st_ino;
+	f->mode = st.st_mode;
+	f->uid = st.st_uid;
+	f->gid = st.st_gid;
 	for (; from != NULL; from = from->from) {
 		const struct file *in = (const struct file *)(const void *)from;
 
@@ -165,86 +174,107 @@ out:
 }
 
 static int
-expose(const struct stat *st, const char *what, const char *path, struct err *err)
+expose(mode_t mode, uid_t uid, gid_t gid, const char *what, const char *path, struct err *err)
 {
-	bool sticky = S_ISDIR(st->st_mode) && (st->st_mode & S_ISVTX) != 0;
+	bool sticky = S_ISDIR(mode) && (mode & S_ISVTX) != 0;
 
-	if ((st->st_mode & S_IWOTH) != 0 && !sticky) {
+	if ((mode & S_IWOTH) != 0 && !sticky) {
 		(void)err_set(err, "everyone may write the %s %s; a table that runs as root must be root's alone",
 		    what, path);
 		return 1;
 	}
-	if (st->st_uid != 0) {
+	if (uid != 0) {
 		(void)err_set(err, "the %s %s belongs to user %u, who may change it and so become root", what, path,
-		    (unsigned)st->st_uid);
+		    (unsigned)uid);
 		return 0;
 	}
-	if ((st->st_mode & S_IWGRP) != 0 && st->st_gid != 0 && !sticky) {
-		(void)err_set(err, "group %u may write the %s %s, and so become root", (unsigned)st->st_gid, what,
-		    path);
+	if ((mode & S_IWGRP) != 0 && gid != 0 && !sticky) {
+		(void)err_set(err, "group %u may write the %s %s, and so become root", (unsigned)gid, what, path);
 		return 0;
 	}
 	return -1;
 }
 
-/* The directory and all above it. */
+/* One directory; what was found is kept. A warning is given once. */
+static int
+expose_directory(const char *path, struct checked **seen, struct err *err)
+{
+	const char *name = path[0] == '\0' ? "/" : path;
+	struct checked *c;
+	struct stat st;
+	int v = -1;
+
+	for (c = *seen; c != NULL && strcmp(c->path, path) != 0; c = c->next)
+		;
+	if (c != NULL) {
+		if (c->verdict == 1)
+			(void)err_set(err, "%s", c->text);
+		return c->verdict == 1 ? 1 : -1;
+	}
+	if (stat(name, &st) == 0 && S_ISDIR(st.st_mode))
+		v = expose(st.st_mode, st.st_uid, st.st_gid, "directory", name, err);
+	c = malloc(sizeof *c + strlen(path) + 1);
+	if (c != NULL) {
+		(void)snprintf(c->text, sizeof c->text, "%s", v >= 0 ? err->text : "");
+		memcpy(c->path, path, strlen(path) + 1);
+		c->verdict = v;
+		c->next = *seen;
+		*seen = c;
+	}
+	return v;
+}
+
+/* All directories above, and the path itself if it is one. The path is cut down. */
 static int
 expose_directories(char *path, struct checked **seen, struct err *err)
 {
 	int verdict = -1;
 
-	for (char *end = path + strlen(path); end > path; *end = '\0') {
-		struct checked *c;
-		struct stat st;
-		int v;
+	for (char *end = path + strlen(path);; *end = '\0') {
+		struct err one;
+		int v = expose_directory(path, seen, &one);
 
-		while (end > path && *end != '/')
-			end--;
-		*end = '\0';
-		for (c = *seen; c != NULL && strcmp(c->path, path) != 0; c = c->next)
-			;
-		if (c == NULL) {
-			v = stat(path[0] == '\0' ? "/" : path, &st) == 0 ?
-			    expose(&st, "directory", path[0] == '\0' ? "/" : path, err) : -1;
-			c = malloc(sizeof *c + strlen(path) + 1);
-			if (c != NULL) {
-				(void)snprintf(c->text, sizeof c->text, "%s", v >= 0 ? err->text : "");
-				memcpy(c->path, path, strlen(path) + 1);
-				c->verdict = v;
-				c->next = *seen;
-				*seen = c;
-			}
-		} else {
-			v = c->verdict == 1 ? 1 : -1;	/* a warning is given once */
-			if (v == 1)
-				(void)err_set(err, "%s", c->text);
+		if (v > verdict) {
+			*err = one;
+			verdict = v;
 		}
-		if (v == 1)
-			return 1;
-		if (v == 0)
-			verdict = 0;
+		if (v == 1 || end == path)
+			return verdict;
+		while (end > path && *--end != '/')
+			;
 	}
-	return verdict;
 }
 
 int
 file_exposed(const char *path, const struct file *f, struct checked **seen, struct err *err)
 {
-	char real[PATH_MAX];
-	struct err of_file = { .text = "" };
-	struct stat st;
+	char real[PATH_MAX], written[PATH_MAX * 2];
+	struct err of_path;
 	int verdict = -1, above;
 
-	if (geteuid() != 0 || file_once(path))
+	if (geteuid() != 0 || (f != NULL && file_once(path)))
 		return -1;
-	if (stat(path, &st) == 0 && st.st_ino == f->ino)
-		verdict = expose(&st, "file", path, &of_file);
-	if (verdict != 1 && realpath(path, real) != NULL) {
-		above = expose_directories(real, seen, err);
-		if (above > verdict)
-			return above;
+	if (f != NULL)
+		verdict = expose(f->mode, f->uid, f->gid, "file", path, err);
+	/* A symbolic link stands in the one, what it leads to in the other. */
+	if (path[0] == '/')
+		(void)snprintf(written, sizeof written, "%s", path);
+	else if (getcwd(real, sizeof real) != NULL)
+		(void)snprintf(written, sizeof written, "%s/%s", real, path);
+	else
+		written[0] = '\0';
+	above = expose_directories(written, seen, &of_path);
+	if (above > verdict) {
+		*err = of_path;
+		verdict = above;
 	}
-	*err = of_file;
+	if (verdict != 1 && realpath(path, real) != NULL) {
+		above = expose_directories(real, seen, &of_path);
+		if (above > verdict) {
+			*err = of_path;
+			verdict = above;
+		}
+	}
 	return verdict;
 }
 

@@ -7,12 +7,15 @@
 #include "base/err.h"
 #include "table/diag.h"
 
-enum { FILE_MOST = 256 << 20, INCLUDES_DEEP = 64 };
+enum { FILE_MOST = 256 << 20, FILES_MOST = 65536, INCLUDES_DEEP = 64 };
 
 struct file {			/* a source that was a file */
 	struct source source;	/* first: they are chained by it */
 	dev_t dev;
 	ino_t ino;
+	mode_t mode;
+	uid_t uid;
+	gid_t gid;
 	unsigned depth;
 };
 
@@ -31,8 +34,9 @@ struct file *file_of_text(const char *name, const char *text, size_t len, struct
 void file_free(struct file *f);
 
 /*
- * Run as root: may others write the file, or a directory on the way to it? 1: everyone may, 0: a
- * user or group that is not root, with the sentence in err; -1: nobody.
+ * Run as root: may others write the file (NULL: the path is a directory), or a directory on the way
+ * to it, as it is written and as it is? 1: everyone may, 0: a user or group that is not root, with
+ * the sentence in err; -1: nobody.
  */
 int file_exposed(const char *path, const struct file *f, struct checked **seen, struct err *err);
 void checked_free(struct checked **seen);

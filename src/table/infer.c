@@ -211,6 +211,8 @@ infer(const struct look *k, struct err *err)
 			if (attr_given(s, replaced[i]) && (s->type & TYPE_RPC) == 0)
 				return err_set(err, "%s: listen says it already; give one of them", replaced[i]),
 				    err_at(err, replaced[i], 0);
+		if (attr_own(s, "v6only"))
+			remark(k, "v6only", "v6only has no effect beside listen: tcp6: says it there");
 		if ((s->flags & (FLAG_IPV4 | FLAG_IPV6)) != 0)
 			remark(k, "flags", "IPv4 and IPv6 have no effect beside listen: tcp4: and tcp6: say it there");
 		return 0;
@@ -274,7 +276,7 @@ check_where(struct service *s, const struct master *m, attr_note *note, void *ar
 		not_yet(&k, "redirect", "redirect");
 	if (s->wait && (s->flags & FLAG_SENSOR) == 0)
 		not_yet(&k, "wait", "wait = yes");
-	if (attr_given(s, "deny_time") && (s->flags & FLAG_SENSOR) == 0 && s->table)
+	if (attr_own(s, "deny_time") && (s->flags & FLAG_SENSOR) == 0 && s->table)
 		remark(&k, "deny_time", "deny_time has no effect without flags = SENSOR");
 	look_at_ports(&k);
 	return 0;

@@ -45,9 +45,15 @@ lex_at_end(const struct lex *l)
 static size_t
 join(const struct lex *l, const char *p)
 {
+	bool odd = true;
 	size_t n;
 
 	if (!l->joins || p == l->end || *p != '\\')
+		return 0;
+	/* Two of them are one that stands for itself, as in a shell. */
+	for (const char *q = p; q > l->in->text && q[-1] == '\\'; q--)
+		odd = !odd;
+	if (!odd)
 		return 0;
 	n = line_end(l, p + 1);
 	return n > 0 || p + 1 == l->end ? n + 1 : 0;

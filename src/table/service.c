@@ -79,6 +79,7 @@ service_copy(const struct service *from)
 	*s = *from;
 	s->refs = 1;
 	s->run = (struct run){ 0 };
+	s->own[0] = s->own[1] = 0;
 	s->banner.text = s->banner_success.text = s->banner_fail.text = NULL;
 	s->banner.len = s->banner_success.len = s->banner_fail.len = 0;
 	s->rlimit = NULL;

@@ -62,7 +62,7 @@ enum flag {			/* in the order of their words */
 	FLAG_IDONLY = 1 << 4,
 	FLAG_IPV4 = 1 << 5,
 	FLAG_IPV6 = 1 << 6,
-	FLAG_IDLE = 1 << 7,	/* this and what follows: taken, and without effect */
+	FLAG_DISABLE = 1 << 7,	/* behind it: words that are taken, and have no effect */
 };
 
 enum type {
@@ -113,6 +113,7 @@ struct run {			/* what a child is to be: resolved by check */
 struct service {
 	unsigned refs;
 	uint64_t given[2];	/* bit n: row n of the attributes was written */
+	uint64_t own[2];	/* and not inherited from defaults */
 	bool table;		/* of a table, not of the command line: other defaults */
 	bool off;		/* by `disable`, or by `enabled` and `disabled` */
 	bool later;		/* sound, and of a kind that is not served yet */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "base/str.h"
 
@@ -17,6 +18,7 @@ static void
 take_file(struct table *t, struct file *f, const char *path)
 {
 	struct source *s = &f->source;
+	const struct word *address = t->conf.address;
 	const char *nul;
 	struct err err;
 	int exposed = file_exposed(path, f, &t->checked, &err);
@@ -41,7 +43,9 @@ take_file(struct table *t, struct file *f, const char *path)
 		conf_broken(&t->conf, s, &w, NULL, "a NUL byte: this is no text");
 		return;
 	}
+	t->conf.address = NULL;		/* each file begins with every address */
 	conf_parse(&t->conf, s);
+	t->conf.address = address;
 }
 
 struct include {		/* one include at work */
@@ -78,14 +82,24 @@ say_unread(struct include *i, bool error, const char *path, const struct err *er
 static void
 read_one(struct include *i, const char *path)
 {
+	struct table *t = i->t;
 	struct err err;
 	bool missing;
-	struct file *f = file_read(path, i->from, i->path != NULL ? i->path->line : 0, &missing, &err);
+	struct file *f;
 
+	/* Files that include each other several times would be read without end. */
+	if (t->sources != NULL && t->sources->number >= FILES_MOST) {
+		(void)err_set(&err, "too many files; at most %d are read", FILES_MOST);
+		if (!t->too_many)
+			say_unread(i, true, path, &err);
+		t->too_many = true;
+		return;
+	}
+	f = file_read(path, i->from, i->path != NULL ? i->path->line : 0, &missing, &err);
 	if (f == NULL)
 		say_unread(i, true, path, &err);
 	else
-		take_file(i->t, f, path);
+		take_file(t, f, path);
 }
 
 static void
@@ -94,7 +108,14 @@ read_directory(struct include *i, const char *path)
 	struct err err;
 	bool missing;
 	char **list = files_of(path, say_skipped, i, &missing, &err);
+	struct err why;
+	int exposed = list != NULL ? file_exposed(path, NULL, &i->t->checked, &why) : -1;
 
+	if (exposed >= 0) {
+		diag_add(&i->t->diags, exposed == 1, i->from != NULL ? conf_place(i->from, i->path) :
+		    (struct place){ 0 }, why.text, NULL);
+		i->t->conf.broken = i->t->conf.broken || exposed == 1;
+	}
 	if (list == NULL) {
 		/* Every distribution's xinetd.conf includes one that may not be there. */
 		say_unread(i, !missing || i->from == NULL, path, &err);
@@ -111,9 +132,13 @@ static void
 read_pattern(struct include *i, const char *pattern)
 {
 	glob_t g;
+	int rc = glob(pattern, GLOB_ERR, NULL, &g);
 
-	if (glob(pattern, 0, NULL, &g) != 0) {
-		diag_add(&i->t->diags, false, conf_place(i->from, i->path), "no file has such a name", NULL);
+	if (rc != 0) {
+		struct err err;
+
+		(void)err_set(&err, rc == GLOB_NOMATCH ? "no file has such a name" : "cannot be read");
+		say_unread(i, rc != GLOB_NOMATCH, pattern, &err);
 		return;
 	}
 	for (size_t n = 0; n < g.gl_pathc; n++)
@@ -122,7 +147,8 @@ read_pattern(struct include *i, const char *pattern)
 }
 
 static void
-include(void *arg, struct conf *c, const struct source *from, const struct word *path, bool directory)
+include(void *arg, struct conf *c, const struct source *from, const struct word *path, bool directory,
+    bool glob_too)
 {
 	struct include i = { .t = arg, .from = from, .path = path };
 	char *full = path_from(from, path->text);
@@ -131,7 +157,7 @@ include(void *arg, struct conf *c, const struct source *from, const struct word 
 		c->no_memory = true;
 	else if (directory)
 		read_directory(&i, full);
-	else if (strpbrk(full, "*?[") != NULL)
+	else if (glob_too && access(full, F_OK) == -1 && strpbrk(full, "*?[") != NULL)
 		read_pattern(&i, full);
 	else
 		read_one(&i, full);
@@ -182,10 +208,9 @@ read_files(struct table *t, char *const *files, size_t nfiles, enum dialect dial
 		struct file *f;
 
 		f = file_once(files[n]) ? read_once(t, files[n], &err) : file_read(files[n], NULL, 0, &missing, &err);
-		t->conf.address = NULL;
 		if (f != NULL)
 			take_file(t, f, files[n]);
-		else if (strstr(err.text, "is a directory") != NULL)
+		else if (err.system == EISDIR)
 			read_directory(&i, files[n]);
 		else
 			say_unread(&i, true, files[n], &err);
@@ -241,13 +266,19 @@ note_value(void *arg, const struct err *e)
 	conf_warn(&k->t->conf, k->e->in, word_of(k->a, e->word), NULL, "%s", e->text);
 }
 
-/* Was it assigned before in this entry? */
+/* Was it assigned before in this entry? `defaults` are one entry in several blocks. */
 static const struct assign *
-earlier(const struct entry *e, const struct assign *a)
+earlier(const struct table *t, const struct entry *e, const struct assign *a)
 {
-	for (const struct assign *b = e->first; b != a; b = b->next)
-		if (b->row == a->row && !b->field)
-			return b;
+	for (const struct entry *d = e->kind == ENTRY_DEFAULTS ? t->conf.first : e; d != NULL; d = d->next) {
+		if (d->kind != e->kind)
+			continue;
+		for (const struct assign *b = d->first; b != NULL && b != a; b = b->next)
+			if (b->row == a->row && !b->field)
+				return b;
+		if (d == e)
+			break;
+	}
 	return NULL;
 }
 
@@ -325,8 +356,8 @@ unknown(struct apply *k)
 		fault(k, &k->a->name, conf_meant(&k->t->conf, near), "there is no attribute `%s`", name);
 }
 
-/* A second = of an attribute that has one value. True: it is not to be set. */
-static bool
+/* A second = of an attribute that has one value: it is not set. */
+static void
 repeated(struct apply *k, const struct assign *before)
 {
 	const struct assign *a = k->a;
@@ -340,7 +371,6 @@ repeated(struct apply *k, const struct assign *before)
 	else
 		fault(k, &a->name, NULL, "%s was given in line %u already, and otherwise", a->row->name,
 		    before->name.line);
-	return true;
 }
 
 static void
@@ -362,21 +392,21 @@ apply_one(struct apply *k, struct service *s)
 		fault(k, &a->name, NULL, "%s is of the whole server and can only stand in defaults", a->row->name);
 		return;
 	}
-	before = a->field ? NULL : earlier(k->e, a);
+	before = a->field ? NULL : earlier(k->t, k->e, a);
 	if (before != NULL && a->op == ATTR_SET) {
 		if (defaults && (a->row->flags & ATTR_LIST) != 0) {
 			op = ATTR_ADD;		/* as xinetd: there = means += */
+			if (a->n == 0)
+				return;
 		} else if ((a->row->flags & ATTR_LIST) != 0) {
 			conf_warn(&k->t->conf, k->e->in, &a->name, NULL, "%s: this replaces the list of line %u; += "
 			    "would add to it", a->row->name, before->name.line);
-		} else if (strcmp(a->row->name, "server") != 0 && strcmp(a->row->name, "exec") != 0 &&
-		    strcmp(a->row->name, "shell") != 0 && strcmp(a->row->name, "redirect") != 0) {
-			if (repeated(k, before))
-				return;
+		} else if (k->t->conf.dialect == DIALECT_XINETD || (strcmp(a->row->name, "server") != 0 &&
+		    strcmp(a->row->name, "exec") != 0 && strcmp(a->row->name, "shell") != 0 &&
+		    strcmp(a->row->name, "redirect") != 0)) {
+			repeated(k, before);
+			return;
 		}
-	} else if (defaults && a->op == ATTR_SET && (a->row->flags & ATTR_LIST) != 0 &&
-	    attr_given(s, a->row->name)) {
-		op = ATTR_ADD;			/* by a `defaults` of another file */
 	}
 	set(k, s, op);
 }
@@ -412,13 +442,35 @@ table_assign(const struct table *t, const struct entry *e, const char *attr, con
 	for (const struct assign *a = e->first; a != NULL; a = a->next)
 		if (a->row == row)
 			found = a;
-	for (const struct entry *d = t->conf.first; found == NULL && d != NULL; d = d->next) {
+	for (const struct entry *d = found == NULL ? t->defaults_first : NULL; d != NULL; d = d->next) {
 		for (const struct assign *a = d->first; d->kind == ENTRY_DEFAULTS && a != NULL; a = a->next) {
 			if (a->row == row) {
 				found = a;
 				*of = d;
 			}
 		}
+		if (d == t->defaults_last)
+			break;
+	}
+	return found;
+}
+
+/* The n-th word of an entry's list, which several += may have made. NULL: not found. */
+static const struct word *
+list_word(const struct entry *e, const char *attr, int n)
+{
+	const struct attr *row = attr_find(attr);
+	const struct word *found = NULL;
+	int base = 0;
+
+	for (const struct assign *a = e->first; a != NULL && n >= 0; a = a->next) {
+		if (a->row != row || a->op == ATTR_REMOVE)
+			continue;
+		if (a->op == ATTR_SET)
+			base = 0;
+		if (n >= base && (size_t)(n - base) < a->n)
+			found = &a->word[n - base];
+		base += (int)a->n;
 	}
 	return found;
 }
@@ -430,6 +482,8 @@ say_check(struct apply *k, bool error, const struct err *err)
 	const struct assign *a = err->of != NULL ? table_assign(k->t, k->e, err->of, &of) : NULL;
 	const struct word *w = a != NULL ? word_of(a, err->word) : &k->e->name;
 
+	if (a != NULL && (a->row->flags & ATTR_LIST) != 0 && list_word(of, err->of, err->word) != NULL)
+		w = list_word(of, err->of, err->word);
 	if (!error) {
 		conf_warn(&k->t->conf, of->in, w, NULL, "%s", err->text);
 		return;
@@ -441,7 +495,20 @@ say_check(struct apply *k, bool error, const struct err *err)
 static void
 note_check(void *arg, const struct err *err)
 {
-	say_check(arg, false, err);
+	say_check(arg, err->fault, err);
+}
+
+static int
+by_word(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* `sorted`: enabled or disabled, which are put in order when defaults are complete. */
+static bool
+is_among(const struct words *sorted, const char *id)
+{
+	return sorted->n > 0 && bsearch(&id, sorted->word, sorted->n, sizeof *sorted->word, by_word) != NULL;
 }
 
 static bool
@@ -450,8 +517,8 @@ is_off(const struct table *t, const struct service *s)
 	const struct service *d = t->defaults;
 	const char *id = s->id != NULL ? s->id : s->name;
 
-	return s->disable || words_have(&d->disabled, id) ||
-	    (attr_given(d, "enabled") && !words_have(&d->enabled, id));
+	return s->disable || (s->flags & FLAG_DISABLE) != 0 || is_among(&d->disabled, id) ||
+	    (attr_given(d, "enabled") && !is_among(&d->enabled, id));
 }
 
 /* A name stands in logs, in --ready and in what is dumped: one word of printing characters. */
@@ -462,10 +529,11 @@ check_name(struct apply *k)
 	size_t n = strlen(name);
 
 	for (size_t i = 0; i < n; i++)
-		if (!isgraph((unsigned char)name[i]) || name[i] == '{')
+		if (!isgraph((unsigned char)name[i]) || strchr("{\"'\\", name[i]) != NULL || name[0] == '#')
 			n = 0;
 	if (!k->e->faulty && (n == 0 || n > 128))
-		fault(k, &k->e->name, NULL, "a service's name is one word of at most 128 printing characters");
+		fault(k, &k->e->name, NULL, "a service's name is one word of at most 128 printing characters, without "
+		    "quotes and \\");
 }
 
 static void
@@ -566,7 +634,9 @@ claim_word(const struct table *t, const struct claim *c, const struct entry **of
 		*of = c->item->entry;
 		return &c->item->entry->name;
 	}
-	return word_of(a, strcmp(attr, "listen") == 0 ? (int)c->listen : 0);
+	if (list_word(*of, attr, (int)c->listen) != NULL)
+		return list_word(*of, attr, (int)c->listen);
+	return word_of(a, 0);
 }
 
 static const struct word *
@@ -575,37 +645,49 @@ service_word(const struct item *i)
 	return &i->entry->name;
 }
 
+static void
+say_taken(struct table *t, const struct claim *later, const struct claim *first)
+{
+	const struct entry *of;
+	const struct word *w = claim_word(t, later, &of);
+	const char *text = later->item->service->listen[later->listen].text;
+
+	if (later->item == first->item)
+		conf_error(&t->conf, of->in, w, NULL, "%s: listened on twice", text);
+	else
+		conf_error(&t->conf, of->in, w, NULL, "%s: %s listens there already (%s:%u)", text,
+		    first->item->service->id, first->item->entry->in->name, service_word(first->item)->line);
+	later->item->entry->faulty = true;
+}
+
 /*
- * Those that want one host and port. Where one says no family and another does, the first gets what
- * is left: that is how lines for tcp and for tcp6 stand side by side everywhere.
+ * Those that want one host and port, in the order of the table. Where one says no family and
+ * another does, the first gets what is left: that is how lines for tcp and for tcp6 stand side by
+ * side everywhere. So at most one of each family can be sound.
  */
 static void
 settle(struct table *t, struct claim *c, size_t n)
 {
-	for (size_t i = 0; i < n; i++) {
-		for (size_t k = 0; k < i; k++) {
-			struct claim *wide = c[k].family == AF_UNSPEC ? &c[k] : &c[i];
-			struct claim *narrow = wide == &c[k] ? &c[i] : &c[k];
-			const struct entry *of;
-			const struct word *w;
-			bool wild = wide->host[0] == '\0' &&
-			    (wide->where->scheme == SCHEME_TCP || wide->where->scheme == SCHEME_UDP);
+	struct claim *any = NULL, *four = NULL, *six = NULL;
 
-			if (c[i].item->entry->faulty || c[k].item->entry->faulty || c[i].item == c[k].item)
-				continue;
-			if (c[i].family != AF_UNSPEC && c[k].family != AF_UNSPEC && c[i].family != c[k].family)
-				continue;
-			if (wild && wide->family == AF_UNSPEC && narrow->family != AF_UNSPEC) {
-				wide->family = wide->where->family = narrow->family == AF_INET ? AF_INET6 : AF_INET;
-				continue;
-			}
-			w = claim_word(t, &c[i], &of);
-			conf_error(&t->conf, of->in, w, NULL, "%s: %s listens there already (%s:%u)",
-			    c[i].item->service->listen[c[i].listen].text, c[k].item->service->id,
-			    c[k].item->entry->in->name, service_word(c[k].item)->line);
-			c[i].item->entry->faulty = true;
+	for (size_t i = 0; i < n; i++) {
+		bool wild = c[i].host[0] == '\0' &&
+		    (c[i].where->scheme == SCHEME_TCP || c[i].where->scheme == SCHEME_UDP);
+		struct claim **mine = c[i].family == AF_INET ? &four : c[i].family == AF_INET6 ? &six : &any;
+
+		if (c[i].item->entry->faulty)
+			continue;
+		if (*mine != NULL || (any == NULL && mine == &any && four != NULL && six != NULL) ||
+		    (!wild && (any != NULL || (mine == &any && (four != NULL || six != NULL))))) {
+			say_taken(t, &c[i], *mine != NULL ? *mine : any != NULL ? any : four != NULL ? four : six);
+			continue;
 		}
+		*mine = &c[i];
+		if (any != NULL && four != NULL && six != NULL)
+			say_taken(t, &c[i], any != &c[i] ? any : six);
 	}
+	if (any != NULL && (four != NULL) != (six != NULL))
+		any->family = any->where->family = four != NULL ? AF_INET6 : AF_INET;
 }
 
 /* The kernel has no place for one address beside every address at the same port. */
@@ -619,7 +701,7 @@ find_overlap(struct table *t, struct claim *c, size_t n)
 			const struct entry *of;
 			const struct word *w;
 
-			if (c[k].host[0] == '\0' || c[i].item == c[k].item || c[k].family == AF_UNSPEC ||
+			if (c[k].host[0] == '\0' || c[k].family == AF_UNSPEC ||
 			    (c[i].family != AF_UNSPEC && c[i].family != c[k].family) ||
 			    c[i].item->entry->faulty || c[k].item->entry->faulty)
 				continue;
@@ -750,6 +832,8 @@ make_defaults(struct table *t)
 			service = e;
 		if (e->kind != ENTRY_DEFAULTS)
 			continue;
+		t->defaults_first = t->defaults_first != NULL ? t->defaults_first : e;
+		t->defaults_last = e;
 		if (service != NULL)
 			conf_warn(&t->conf, e->in, &e->name, NULL, "defaults holds for services before it too; in xinetd "
 			    "access lists and what is logged would not");
@@ -758,6 +842,10 @@ make_defaults(struct table *t)
 	}
 	if (apply_options(t->defaults, t->option, t->noptions, &err) == -1)
 		t->conf.no_memory = true;	/* they were tried before */
+	if (t->defaults->enabled.n > 1)
+		qsort(t->defaults->enabled.word, t->defaults->enabled.n, sizeof(char *), by_word);
+	if (t->defaults->disabled.n > 1)
+		qsort(t->defaults->disabled.word, t->defaults->disabled.n, sizeof(char *), by_word);
 }
 
 static enum dialect
@@ -788,23 +876,27 @@ dialect_of(const struct table *t)
 static void
 look_for_ids(struct table *t)
 {
-	static const char *const lists[] = { "enabled", "disabled" };
+	const struct attr *const lists[] = { attr_find("enabled"), attr_find("disabled") };
+	char **ids = calloc(t->n + t->faulty + 1, sizeof *ids);
+	struct words all = { .word = ids };
 
-	for (const struct entry *e = t->conf.first; e != NULL; e = e->next) {
-		for (const struct assign *a = e->first; e->kind == ENTRY_DEFAULTS && a != NULL; a = a->next) {
-			if (a->row != attr_find(lists[0]) && a->row != attr_find(lists[1]))
-				continue;
-			for (size_t i = 0; i < a->n; i++) {
-				bool found = false;
-
-				for (size_t k = 0; k < t->n && !found; k++)
-					found = strcmp(t->item[k].service->id, a->word[i].text) == 0;
-				if (!found)
+	if (ids == NULL) {
+		t->conf.no_memory = true;
+		return;
+	}
+	for (size_t i = 0; i < t->n; i++)
+		ids[all.n++] = t->item[i].service->id;
+	for (struct entry *e = t->conf.first; e != NULL && all.n < t->n + t->faulty; e = e->next)
+		if (e->faulty && e->kind != ENTRY_DEFAULTS)
+			ids[all.n++] = (char *)(uintptr_t)e->name.text;
+	qsort(ids, all.n, sizeof *ids, by_word);
+	for (const struct entry *e = t->defaults_first; e != NULL; e = e->next)
+		for (const struct assign *a = e->first; e->kind == ENTRY_DEFAULTS && a != NULL; a = a->next)
+			for (size_t i = 0; (a->row == lists[0] || a->row == lists[1]) && i < a->n; i++)
+				if (!is_among(&all, a->word[i].text))
 					conf_warn(&t->conf, e->in, &a->word[i], NULL, "no service has the id %s",
 					    a->word[i].text);
-			}
-		}
-	}
+	free(ids);
 }
 
 /* From what was read to services. */
@@ -815,12 +907,12 @@ make_services(struct table *t)
 
 	make_defaults(t);
 	for (const struct entry *e = t->conf.first; e != NULL; e = e->next)
-		entries += e->kind != ENTRY_DEFAULTS;
+		entries += e->kind == ENTRY_BLOCK || e->kind == ENTRY_LINE;
 	t->item = calloc(entries + 1, sizeof *t->item);
 	if (t->item == NULL)
 		t->conf.no_memory = true;
 	for (struct entry *e = t->conf.first; e != NULL && !t->conf.no_memory; e = e->next)
-		if (e->kind != ENTRY_DEFAULTS)
+		if (e->kind == ENTRY_BLOCK || e->kind == ENTRY_LINE)
 			make_service(t, e);
 	look_for_ids(t);
 	find_rivals(t);

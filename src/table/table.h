@@ -26,10 +26,12 @@ struct table {
 	char *const *option;		/* borrowed: -o */
 	size_t noptions;
 	struct service *defaults;	/* held; the server's own attributes too */
+	const struct entry *defaults_first, *defaults_last;	/* those that made it, others between them */
 	struct item *item;		/* owned; in the order of the table */
 	size_t n;
 	size_t faulty;			/* entries that are not among them */
 	size_t on;			/* services that are to be served */
+	bool too_many;			/* files; it was told */
 	bool unread;			/* a table could not be read, or there is no memory */
 };
 

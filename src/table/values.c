@@ -383,8 +383,15 @@ set_rate(struct service *s, const struct attr *a, const struct setting *v, struc
 {
 	struct rate *r = field(s, a), out;
 
-	if (v->n > 2 || !rate_parse(v->word, (unsigned)v->n, &out) || (v->n == 2 && a->max == 1))
-		return fault(err, 0, a, v->word[0]);
+	if (v->n > a->max) {
+		(void)err_set(err, "%s takes %s, not %zu words", a->name, a->form, v->n);
+		return err_at(err, a->name, (int)a->max);
+	}
+	if (!rate_parse(v->word, (unsigned)v->n, &out)) {
+		bool second = v->n == 2 && v->word[0][strspn(v->word[0], "0123456789")] == '\0';
+
+		return fault(err, second, a, v->word[second]);
+	}
 	*r = out;
 	return 0;
 }
@@ -413,7 +420,7 @@ set_load(struct service *s, const struct attr *a, const struct setting *v, struc
 	if (one(v, a, err) == -1)
 		return -1;
 	d = strtod(v->word[0], &end);
-	if (!isdigit((unsigned char)v->word[0][0]) || *end != '\0' || !(d > 0) || d > 1e6)
+	if (v->word[0][strspn(v->word[0], "0123456789.")] != '\0' || *end != '\0' || !(d > 0) || d > 1e6)
 		return fault(err, 0, a, v->word[0]);
 	s->max_load = d;
 	return 0;
@@ -735,6 +742,9 @@ set_log(struct service *s, const struct attr *a, const struct setting *v, struct
 		l.path = strdup(v->word[1]);
 		if (l.path == NULL)
 			return no_memory(a, err);
+	} else if (strcasecmp(v->word[0], "syslog") == 0 || strcasecmp(v->word[0], "file") == 0 ||
+	    strcasecmp(v->word[0], "stderr") == 0) {
+		return err_set(err, "log_type takes %s", a->form);
 	} else {
 		return fault(err, 0, a, v->word[0]);
 	}
@@ -765,17 +775,6 @@ print_log(struct buf *b, const struct service *s, const struct attr *a)
 	}
 }
 
-/* enabled, disabled: any words. */
-static int
-set_ids(struct service *s, const struct attr *a, const struct setting *v, struct err *err)
-{
-	struct setting w = *v;
-
-	if (w.op == ATTR_SET)
-		w.op = ATTR_ADD;	/* as all lists of defaults in xinetd */
-	return set_words(s, a, &w, err);
-}
-
 static int
 set_ignored(struct service *s, const struct attr *a, const struct setting *v, struct err *err)
 {
@@ -795,28 +794,19 @@ set_flags(struct service *s, const struct attr *a, const struct setting *v, stru
 		"LABELED: security labels are not looked at",
 	};
 
-	for (size_t i = 0; i < v->n; i++) {
-		unsigned n;
+	unsigned all = 0, n;
 
-		if (strcasecmp(v->word[i], "DISABLE") == 0) {
-			s->disable = v->op != ATTR_REMOVE;
-			remark(v, a, i, "DISABLE is read as disable = yes; xinetd does not know the flag");
-			return set_flags(s, a, &(struct setting){ .op = v->op, .word = v->word + i + 1,
-			    .n = v->n - i - 1, .note = v->note, .arg = v->arg }, err);
-		}
+	for (size_t i = 0; i < v->n; i++) {
 		if (!choose(a, v->word[i], &n))
 			return fault(err, i, a, v->word[i]);
-		if (n >= IDLE_FLAGS && v->op != ATTR_REMOVE)
+		if (n < IDLE_FLAGS)
+			all |= 1U << n;
+		else if (v->op != ATTR_REMOVE)
 			remark(v, a, i, "%s, so the flag has no effect", why[n - IDLE_FLAGS]);
-		if (v->op == ATTR_SET && i == 0)
-			s->flags = 0;
-		if (v->op == ATTR_REMOVE)
-			s->flags &= ~(1U << n);
-		else if (n < IDLE_FLAGS)
-			s->flags |= 1U << n;
+		if (1U << n == FLAG_DISABLE)
+			remark(v, a, i, "DISABLE is read as disable = yes; xinetd does not know the flag");
 	}
-	if (v->op == ATTR_SET && v->n == 0)
-		s->flags = 0;
+	s->flags = v->op == ATTR_SET ? all : v->op == ATTR_ADD ? s->flags | all : s->flags & ~all;
 	return 0;
 }
 
@@ -1033,6 +1023,6 @@ const struct kind kind_number = { set_number, print_number }, kind_nice = { set_
     kind_exec = { set_exec, print_exec }, kind_shell = { set_shell, print_shell },
     kind_log = { set_log, print_log }, kind_range = { set_range, print_range },
     kind_redirect = { set_redirect, print_words }, kind_deny = { set_deny, print_deny },
-    kind_ids = { set_ids, print_words }, kind_ignored = { set_ignored, NULL },
+    kind_ignored = { set_ignored, NULL },
     kind_port = { set_port, print_text }, kind_type = { set_type, print_bits },
     kind_server = { set_server, print_text };

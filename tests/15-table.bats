@@ -591,3 +591,21 @@ says() { grep -qF -- ":$1" <<<"$output" || die "not said: $1" "$output"; }
 		dump $f >once; dump once >twice; cmp once twice
 	done
 }
+
+@test "who is not root: a privileged port is a warning, another user an error" {
+	[[ $(id -u) != 0 || -n $(command -v setpriv) ]] || skip "needs setpriv"
+	[[ $(</proc/sys/net/ipv4/ip_unprivileged_port_start) -gt 80 ]] || skip "every port is open to everybody here"
+	printf 'service a { port = 80\nexec = true\n}\nservice b { port = 8080\nexec = true\nuser = root\n}\n' >t
+	chmod 755 . ; chmod 644 t
+	as=()
+	if [[ $(id -u) == 0 ]]; then
+		# Its own copy: the build may lie where only root can go.
+		cp "$SERVER" ./server; as=(setpriv --reuid=65534 --regid=65534 --clear-groups)
+		run "${as[@]}" ./server -t -f - <t
+	else
+		run "$SERVER" -t -f - <t
+	fi
+	[[ $status == 1 ]] || skip "the test directory is closed to others"
+	says '1:20: warning: port 80: only root may listen on ports below'
+	says '6:8: error: user "root": only root can run a command as another user'
+}

@@ -260,6 +260,14 @@ attr_give(struct service *s, const char *name)
 	s->given[i / 64] |= UINT64_C(1) << i % 64;
 }
 
+void
+attr_forget(struct service *s, const char *name)
+{
+	size_t i = (size_t)(attr_find(name) - attrs);
+
+	s->given[i / 64] &= ~(UINT64_C(1) << i % 64);
+}
+
 int
 attr_set(struct service *s, const struct attr *a, const struct setting *v, struct err *err)
 {

@@ -89,6 +89,9 @@ int attr_unknown(const char *name, struct err *err);
 /* Was it written, if in defaults? By the entry itself? */
 bool attr_given(const struct service *s, const char *name);
 bool attr_own(const struct service *s, const char *name);
+
+/* Says that it was, or was not. */
 void attr_give(struct service *s, const char *name);
+void attr_forget(struct service *s, const char *name);
 
 #endif

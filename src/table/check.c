@@ -279,8 +279,10 @@ check_listen(struct service *s, struct err *err)
 				    err_at(err, "listen", (int)i);
 		}
 	}
-	if (s->idle_timeout != 0 && !tcp && s->table && !attr_own(s, "idle_timeout"))
+	if (s->idle_timeout != 0 && !tcp && s->table && !attr_own(s, "idle_timeout")) {
 		s->idle_timeout = 0;	/* defaults mean those that can */
+		attr_forget(s, "idle_timeout");
+	}
 	if (s->idle_timeout != 0 && !tcp)
 		return err_set(err, "idle_timeout: only TCP connections tell when something moved"),
 		    err_at(err, "idle_timeout", 0);

@@ -56,12 +56,6 @@ int spawn(struct spawner *s, const struct order *o, int64_t now, struct spawned 
 int spawner_null(const struct spawner *s);
 
 /*
- * Forks a process that ends a UNIX connection gently: end of stream, then what the client still
- * sends is dropped until its own end or `linger` ms; below 0 it is only closed. The caller closes its fd then. -1: errno.
- */
-pid_t spawn_burial(int fd, int64_t linger);
-
-/*
  * Once a second while a start is in flight: kills starts older than 10 s (a hung file system, a
  * SIGSTOP from its own user), calls `told` with each one's pid, and lets go of low descriptors of
  * ended starts. Returns whether it is to be called again.

@@ -5,6 +5,8 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include "child/burial.h"
+
 enum {
 	NO_PROGRESS = 60000,	/* ms: a client that takes nothing for so long is cut */
 	UNIX_AGAIN = 50,	/* ms */

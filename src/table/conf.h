@@ -2,8 +2,8 @@
  * conf: a table's text as a list of entries, each a list of assignments; two grammars, one outcome.
  * Nothing is looked up here, and no file is opened but through `include`. Faults go to diags.
  *
- * conf.c reads statements, conf_block.c blocks, conf_inetd.c classic lines and NetBSD's key-value
- * entries. table.c reads the files and makes services of the entries.
+ * conf.c reads statements, conf_block.c blocks, conf_inetd.c classic lines, conf_pairs.c NetBSD's
+ * key-value entries. table.c reads the files and makes services of the entries.
  */
 #ifndef TABLE_CONF_H
 #define TABLE_CONF_H
@@ -105,7 +105,7 @@ void conf_line(struct conf *c, struct lex *l);
 bool conf_line_whole(const struct word *w, size_t n);
 bool conf_socket_word(const char *word);
 
-/* The entry NAME on|off … ; at the lexer's place. */
+/* conf_pairs: the entry NAME on|off … ; at the lexer's place. */
 void conf_pairs(struct conf *c, struct lex *l);
 
 #endif

@@ -1,33 +1,12 @@
-#include "table/conf.h"
+#include "table/conf_line.h"
 
-#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "base/num.h"
 #include "base/str.h"
-
-/*
- * A classic line, or NetBSD's key-value entry, taken apart: the same fields, and the same
- * attributes come of them.
- */
-struct line {
-	struct conf *c;
-	struct entry *e;
-	const struct source *in;
-	const struct word *addresses;	/* "", "*", one or several with commas; NULL: none given */
-	struct word service;		/* without addresses */
-	struct word socket, proto, wait, user, group, program;	/* text NULL: not given */
-	const struct word *arg;		/* argv[0] first */
-	size_t nargs;
-	bool inside;			/* internal */
-	/* of the protocol */
-	bool rpc, local, dgram;
-	const char *scheme;
-};
 
 static const char *const sockets[] = { "stream", "dgram", "seqpacket", "raw", "rdm" };
 
@@ -65,8 +44,8 @@ conf_line_whole(const struct word *w, size_t n)
 
 /* --- giving attributes */
 
-static void __attribute__((format(printf, 4, 5)))
-fault(struct line *l, const struct word *w, const char *hint, const char *fmt, ...)
+void
+line_fault(struct line *l, const struct word *w, const char *hint, const char *fmt, ...)
 {
 	char text[400];
 	va_list ap;
@@ -89,8 +68,8 @@ give_words(struct line *l, const char *attr, enum attr_op op, const struct word 
 }
 
 /* One word that stands at `at` in the table. */
-static void
-give(struct line *l, const char *attr, const struct word *at, const char *text)
+void
+line_give(struct line *l, const char *attr, const struct word *at, const char *text)
 {
 	struct word w = *at;
 
@@ -102,8 +81,8 @@ give(struct line *l, const char *attr, const struct word *at, const char *text)
 	give_words(l, attr, ATTR_SET, &w, &w, 1);
 }
 
-static void __attribute__((format(printf, 4, 5)))
-give_text(struct line *l, const char *attr, const struct word *at, const char *fmt, ...)
+void
+line_give_text(struct line *l, const char *attr, const struct word *at, const char *fmt, ...)
 {
 	char text[400];
 	va_list ap;
@@ -111,7 +90,7 @@ give_text(struct line *l, const char *attr, const struct word *at, const char *f
 	va_start(ap, fmt);
 	(void)vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
-	give(l, attr, at, text);
+	line_give(l, attr, at, text);
 }
 
 /* --- the fields */
@@ -130,7 +109,7 @@ take_socket(struct line *l)
 		for (size_t i = 0; i < sizeof sockets / sizeof sockets[0]; i++)
 			if (str_distance(w->text, sockets[i]) <= 2)
 				near = sockets[i];
-		fault(l, w, conf_meant(l->c, near), "\"%s\" is no socket type: stream, dgram, seqpacket, raw or rdm",
+		line_fault(l, w, conf_meant(l->c, near), "\"%s\" is no socket type: stream, dgram, seqpacket, raw or rdm",
 		    w->text);
 		return;
 	}
@@ -140,9 +119,9 @@ take_socket(struct line *l)
 		end = n + 1 + strcspn(w->text + n + 1, ":");
 		part = conf_part(l->c, w, n + 1, end - n - 1);
 		if (!num_parse(part.text, 0, 1000000, &most))
-			fault(l, &part, NULL, "\"%s\" is no number of children", part.text);
+			line_fault(l, &part, NULL, "\"%s\" is no number of children", part.text);
 		else if (most > 0)
-			give(l, "instances", &part, part.text);
+			line_give(l, "instances", &part, part.text);
 		n = end;
 	}
 	if (w->text[n] == ':') {
@@ -167,9 +146,9 @@ take_buffers(struct line *l, size_t from)
 			char name[7];
 
 			memcpy(name, starts_with(part.text, "s") ? "sndbuf" : "rcvbuf", 7);
-			give(l, name, &value, value.text);
+			line_give(l, name, &value, value.text);
 		} else {
-			fault(l, &part, NULL, "\"%s\": only sndbuf=SIZE and rcvbuf=SIZE stand here", part.text);
+			line_fault(l, &part, NULL, "\"%s\": only sndbuf=SIZE and rcvbuf=SIZE stand here", part.text);
 		}
 		from += 1 + n;
 	}
@@ -194,7 +173,7 @@ take_proto(struct line *l)
 		w = conf_part(l->c, &w, 4, strlen(w.text) - 4);
 	}
 	if (starts_with(w.text, "faith/") || strchr(w.text, '/') != NULL) {
-		fault(l, &w, NULL, "\"%s\": FAITH and T/TCP are no more; tcp, udp, with 4, 6 or 46", w.text);
+		line_fault(l, &w, NULL, "\"%s\": FAITH and T/TCP are no more; tcp, udp, with 4, 6 or 46", w.text);
 		return;
 	}
 	take_buffers(l, strcspn(l->proto.text, ","));
@@ -210,11 +189,11 @@ take_proto(struct line *l)
 			l->dgram = protos[i].dgram;
 		else if (protos[i].dgram != l->dgram || starts_with(l->socket.text, "raw") ||
 		    starts_with(l->socket.text, "rdm") || starts_with(l->socket.text, "seqpacket"))
-			fault(l, &w, NULL, "%.*s and %s do not go together: stream and tcp, dgram and udp do",
+			line_fault(l, &w, NULL, "%.*s and %s do not go together: stream and tcp, dgram and udp do",
 			    (int)strcspn(l->socket.text, ",:"), l->socket.text, w.text);
 		return;
 	}
-	fault(l, &w, NULL, "\"%s\" is no protocol that is served: tcp, udp, with 4, 6 or 46, rpc/… or unix", w.text);
+	line_fault(l, &w, NULL, "\"%s\" is no protocol that is served: tcp, udp, with 4, 6 or 46, rpc/… or unix", w.text);
 }
 
 /* wait, nowait; .N and :N starts a minute; FreeBSD's /children[/a minute for one[/children for one]]. */
@@ -227,21 +206,21 @@ take_wait(struct line *l)
 	uint64_t number;
 
 	if (!wait_word(text)) {
-		fault(l, &l->wait, conf_meant(l->c, str_distance(text, "nowait") <= 2 ? "nowait" :
+		line_fault(l, &l->wait, conf_meant(l->c, str_distance(text, "nowait") <= 2 ? "nowait" :
 		    str_distance(text, "wait") <= 2 ? "wait" : NULL),
 		    "\"%s\": wait or nowait is expected here", text);
 		return;
 	}
 	if (n == 2)
 		conf_warn(l->c, l->in, &l->wait, "write nowait", "\"%s\" is read as nowait", text);
-	give(l, "wait", &l->wait, n == 4 ? "yes" : "no");
+	line_give(l, "wait", &l->wait, n == 4 ? "yes" : "no");
 	if (text[n] == '.' || text[n] == ':') {
 		struct word part = conf_part(l->c, &l->wait, n + 1, strlen(text) - n - 1);
 
 		if (!num_parse(part.text, 0, 1000000, &number))
-			fault(l, &part, NULL, "\"%s\" is no number of starts a minute", part.text);
+			line_fault(l, &part, NULL, "\"%s\" is no number of starts a minute", part.text);
 		else if (number > 0)
-			give_text(l, "cps", &part, "%u/1m", (unsigned)number);
+			line_give_text(l, "cps", &part, "%u/1m", (unsigned)number);
 		return;
 	}
 	for (int i = 0; text[n] == '/'; i++) {
@@ -249,14 +228,14 @@ take_wait(struct line *l)
 		struct word part = conf_part(l->c, &l->wait, n + 1, len);
 
 		if (i == 3 || !num_parse(part.text, 0, 32767, &number)) {
-			fault(l, &part, NULL, "\"%s\": behind wait or nowait stand at most three numbers up to 32767: "
+			line_fault(l, &part, NULL, "\"%s\": behind wait or nowait stand at most three numbers up to 32767: "
 			    "/children/starts a minute for one address/children for one address", part.text);
 			return;
 		}
 		if (number > 0 && i == 1)
-			give_text(l, attr[i], &part, "%u/1m", (unsigned)number);
+			line_give_text(l, attr[i], &part, "%u/1m", (unsigned)number);
 		else if (number > 0)
-			give(l, attr[i], &part, part.text);
+			line_give(l, attr[i], &part, part.text);
 		n += 1 + len;
 	}
 }
@@ -308,14 +287,14 @@ take_user(struct line *l)
 
 		w = conf_part(l->c, &w, 0, at);
 		if (group.text[0] == '\0')
-			fault(l, &group, NULL, "no group behind the user");
+			line_fault(l, &group, NULL, "no group behind the user");
 		else
-			give(l, "group", &group, group.text);
+			line_give(l, "group", &group, group.text);
 	}
 	if (w.text[0] == '\0')
-		fault(l, &w, NULL, "no user before the group");
+		line_fault(l, &w, NULL, "no user before the group");
 	else
-		give(l, "user", &w, w.text);
+		line_give(l, "user", &w, w.text);
 }
 
 static void
@@ -325,10 +304,10 @@ take_program(struct line *l)
 		l->inside = true;
 		if (l->program.text != NULL && l->nargs > 1)
 			conf_warn(l->c, l->in, &l->arg[1], NULL, "words behind internal are not used here");
-		give(l, "type", l->program.text != NULL ? &l->program : &l->service, "INTERNAL");
+		line_give(l, "type", l->program.text != NULL ? &l->program : &l->service, "INTERNAL");
 		return;
 	}
-	give(l, "server", &l->program, l->program.text);
+	line_give(l, "server", &l->program, l->program.text);
 	if (l->nargs == 0)
 		return;
 	if (l->arg[0].text[0] == '-')
@@ -351,7 +330,7 @@ take_path(struct line *l)
 	unsigned mode;
 
 	if (starts_with(l->socket.text, "raw") || starts_with(l->socket.text, "rdm")) {
-		fault(l, &l->socket, NULL, "%.3s and unix do not go together: stream, dgram and seqpacket do",
+		line_fault(l, &l->socket, NULL, "%.3s and unix do not go together: stream, dgram and seqpacket do",
 		    l->socket.text);
 		return;
 	}
@@ -360,7 +339,7 @@ take_path(struct line *l)
 			size_t n = strcspn(w.text + at, ":");
 
 			if (w.text[at + n] == '\0') {
-				fault(l, &w, NULL, "\"%s\": a UNIX socket is written :user:group:mode:/path", w.text);
+				line_fault(l, &w, NULL, "\"%s\": a UNIX socket is written :user:group:mode:/path", w.text);
 				return;
 			}
 			part[i] = conf_part(l->c, &w, at, n);
@@ -368,26 +347,25 @@ take_path(struct line *l)
 		}
 		w = conf_part(l->c, &w, at, strlen(w.text) - at);
 		if (part[0].text[0] != '\0' || part[1].text[0] != '\0')
-			give_text(l, "owner", &part[0], "%s%s%s", part[0].text, part[1].text[0] != '\0' ? ":" : "",
+			line_give_text(l, "owner", &part[0], "%s%s%s", part[0].text, part[1].text[0] != '\0' ? ":" : "",
 			    part[1].text);
 		if (part[2].text[0] != '\0') {
 			if (num_parse_octal(part[2].text, 0777, &mode))
-				give(l, "mode", &part[2], part[2].text);
+				line_give(l, "mode", &part[2], part[2].text);
 			else
-				fault(l, &part[2], NULL, "\"%s\" is no mode: an octal number up to 777", part[2].text);
+				line_fault(l, &part[2], NULL, "\"%s\" is no mode: an octal number up to 777", part[2].text);
 		}
 	}
 	if (w.text[0] != '/') {
-		fault(l, &w, NULL, "\"%s\": a UNIX socket needs an absolute path", w.text);
+		line_fault(l, &w, NULL, "\"%s\": a UNIX socket needs an absolute path", w.text);
 		return;
 	}
-	give_text(l, "listen", &w, "%s:%s", scheme, w.text);
+	line_give_text(l, "listen", &w, "%s:%s", scheme, w.text);
 	l->service = conf_part(l->c, &w, (size_t)(str_basename(w.text) - w.text), strlen(str_basename(w.text)));
 }
 
-/* Splits ADDRESSES:SERVICE at the last colon, keeps the rest for give_listen. */
-static void
-split_address(struct line *l, struct word *addresses)
+void
+line_split_address(struct line *l, struct word *addresses)
 {
 	const char *colon = strrchr(l->service.text, ':');
 	size_t n;
@@ -399,7 +377,7 @@ split_address(struct line *l, struct word *addresses)
 	l->addresses = addresses;
 	l->service = conf_part(l->c, &l->service, n + 1, strlen(colon + 1));
 	if (l->service.text[0] == '\0')
-		fault(l, &l->service, NULL, "no service behind the address");
+		line_fault(l, &l->service, NULL, "no service behind the address");
 }
 
 /* NAME/VERSION[-VERSION] */
@@ -410,22 +388,22 @@ take_rpc(struct line *l)
 	const char *slash;
 	size_t n;
 
-	split_address(l, &addresses);
+	line_split_address(l, &addresses);
 	if (l->addresses != NULL && l->addresses->text[0] != '\0' && strcmp(l->addresses->text, "*") != 0)
-		give(l, "bind", l->addresses, l->addresses->text);
+		line_give(l, "bind", l->addresses, l->addresses->text);
 	slash = strchr(l->service.text, '/');
 	n = slash != NULL ? (size_t)(slash - l->service.text) : 0;
-	give(l, "type", &l->proto, "RPC");
-	give_text(l, "socket_type", &l->socket, "%.*s", (int)strcspn(l->socket.text, ",:"), l->socket.text);
+	line_give(l, "type", &l->proto, "RPC");
+	line_give_text(l, "socket_type", &l->socket, "%.*s", (int)strcspn(l->socket.text, ",:"), l->socket.text);
 	if (l->scheme != NULL)
-		give(l, "protocol", &l->proto, l->scheme);
+		line_give(l, "protocol", &l->proto, l->scheme);
 	if (slash == NULL) {
-		fault(l, &l->service, NULL, "\"%s\": an RPC service is written NAME/VERSION or NAME/FROM-TO",
+		line_fault(l, &l->service, NULL, "\"%s\": an RPC service is written NAME/VERSION or NAME/FROM-TO",
 		    l->service.text);
 		return;
 	}
 	version = conf_part(l->c, &l->service, n + 1, strlen(slash + 1));
-	give(l, "rpc_version", &version, version.text);
+	line_give(l, "rpc_version", &version, version.text);
 	l->service = conf_part(l->c, &l->service, 0, n);
 }
 
@@ -465,7 +443,7 @@ give_listen(struct line *l)
 		struct word w = conf_part(l->c, a, at, len);
 
 		if (len == 0 || n == sizeof out / sizeof out[0]) {
-			fault(l, &w, NULL, len == 0 ? "an address is missing beside the comma" : "too many addresses");
+			line_fault(l, &w, NULL, len == 0 ? "an address is missing beside the comma" : "too many addresses");
 			return;
 		}
 		if (!listen_word(l, &w, &out[n++]))
@@ -489,17 +467,17 @@ take_service(struct line *l)
 	} else if (starts_with(l->service.text, "tcpmux/")) {
 		size_t plus = l->service.text[7] == '+';
 
-		give(l, "type", &l->service, plus ? "TCPMUXPLUS" : "TCPMUX");
+		line_give(l, "type", &l->service, plus ? "TCPMUXPLUS" : "TCPMUX");
 		l->service = conf_part(l->c, &l->service, 7 + plus, strlen(l->service.text) - 7 - plus);
 	} else {
-		split_address(l, &addresses);
+		line_split_address(l, &addresses);
 		give_listen(l);
 	}
 	l->e->name = l->service;
 }
 
-static void
-finish(struct line *l)
+void
+line_finish(struct line *l)
 {
 	if (l->socket.text != NULL)
 		take_socket(l);
@@ -513,7 +491,7 @@ finish(struct line *l)
 	if (l->user.text != NULL)
 		take_user(l);
 	if (l->group.text != NULL)
-		give(l, "group", &l->group, l->group.text);
+		line_give(l, "group", &l->group, l->group.text);
 	take_program(l);
 }
 
@@ -531,7 +509,7 @@ conf_line(struct conf *c, struct lex *lex)
 	if (lex->n < 6) {
 		struct word end = w[lex->n - 1];
 
-		fault(&l, &end, "SERVICE SOCKET-TYPE PROTOCOL wait|nowait USER PROGRAM [ARG...]",
+		line_fault(&l, &end, "SERVICE SOCKET-TYPE PROTOCOL wait|nowait USER PROGRAM [ARG...]",
 		    "too few fields: %s is missing behind this", missing[lex->n]);
 		return;
 	}
@@ -545,266 +523,5 @@ conf_line(struct conf *c, struct lex *lex)
 	l.program = w[5];
 	l.arg = w + 6;
 	l.nargs = lex->n - 6;
-	finish(&l);
-}
-
-/* --- NetBSD's NAME on KEY = VALUE…, …; */
-
-struct pairs {
-	struct lex *lex;
-	struct conf *c;
-	struct line *l;
-	struct word word[66];	/* of one value */
-	size_t n;
-	char seen[32][16];	/* keys given so far */
-	size_t nseen;
-};
-
-static struct word
-here(const struct lex *l)
-{
-	return (struct word){ .text = "", .at = l->p, .line = l->line, .col = (unsigned)(l->p - l->bol) + 1 };
-}
-
-/* The next thing that is no blank, line end or comment; '\0' at the end of the text. */
-static char
-peek(struct lex *l)
-{
-	for (;;) {
-		lex_blanks(l);
-		if (lex_over(l))
-			return '\0';
-		if (!lex_at_end(l) && *l->p != '#')
-			return *l->p;
-		lex_next_line(l);
-	}
-}
-
-/* A value's word, bare or quoted. False: told. */
-static bool
-pair_word(struct pairs *p, struct word *out)
-{
-	struct lex *l = p->lex;
-	char quote = *l->p, *text;
-	const char *end = l->p + 1;
-	size_t n = 0;
-
-	if (quote != '"' && quote != '\'')
-		return lex_name(l, ",;\"'", out);
-	*out = here(l);
-	while (end < l->end && *end != quote && *end != '\n')
-		end += *end == '\\' && end + 1 < l->end && end[1] != '\n' ? 2 : 1;
-	text = arena_get(&p->c->arena, (size_t)(end - l->p) + 1);
-	if (text == NULL) {
-		p->c->no_memory = true;
-		return false;
-	}
-	for (l->p++; l->p < l->end && *l->p != quote && *l->p != '\n'; l->p++) {
-		char c = *l->p;
-
-		if (c == '\\' && l->p + 1 < l->end && l->p[1] != '\n') {
-			c = *++l->p;
-			c = c == 'n' ? '\n' : c == 't' ? '\t' : c == 'r' ? '\r' : c;
-			if (c == 'x' && l->end - l->p > 2 && isxdigit((unsigned char)l->p[1]) &&
-			    isxdigit((unsigned char)l->p[2])) {
-				c = (char)strtoul((char[]){ l->p[1], l->p[2], 0 }, NULL, 16);
-				l->p += 2;
-			}
-		}
-		if (c != '\0')
-			text[n++] = c;
-	}
-	if (l->p >= l->end || *l->p != quote) {
-		fault(p->l, out, NULL, "a %c is not closed", quote);
-		return false;
-	}
-	l->p++;
-	text[n] = '\0';
-	out->text = text;
-	out->quoted = true;
-	return true;
-}
-
-/* KEY's value into the fields. */
-static void
-take_pair(struct pairs *p, const struct word *key)
-{
-	struct line *l = p->l;
-	struct word *w = p->word;
-	const struct { const char *key; struct word *field; } fields[] = {
-		{ "socktype", &l->socket }, { "protocol", &l->proto }, { "user", &l->user },
-		{ "group", &l->group }, { "exec", &l->program },
-	};
-	static const struct { const char *key, *attr; } numbers[] = {
-		{ "sndbuf", "sndbuf" }, { "recvbuf", "rcvbuf" }, { "accept_max", "instances" },
-	};
-	uint64_t n;
-
-	for (size_t i = 0; i < p->nseen; i++) {
-		if (strcasecmp(p->seen[i], key->text) == 0) {
-			fault(l, key, NULL, "%s is given twice", key->text);
-			return;
-		}
-	}
-	if (p->nseen < sizeof p->seen / sizeof p->seen[0])
-		(void)snprintf(p->seen[p->nseen++], sizeof p->seen[0], "%s", key->text);
-	if (strcasecmp(key->text, "args") == 0) {
-		struct word *copy = arena_get(&p->c->arena, p->n * sizeof *copy);
-
-		if (copy == NULL) {
-			p->c->no_memory = true;
-			return;
-		}
-		memcpy(copy, w, p->n * sizeof *copy);
-		l->arg = copy;
-		l->nargs = p->n;
-		return;
-	}
-	if (strcasecmp(key->text, "ipsec") == 0 || strcasecmp(key->text, "acceptfilter") == 0) {
-		conf_warn(p->c, l->in, key, NULL, "%s is not known here and has no effect", key->text);
-		return;
-	}
-	if (p->n > 1) {
-		fault(l, &w[1], NULL, "%s takes one value", key->text);
-		return;
-	}
-	for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
-		if (strcasecmp(key->text, fields[i].key) == 0) {
-			*fields[i].field = w[0];
-			return;
-		}
-	}
-	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
-		if (strcasecmp(key->text, numbers[i].key) == 0) {
-			if (strcmp(w[0].text, "0") != 0 || i < 2)
-				give(l, numbers[i].attr, &w[0], w[0].text);
-			return;
-		}
-	}
-	if (strcasecmp(key->text, "bind") == 0) {
-		struct word *copy = arena_get(&p->c->arena, sizeof *copy);
-
-		if (l->addresses != p->c->address)
-			fault(l, key, NULL, "bind: the address stands before the name already");
-		if (copy == NULL)
-			p->c->no_memory = true;
-		else
-			*copy = w[0];
-		l->addresses = copy;
-	} else if (strcasecmp(key->text, "wait") == 0) {
-		if (strcasecmp(w[0].text, "yes") != 0 && strcasecmp(w[0].text, "no") != 0)
-			fault(l, &w[0], NULL, "\"%s\": wait is yes or no", w[0].text);
-		give(l, "wait", &w[0], w[0].text);
-	} else if (strcasecmp(key->text, "service_max") == 0 || strcasecmp(key->text, "ip_max") == 0) {
-		if (!num_parse(w[0].text, 0, 1000000, &n))
-			fault(l, &w[0], NULL, "\"%s\" is no number of starts a minute", w[0].text);
-		else if (n > 0)
-			give_text(l, tolower((unsigned char)key->text[0]) == 's' ? "cps" : "source_cps", &w[0],
-			    "%u/1m", (unsigned)n);
-	} else {
-		fault(l, key, "bind socktype acceptfilter protocol sndbuf recvbuf wait service_max user group exec "
-		    "args ip_max accept_max ipsec", "\"%s\" is no key of such an entry", key->text);
-	}
-}
-
-/* KEY = VALUE…; false: go to the ; */
-static bool
-one_pair(struct pairs *p)
-{
-	struct word key;
-	char next;
-
-	if (!lex_name(p->lex, "=,;", &key))
-		return false;
-	if (key.text[0] == '\0' || peek(p->lex) != '=') {
-		struct word at = here(p->lex);
-
-		fault(p->l, key.text[0] == '\0' ? &at : &key, NULL, "KEY = VALUE is expected here, and a ; at the end");
-		return false;
-	}
-	p->lex->p++;
-	for (p->n = 0; (next = peek(p->lex)) != ',' && next != ';' && next != '\0'; p->n++) {
-		if (p->n == sizeof p->word / sizeof p->word[0]) {
-			fault(p->l, &key, NULL, "%s has too many values", key.text);
-			return false;
-		}
-		if (!pair_word(p, &p->word[p->n]))
-			return false;
-		if (!p->word[p->n].quoted && p->word[p->n].text[strspn(p->word[p->n].text, "=")] == '\0') {
-			fault(p->l, &p->word[p->n], "is a , missing before it?", "a = that no key stands before");
-			return false;
-		}
-	}
-	if (p->n == 0) {
-		fault(p->l, &key, NULL, "%s has no value", key.text);
-		return false;
-	}
-	take_pair(p, &key);
-	return true;
-}
-
-/*
- * Behind the ; that ends a faulty entry. A line that does not begin with a blank was not meant to
- * be of it: then the ; is missing. False: it is.
- */
-static bool
-go_behind(struct lex *l)
-{
-	while (!lex_over(l) && *l->p != ';') {
-		if (*l->p != '\n' && *l->p != '#') {
-			l->p++;
-			continue;
-		}
-		lex_next_line(l);
-		if (!lex_over(l) && strchr(" \t#;", *l->p) == NULL && !lex_at_end(l))
-			return false;
-	}
-	if (lex_over(l))
-		return false;
-	l->p++;
-	return true;
-}
-
-void
-conf_pairs(struct conf *c, struct lex *lex)
-{
-	struct word name, state, addresses;
-	struct line l = { .c = c, .in = lex->in, .addresses = c->address };
-	struct pairs p = { .lex = lex, .c = c, .l = &l };
-	char next;
-
-	lex_blanks(lex);
-	if (!lex_name(lex, "", &name))
-		return;
-	lex_blanks(lex);
-	if (!lex_name(lex, ";", &state) || (l.e = conf_entry(c, lex->in, ENTRY_LINE, &name)) == NULL)
-		return;
-	l.service = name;
-	split_address(&l, &addresses);
-	while ((next = peek(lex)) != ';' && next != '\0') {
-		if (next == ',')
-			lex->p++;
-		else if (!one_pair(&p))
-			break;
-	}
-	if (!go_behind(lex))
-		conf_broken(c, lex->in, &name, NULL, "the entry of %s is not closed: its ; is missing", name.text);
-	lex_blanks(lex);
-	if (!lex_over(lex) && lex_at_end(lex))
-		lex_next_line(lex);
-	if (strcasecmp(state.text, "off") == 0) {
-		l.e->kind = ENTRY_NONE;	/* parsed, and otherwise ignored, as in NetBSD */
-		return;
-	}
-	if (l.e->faulty)
-		return;
-	if (l.proto.text == NULL) {
-		fault(&l, &name, NULL, "%s: no protocol is given", name.text);
-		return;
-	}
-	if (l.program.text != NULL && l.user.text == NULL) {
-		fault(&l, &name, NULL, "%s: no user is given", name.text);
-		return;
-	}
-	finish(&l);
+	line_finish(&l);
 }

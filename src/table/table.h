@@ -54,6 +54,9 @@ void table_free(struct table *t);
 const struct assign *table_assign(const struct table *t, const struct entry *e, const char *attr,
     const struct entry **of);
 
+/* The n-th word of an entry's list, which several += may have made. NULL: not found. */
+const struct word *table_list_word(const struct entry *e, const char *attr, int n);
+
 /* Writes the table as service blocks that read back to the same. */
 void table_dump(const struct table *t, struct buf *out);
 

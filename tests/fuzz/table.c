@@ -5,6 +5,7 @@
 #include <netdb.h>
 #include <pwd.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -95,11 +96,14 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		first = (struct buf){ 0 };
 		table_dump(&t, &first);
 		table_read_text(&u, &m, first.data, first.len);
-		if (u.diags.errors > 0)
-			abort();
 		table_dump(&u, &second);
-		if (first.len != second.len || (first.len > 0 && memcmp(first.data, second.data, first.len) != 0))
+		if (u.diags.errors > 0 || first.len != second.len ||
+		    (first.len > 0 && memcmp(first.data, second.data, first.len) != 0)) {
+			diags_print(&u.diags, false, &second);
+			(void)fprintf(stderr, "dumped:\n%.*s\nread back:\n%.*s\n", (int)first.len,
+			    first.len > 0 ? first.data : "", (int)second.len, second.len > 0 ? second.data : "");
 			abort();
+		}
 		table_free(&u);
 	}
 	table_free(&t);

@@ -37,7 +37,7 @@ word_print(struct buf *b, const char *word)
 {
 	static const char hex[] = "0123456789abcdef";
 	size_t n = strlen(word);
-	bool plain = n > 0 && word[0] != '#' && word[0] != '"' && word[0] != '\'' && word[n - 1] != '\\' &&
+	bool plain = n > 0 && strchr(word, '#') == NULL && word[0] != '"' && word[0] != '\'' && word[n - 1] != '\\' &&
 	    strcmp(word, "{") != 0 && strcmp(word, "}") != 0;
 
 	for (size_t i = 0; i < n; i++)

@@ -294,3 +294,10 @@ with_dev_log() {
 	run bash -c "{ cat <&3; } 3<>/dev/tcp/127.0.0.1/$PORT"
 	[[ $output == hello ]]
 }
+
+@test "log_type = SYSLOG: facility and level of a service's lines" {
+	requires python3
+	with_dev_log -o "'log_type=SYSLOG local4 notice'"
+	grep -E '^<165>[A-Z][a-z]{2} [ 0-9]{2} [0-9:]{8} server\[[0-9]+\]: START: true pid=[0-9]+ from=127.0.0.1$' syslog
+	grep -E '^<165>.*: LISTEN: true ' syslog
+}

@@ -376,7 +376,7 @@ check_directory(struct service *s, const struct master *m)
 static void
 look_at_overload(const struct service *s, attr_note *note, void *arg)
 {
-	if (s->overload == OVERLOAD_QUEUE && s->instances != UINT32_MAX && s->source.most == UINT32_MAX &&
+	if (s->overload == OVERLOAD_QUEUE && s->instances != UINT32_MAX && s->instances > 0 && s->source.most == UINT32_MAX &&
 	    s->timeout == 0 && s->idle_timeout == 0)
 		remark(note, arg, "instances", "whoever holds all %u connections keeps everyone else waiting; "
 		    "per_source, timeout or idle_timeout would end that", s->instances);

@@ -285,6 +285,15 @@ take_continued(struct conf *c, struct lex *l)
 	return true;
 }
 
+/* NetBSD's on and off, perhaps with the ; behind. */
+static bool
+is_switch(const char *word)
+{
+	size_t n = strcspn(word, ";");
+
+	return (n == 2 && strncasecmp(word, "on", 2) == 0) || (n == 3 && strncasecmp(word, "off", 3) == 0);
+}
+
 static void
 classic_words(struct conf *c, struct lex *l)
 {
@@ -294,8 +303,7 @@ classic_words(struct conf *c, struct lex *l)
 	l->comments = c->dialect == DIALECT_OWN;	/* elsewhere a # is an argument */
 	sound = lex_words(l, QUOTES_ANY, false);
 
-	if (sound && l->n >= 2 && !l->word[1].quoted &&
-	    (strcasecmp(l->word[1].text, "on") == 0 || strcasecmp(l->word[1].text, "off") == 0)) {
+	if (sound && l->n >= 2 && !l->word[1].quoted && is_switch(l->word[1].text)) {
 		l->p = before.p;
 		l->bol = before.bol;
 		l->line = before.line;

@@ -190,6 +190,11 @@ attribute(struct conf *c, struct lex *l, struct entry *e)
 		name = conf_part(c, &name, 0, strlen(name.text) - 1);
 		l->p--;
 	}
+	if (strcmp(name.text, "{") == 0) {
+		conf_error(c, l->in, &name, NULL, "the block of %s is open already", e->name.text);
+		e->faulty = true;
+		return false;
+	}
 	if (name.text[0] == '\0') {
 		conf_error(c, l->in, &name, NULL, "an attribute's name is missing before the operator");
 		e->faulty = true;

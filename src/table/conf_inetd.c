@@ -272,6 +272,11 @@ take_user(struct line *l)
 	const char *slash = strrchr(w.text, '/');
 	size_t at, len;
 
+	if (w.text[0] == '/') {
+		line_fault(l, &w, "SERVICE SOCKET-TYPE PROTOCOL wait|nowait USER PROGRAM [ARG...]",
+		    "\"%s\" is no user; is the user missing before the program?", w.text);
+		return;
+	}
 	if (slash != NULL) {
 		struct word class;
 
@@ -470,6 +475,10 @@ take_service(struct line *l)
 		line_give(l, "type", &l->service, plus ? "TCPMUXPLUS" : "TCPMUX");
 		l->service = conf_part(l->c, &l->service, 7 + plus, strlen(l->service.text) - 7 - plus);
 	} else {
+		if (l->service.text[0] == '/' || (l->service.text[0] == ':' && strchr(l->service.text, '/') != NULL)) {
+			line_fault(l, &l->proto, NULL, "%s: a path is served with the protocol unix", l->service.text);
+			return;
+		}
 		line_split_address(l, &addresses);
 		give_listen(l);
 	}

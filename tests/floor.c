@@ -120,7 +120,7 @@ main(int argc, char **argv)
 		watch(ep, l, -1);
 	}
 	for (unsigned i = 0;;) {
-		int fd = ep != -1 ? next_of(ep, l) : accept4(l, NULL, NULL, SOCK_CLOEXEC);
+		volatile int fd = ep != -1 ? next_of(ep, l) : accept4(l, NULL, NULL, SOCK_CLOEXEC);
 		struct job *j;
 		int pidfd = -1;
 		pid_t pid;

@@ -35,9 +35,7 @@ is_shown(const struct service *s, const struct attr *a, size_t row)
 static void
 dump_service(const struct service *s, struct buf *out)
 {
-	buf_addf(out, "service ");
-	word_print(out, s->name);
-	buf_addf(out, "\n{\n");
+	buf_addf(out, "service %s\n{\n", s->name);
 	if (strcmp(s->id, s->name) != 0)
 		dump_row(s, attr_find("id"), out);
 	if (s->off)

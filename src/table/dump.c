@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-#include "table/values.h"
 
 static bool
 is_given(const struct service *s, size_t row)

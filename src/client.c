@@ -1,4 +1,5 @@
 /* client: connects to a service from the shell. */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -302,8 +303,11 @@ resolve(struct client *c, struct addr *to, struct err *err)
 	const struct where *w = &c->to;
 	struct addrinfo hints = { .ai_family = w->family, .ai_socktype = w->type }, *list, *i;
 	char host[WHERE_HOST + 24], port[16];
-	size_t n = 0, len = strlen(w->host);
+	size_t n = 0, len;
 	int rc;
+
+	assert(w->host != NULL);	/* it was parsed */
+	len = strlen(w->host);
 
 	if (w->scheme == SCHEME_UNIX) {
 		to[0] = (struct addr){ .un = { .sun_family = AF_UNIX } };

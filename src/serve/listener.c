@@ -221,7 +221,7 @@ static void
 sense(struct unit *u, int fd, const struct peer *p)
 {
 	struct engine *e = u->engine;
-	int64_t length = u->conf->deny_time == FOREVER ? INT64_MAX : u->conf->deny_time * 60 * SECOND;
+	int64_t length = u->conf->deny_time == FOREVER ? INT64_MAX : (int64_t)u->conf->deny_time * 60 * SECOND;
 	char from[ADDR_TEXT], text[40];
 
 	conn_refuse(u, fd, p, REASON_SENSOR);

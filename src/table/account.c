@@ -116,7 +116,7 @@ account_groups(struct account *a, gid_t gid, gid_t **groups, size_t *n, struct e
 {
 	gid_t *p;
 
-	if (a->groups == NULL && ask_groups(a, err) == -1)
+	if (a->groups == NULL && (ask_groups(a, err) == -1 || a->groups == NULL))
 		return -1;
 	p = malloc((a->ngroups + 1) * sizeof *p);
 	if (p == NULL)

@@ -66,6 +66,23 @@ check_limits(struct service *s, const struct master *m, struct err *err)
 	return 0;
 }
 
+/* A table's service that names no user, where nobody else can be had: the master's own. */
+static int
+own_user(struct service *s, const struct master *m, struct account **user, struct err *err)
+{
+	char number[16];
+
+	(void)snprintf(number, sizeof number, "%u", (unsigned)geteuid());
+	*user = account_find(m->accounts, number, err);
+	if (*user == NULL)
+		return -1;
+	s->user = strdup((*user)->login);
+	if (s->user == NULL)
+		return err_sys(err, ENOMEM, "user");
+	attr_give(s, "user");
+	return 0;
+}
+
 static int
 check_ids(struct service *s, const struct master *m, struct account **user, attr_note *note,
     void *arg, struct err *err)
@@ -76,7 +93,7 @@ check_ids(struct service *s, const struct master *m, struct account **user, attr
 
 	r->uid = geteuid();
 	r->gid = getegid();
-	if (s->user == NULL && root && !s->table)
+	if (s->user == NULL && root && !s->table && note != NULL)
 		remark(note, arg, "user", "the command runs as root; -o user=NAME gives it another user "
 		    "(user=root says that it is meant)");
 	if (s->user == NULL && root && s->table) {
@@ -85,6 +102,8 @@ check_ids(struct service *s, const struct master *m, struct account **user, attr
 			return err_sys(err, ENOMEM, "user");
 		attr_give(s, "user");
 	}
+	if (s->user == NULL && s->group == NULL && s->table)
+		return own_user(s, m, user, err);
 	if (s->user == NULL && s->group == NULL)
 		return 0;
 	if (s->user != NULL) {

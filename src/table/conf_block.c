@@ -59,7 +59,7 @@ open_block(struct conf *c, struct lex *l, struct entry *e, const struct word *ke
 static bool
 take_operator(struct lex *l, enum attr_op *op)
 {
-	const char *p = l->p;
+	const char *p;
 
 	lex_blanks(l);
 	p = l->p;

@@ -1,5 +1,6 @@
 #include "table/explain.h"
 
+#include <assert.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
@@ -41,9 +42,11 @@ find_place(const struct question *q, const char *attr, const char *word, char *o
 	const struct assign *a = attr != NULL ? table_assign(q->t, q->e, attr, &of) : NULL;
 	const struct word *at = a != NULL ? &a->name : &q->e->name;
 	const struct attr *row = attr != NULL ? attr_find(attr) : NULL;
+	bool found = false;
 
+	assert(at != NULL);
 	/* A list may have been put together of several lines. */
-	for (const struct entry *e = q->e; word != NULL && e != NULL;
+	for (const struct entry *e = q->e; word != NULL && !found && e != NULL;
 	    e = e == q->e ? q->t->conf.first : e->next) {
 		if (e != q->e && e->kind != ENTRY_DEFAULTS)
 			continue;
@@ -52,11 +55,11 @@ find_place(const struct question *q, const char *attr, const char *word, char *o
 				if (has_word(b->word[i].text, word)) {
 					at = &b->word[i];
 					of = e;
-					word = NULL;
+					found = true;
 					break;
 				}
 			}
-			if (word == NULL)
+			if (found)
 				break;
 		}
 	}

@@ -306,7 +306,9 @@ files_of(const char *directory, void (*skipped)(void *arg, const char *name), vo
 		free(list);
 		return NULL;
 	}
-	while (list != NULL && (e = readdir(d)) != NULL) {
+	if (list == NULL)
+		goto out;
+	while ((e = readdir(d)) != NULL) {
 		size_t end = strlen(e->d_name);
 		struct stat st;
 		char *path;
@@ -334,10 +336,7 @@ files_of(const char *directory, void (*skipped)(void *arg, const char *name), vo
 		list[n] = NULL;
 	}
 	(void)closedir(d);
-	if (list != NULL)
-		qsort(list, n, sizeof *list, by_name);
-	else
-		(void)err_sys(err, ENOMEM, "cannot read the directory");
+	qsort(list, n, sizeof *list, by_name);
 	return list;
 out:
 	(void)closedir(d);

@@ -235,7 +235,7 @@ look_at_ports(const struct look *k)
 {
 	const struct service *s = k->s;
 
-	for (size_t i = 0; i < s->nlisten && !k->m->low_ports; i++) {
+	for (size_t i = 0; i < s->nlisten && s->table && !k->m->low_ports; i++) {
 		const struct where *w = &s->listen[i].where;
 
 		if ((w->scheme == SCHEME_TCP || w->scheme == SCHEME_UDP) && w->port != 0 &&

@@ -38,7 +38,7 @@ static const size_t lists[] = { AT(exec), AT(server_args), AT(redirect), AT(env)
 	AT(enabled), AT(disabled) };
 static const size_t rule_lists[] = { AT(only_from), AT(no_access) };
 
-#define EACH(i, of) (size_t i = 0; i < sizeof(of) / sizeof(of)[0]; i++)
+#define COUNT(of) (sizeof(of) / sizeof(of)[0])
 #define MEMBER(s, type, at) ((type *)(void *)((char *)(s) + (at)))
 
 void
@@ -94,21 +94,21 @@ service_copy(const struct service *from)
 	s->nlisten = 0;
 	s->times = NULL;
 	s->ntimes = 0;
-	for EACH(i, texts)
+	for (size_t i = 0; i < COUNT(texts); i++)
 		*MEMBER(s, char *, texts[i]) = NULL;
-	for EACH(i, lists)
+	for (size_t i = 0; i < COUNT(lists); i++)
 		*MEMBER(s, struct words, lists[i]) = (struct words){ 0 };
-	for EACH(i, rule_lists)
+	for (size_t i = 0; i < COUNT(rule_lists); i++)
 		*MEMBER(s, struct rules, rule_lists[i]) = (struct rules){ 0 };
-	for EACH(i, texts) {
+	for (size_t i = 0; i < COUNT(texts); i++) {
 		const char *t = *MEMBER(from, char *, texts[i]);
 
 		if (t != NULL && (*MEMBER(s, char *, texts[i]) = strdup(t)) == NULL)
 			rc = -1;
 	}
-	for EACH(i, lists)
+	for (size_t i = 0; i < COUNT(lists); i++)
 		rc |= words_copy(MEMBER(s, struct words, lists[i]), MEMBER(from, struct words, lists[i]));
-	for EACH(i, rule_lists)
+	for (size_t i = 0; i < COUNT(rule_lists); i++)
 		rc |= rules_copy(MEMBER(s, struct rules, rule_lists[i]), MEMBER(from, struct rules, rule_lists[i]));
 	rc |= copy_listen(s, from);
 	if (from->ntimes > 0) {
@@ -142,7 +142,7 @@ service_slim(struct service *s)
 {
 	char **const idle[] = { &s->protocol, &s->port, &s->bind };
 
-	for EACH(i, idle) {
+	for (size_t i = 0; i < COUNT(idle); i++) {
 		free(*idle[i]);
 		*idle[i] = NULL;
 	}
@@ -174,11 +174,11 @@ service_free(struct service *s)
 	for (char **p = s->run.path; p != NULL && *p != NULL; p++)
 		if (*p != s->run.program)
 			free(*p);
-	for EACH(i, texts)
+	for (size_t i = 0; i < COUNT(texts); i++)
 		free(*MEMBER(s, char *, texts[i]));
-	for EACH(i, lists)
+	for (size_t i = 0; i < COUNT(lists); i++)
 		words_free(MEMBER(s, struct words, lists[i]));
-	for EACH(i, rule_lists)
+	for (size_t i = 0; i < COUNT(rule_lists); i++)
 		rules_free(MEMBER(s, struct rules, rule_lists[i]));
 	for (size_t i = 0; i < s->nlisten; i++)
 		address_free(&s->listen[i]);

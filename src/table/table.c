@@ -1,5 +1,6 @@
 #include "table/table.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <glob.h>
@@ -679,8 +680,10 @@ look_for_ids(struct table *t)
 		t->conf.no_memory = true;
 		return;
 	}
-	for (size_t i = 0; i < t->n; i++)
+	for (size_t i = 0; i < t->n; i++) {
+		assert(t->item[i].service != NULL);
 		ids[all.n++] = t->item[i].service->id;
+	}
 	for (struct entry *e = t->conf.first; e != NULL && all.n < t->n + t->faulty; e = e->next)
 		if (e->faulty && e->kind != ENTRY_DEFAULTS)
 			ids[all.n++] = (char *)(uintptr_t)e->name.text;
@@ -704,8 +707,10 @@ make_services(struct table *t)
 	for (const struct entry *e = t->conf.first; e != NULL; e = e->next)
 		entries += e->kind == ENTRY_BLOCK || e->kind == ENTRY_LINE;
 	t->item = calloc(entries + 1, sizeof *t->item);
-	if (t->item == NULL)
-		t->conf.no_memory = true;
+	if (t->item == NULL || t->defaults == NULL) {
+		t->conf.no_memory = t->unread = true;
+		return;
+	}
 	for (struct entry *e = t->conf.first; e != NULL && !t->conf.no_memory; e = e->next)
 		if (e->kind == ENTRY_BLOCK || e->kind == ENTRY_LINE)
 			make_service(t, e);

@@ -685,7 +685,7 @@ set_deny(struct service *s, const struct attr *a, const struct setting *v, struc
 		n = FOREVER;
 	else if (strcasecmp(v->word[0], "never") == 0)
 		n = 0;
-	else if (!num_parse(v->word[0], 0, 60 * 24 * 36500, &n))
+	else if (!num_parse(v->word[0], 0, UINT64_C(60) * 24 * 36500, &n))
 		return fault(err, 0, a, v->word[0]);
 	s->deny_time = (unsigned)n;
 	return 0;
@@ -739,14 +739,16 @@ set_log(struct service *s, const struct attr *a, const struct setting *v, struct
 		}
 		if (v->n == 4 && (!num_parse_size(v->word[3], INT64_MAX, &l.hard) || l.hard < l.soft))
 			return fault(err, 3, a, v->word[3]);
-		l.path = strdup(v->word[1]);
-		if (l.path == NULL)
-			return no_memory(a, err);
 	} else if (strcasecmp(v->word[0], "syslog") == 0 || strcasecmp(v->word[0], "file") == 0 ||
 	    strcasecmp(v->word[0], "stderr") == 0) {
 		return err_set(err, "log_type takes %s", a->form);
 	} else {
 		return fault(err, 0, a, v->word[0]);
+	}
+	if (l.kind == LOG_FILE) {
+		l.path = strdup(v->word[1]);
+		if (l.path == NULL)
+			return no_memory(a, err);
 	}
 	free(s->log.path);
 	s->log = l;

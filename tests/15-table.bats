@@ -394,10 +394,11 @@ says() { grep -qF -- ":$1" <<<"$output" || die "not said: $1" "$output"; }
 @test "two services on one address are an error at the later; tcp and tcp6 stand side by side" {
 	printf 'service a { port = 10001\nexec = true\n}\nservice b { listen = *:10001\nexec = true\n}\n' >t
 	check t; [[ $status == 1 ]]; says '4:22: error: *:10001: a listens there already (t:1)'
-	printf '10001 stream tcp nowait %s /bin/cat\n10001 stream tcp6 nowait %s /bin/cat\n' "$ME" "$ME" >t
+	start_server 0 true; p=$PORT; stop_server	# a port that is free
+	printf '%s stream tcp nowait %s /bin/cat\n%s stream tcp6 nowait %s /bin/cat\n' "$p" "$ME" "$p" "$ME" >t
 	sound t
 	start_server -f t
-	[[ " ${ADDRESSES[*]} " == *" tcp4:*:10001 "* && " ${ADDRESSES[*]} " == *" tcp6:*:10001 "* ]]
+	[[ " ${ADDRESSES[*]} " == *" tcp4:*:$p "* && " ${ADDRESSES[*]} " == *" tcp6:*:$p "* ]]
 }
 
 @test "the child of a table: nobody where root serves, a safe environment, directory /, umask 022" {
@@ -575,11 +576,13 @@ says() { grep -qF -- ":$1" <<<"$output" || die "not said: $1" "$output"; }
 
 @test "ten thousand services in one table" {
 	requires_fds 10300
-	for i in {0..9999}; do echo "127.0.$((i / 250 + 1)).$((i % 250 + 1)):10000 stream tcp nowait $ME /bin/echo echo $i"; done >t
-	START_LIMIT=30 start_server -q -f t
+	for i in {0..9999}; do echo "127.0.$((i / 250 + 1)).$((i % 250 + 1)):0 stream tcp nowait $ME /bin/echo echo $i"; done >t
+	START_LIMIT=30 start_server -f t
 	[[ ${#ADDRESSES[@]} == 10000 ]]
-	run -0 "$PEER" tcp:127.0.40.250:10000; [[ $output == 9999 ]]
-	run -0 "$PEER" tcp:127.0.1.1:10000; [[ $output == 0 ]]
+	run -0 "$PEER" "${ADDRESSES[9999]}"; [[ $output == 9999 ]]
+	run -0 "$PEER" "${ADDRESSES[0]}"; [[ $output == 0 ]]
+	wait_log 'EXIT: 0 '
+	[[ $(count_log 'LISTEN: 0 tcp:127') == 10000 ]]
 }
 
 @test "the samples of etc are sound, without a remark" {

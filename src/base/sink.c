@@ -137,26 +137,6 @@ sink_fd(const struct sink *s)
 	return s == NULL || s->to.kind == LOG_SYSLOG ? -1 : s->fd;
 }
 
-void
-sink_add(struct sink *s, const char *line, size_t len)
-{
-	if (s == NULL)
-		return;
-	if (s->len + len > s->size) {
-		size_t size = s->size == 0 ? 8192 : s->size * 2;
-		char *p = size <= BOUND ? realloc(s->data, size) : NULL;
-
-		if (p == NULL) {
-			s->lost++;
-			return;
-		}
-		s->data = p;
-		s->size = size;
-	}
-	memcpy(s->data + s->len, line, len);
-	s->len += len;
-}
-
 /* --- writing: bytes taken from the front; -1: none went */
 
 static int
@@ -270,6 +250,30 @@ write_some(struct sink *s)
 	s->len -= (size_t)n;
 	memmove(s->data, s->data + n, s->len);
 	return true;
+}
+
+void
+sink_add(struct sink *s, const char *line, size_t len)
+{
+	if (s == NULL)
+		return;
+	/* Many lines at once, as at a start with thousands of services: what can go goes first. */
+	if (s->len + len > BOUND && s->retry == 0)
+		while (s->len > 0 && write_some(s))
+			;
+	if (s->len + len > s->size) {
+		size_t size = s->size == 0 ? 8192 : s->size * 2;
+		char *p = size <= BOUND ? realloc(s->data, size) : NULL;
+
+		if (p == NULL) {
+			s->lost++;
+			return;
+		}
+		s->data = p;
+		s->size = size;
+	}
+	memcpy(s->data + s->len, line, len);
+	s->len += len;
 }
 
 /* What became of a file's limits, told once each. */

@@ -11,8 +11,8 @@
 
 /*
  * The end of a UNIX connection: sends the end of stream, drops what the client still sends, until
- * its end or `linger` ms; below 0 it is only closed. In a process of its own: what lies in the queue may be descriptors whose
- * closing takes long, and that must not be the master's time.
+ * its end or `linger` ms; below 0 it is only closed. In a process of its own: what lies in the queue
+ * may be descriptors whose closing takes long, and that must not be the master's time.
  */
 static _Noreturn void
 bury(int fd, int64_t linger)

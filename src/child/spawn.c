@@ -421,8 +421,8 @@ keep_in_flight(struct spawner *s, struct slot *t)
 static bool
 may_share(const struct spawner *s, const struct slot *t, const struct order *o)
 {
-	return t->low != -1 && o->facts.service->linger != -1 && !o->give_fd && !o->give_err && (o->err <= 2 || o->err == s->null) &&
-	    o->facts.peer->kind != PEER_UNIX;
+	return t->low != -1 && o->facts.service->linger != -1 && !o->give_fd && !o->give_err &&
+	    (o->err <= 2 || o->err == s->null) && o->facts.peer->kind != PEER_UNIX;
 }
 
 static int

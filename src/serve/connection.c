@@ -68,7 +68,8 @@ leader_ended(struct conn *c, const struct ended *end)
 	if (c->tell != -1)
 		told(c, 0);
 	/* First of all the client's: it waits for this. (A FIN would be counted among the bytes.) */
-	if (over && (c->conf->on_success & RECORD_BYTES) == 0 && c->fd != -1 && c->conf->linger != -1 && !c->refused && c->peer.kind != PEER_UNIX)
+	if (over && (c->conf->on_success & RECORD_BYTES) == 0 && c->fd != -1 && c->conf->linger != -1 &&
+	    !c->refused && c->peer.kind != PEER_UNIX)
 		c->shut = shutdown(c->fd, SHUT_WR) == 0;
 	if (c->errlog != NULL) {
 		errlog_drain(c->errlog);

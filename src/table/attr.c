@@ -1,6 +1,8 @@
 #include "table/attr.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -186,6 +188,21 @@ const struct attr attrs[] = {
 const size_t nattrs = sizeof attrs / sizeof attrs[0];
 
 _Static_assert(sizeof attrs / sizeof attrs[0] <= 128, "service.given has 128 bits");
+
+void
+attr_remark(attr_note *note, void *arg, const char *of, int word, const char *fmt, ...)
+{
+	struct err e;
+	char text[sizeof e.text];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	(void)err_set(&e, "%s", text);
+	(void)err_at(&e, of, word);
+	note(arg, &e);
+}
 
 const struct attr *
 attr_find(const char *name)

@@ -31,6 +31,9 @@ enum attr_where {
 /* A remark on something that is taken: of what, which word, one sentence. */
 typedef void attr_note(void *arg, const struct err *e);
 
+void attr_remark(attr_note *note, void *arg, const char *of, int word, const char *fmt, ...)
+    __attribute__((format(printf, 5, 6)));
+
 struct setting {		/* one assignment, on its way into a service */
 	enum attr_op op;
 	const char *const *word;	/* n words, NULL behind them; borrowed */

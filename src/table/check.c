@@ -5,7 +5,6 @@
 #include <grp.h>
 #include <limits.h>
 #include <pwd.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,21 +18,6 @@
 #include "table/infer.h"
 
 enum { BANNER_MOST = 8192 };	/* what a new connection's buffer takes at once */
-
-static void __attribute__((format(printf, 4, 5)))
-remark(attr_note *note, void *arg, const char *of, const char *fmt, ...)
-{
-	struct err e;
-	char text[sizeof e.text];
-	va_list ap;
-
-	va_start(ap, fmt);
-	(void)vsnprintf(text, sizeof text, fmt, ap);
-	va_end(ap);
-	(void)err_set(&e, "%s", text);
-	(void)err_at(&e, of, -1);
-	note(arg, &e);
-}
 
 static const int resources[LIMITS] = { RLIMIT_AS, RLIMIT_CORE, RLIMIT_CPU, RLIMIT_DATA,
 	RLIMIT_NOFILE, RLIMIT_FSIZE, RLIMIT_MEMLOCK, RLIMIT_NPROC, RLIMIT_RSS, RLIMIT_STACK };
@@ -94,7 +78,8 @@ check_ids(struct service *s, const struct master *m, struct account **user, attr
 	r->uid = geteuid();
 	r->gid = getegid();
 	if (s->user == NULL && root && !s->table && note != NULL)
-		remark(note, arg, "user", "the command runs as root; -o user=NAME gives it another user "
+		attr_remark(note, arg,
+		    "user", -1, "the command runs as root; -o user=NAME gives it another user "
 		    "(user=root says that it is meant)");
 	if (s->user == NULL && root && s->table) {
 		s->user = strdup("nobody");
@@ -217,7 +202,8 @@ look_at_program(const struct service *s, attr_note *note, void *arg)
 	struct stat st;
 
 	if (s->chroot != NULL && (stat(s->chroot, &st) == -1 || !S_ISDIR(st.st_mode))) {
-		remark(note, arg, "chroot", "chroot %s is not a directory; the port is open all the same", s->chroot);
+		attr_remark(note, arg,
+		    "chroot", -1, "chroot %s is not a directory; the port is open all the same", s->chroot);
 		return;
 	}
 	if (s->directory != NULL) {
@@ -225,7 +211,8 @@ look_at_program(const struct service *s, attr_note *note, void *arg)
 
 		(void)snprintf(at, sizeof at, "%s%s", s->chroot != NULL ? s->chroot : "", s->directory);
 		if (stat(at, &st) == -1 || !S_ISDIR(st.st_mode))
-			remark(note, arg, "directory", "%s is not a directory; the port is open all the same", at);
+			attr_remark(note, arg,
+			    "directory", -1, "%s is not a directory; the port is open all the same", at);
 	}
 	for (char **p = s->run.path; *p != NULL; p++) {
 		char at[PATH_MAX];
@@ -247,7 +234,7 @@ look_at_program(const struct service *s, attr_note *note, void *arg)
 			return;
 		}
 	}
-	remark(note, arg, s->server != NULL ? "server" : s->shell ? "shell" : "exec",
+	attr_remark(note, arg, s->server != NULL ? "server" : s->shell ? "shell" : "exec", -1,
 	    "cannot execute \"%s\": %s; the port is open all the same", s->run.program, strerror(why));
 }
 
@@ -270,7 +257,8 @@ read_banner(struct banner *b, const char *of, attr_note *note, void *arg, struct
 	    (n = read(fd, b->text + b->len, BANNER_MOST + 1 - b->len)) > 0)
 		b->len += (size_t)n;
 	if (fd == -1 || n == -1)
-		remark(note, arg, of, "cannot read the banner %s: %s; none is sent", b->path, strerror(errno));
+		attr_remark(note, arg, of, -1,
+		    "cannot read the banner %s: %s; none is sent", b->path, strerror(errno));
 	if (fd != -1)
 		(void)close(fd);
 	if (b->len > BANNER_MOST)
@@ -397,7 +385,8 @@ look_at_overload(const struct service *s, attr_note *note, void *arg)
 {
 	if (s->overload == OVERLOAD_QUEUE && s->instances != UINT32_MAX && s->instances > 0 && s->source.most == UINT32_MAX &&
 	    s->timeout == 0 && s->idle_timeout == 0)
-		remark(note, arg, "instances", "whoever holds all %u connections keeps everyone else waiting; "
+		attr_remark(note, arg,
+		    "instances", -1, "whoever holds all %u connections keeps everyone else waiting; "
 		    "per_source, timeout or idle_timeout would end that", s->instances);
 }
 
@@ -437,9 +426,11 @@ look_at_everybody(const struct service *s, attr_note *note, void *arg)
 		wide = wide || (s->listen[i].where.scheme == SCHEME_TCP && s->listen[i].where.host[0] == '\0' &&
 		    s->listen[i].where.family != AF_INET);
 	if (four && !six && wide && !s->only_from.given)
-		remark(note, arg, "no_access", "this is every IPv4 address; IPv6 clients may come (::/0 is all of them)");
+		attr_remark(note, arg,
+		    "no_access", -1, "this is every IPv4 address; IPv6 clients may come (::/0 is all of them)");
 	if (four && s->only_from.n > 0)
-		remark(note, arg, "no_access", "what only_from names by a longer prefix is let in all the same; xinetd "
+		attr_remark(note, arg,
+		    "no_access", -1, "what only_from names by a longer prefix is let in all the same; xinetd "
 		    "would refuse everybody");
 }
 
@@ -449,11 +440,13 @@ look_at_rest(const struct service *s, attr_note *note, void *arg)
 {
 	look_at_everybody(s, note, arg);
 	if ((s->on_success & RECORD_TRAFFIC) != 0 && s->redirect.n == 0)
-		remark(note, arg, "log_on_success", "TRAFFIC tells of redirect only; BYTES counts what a command "
+		attr_remark(note, arg,
+		    "log_on_success", -1, "TRAFFIC tells of redirect only; BYTES counts what a command "
 		    "moves");
 	for (size_t i = 0; i < s->env.n; i++)
 		if (environ_of_connection(s->env.word[i]))
-			remark(note, arg, "env", "%s: this variable speaks of the connection and is set by the server "
+			attr_remark(note, arg,
+			    "env", -1, "%s: this variable speaks of the connection and is set by the server "
 			    "alone", s->env.word[i]);
 }
 

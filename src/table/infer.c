@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <ifaddrs.h>
 #include <net/if.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,26 +16,11 @@ struct look {			/* at one service */
 	void *arg;
 };
 
-static void __attribute__((format(printf, 3, 4)))
-remark(const struct look *k, const char *of, const char *fmt, ...)
-{
-	struct err e;
-	char text[sizeof e.text];
-	va_list ap;
-
-	va_start(ap, fmt);
-	(void)vsnprintf(text, sizeof text, fmt, ap);
-	va_end(ap);
-	(void)err_set(&e, "%s", text);
-	(void)err_at(&e, of, -1);
-	k->note(k->arg, &e);
-}
-
 static void
 not_yet(const struct look *k, const char *of, const char *what)
 {
 	if (!k->s->later)
-		remark(k, of, "%s: not yet served", what);
+		attr_remark(k->note, k->arg, of, -1, "%s: not yet served", what);
 	k->s->later = true;
 }
 
@@ -212,9 +196,11 @@ infer(const struct look *k, struct err *err)
 				return err_set(err, "%s: listen says it already; give one of them", replaced[i]),
 				    err_at(err, replaced[i], 0);
 		if (attr_own(s, "v6only"))
-			remark(k, "v6only", "v6only has no effect beside listen: tcp6: says it there");
+			attr_remark(k->note, k->arg,
+			    "v6only", -1, "v6only has no effect beside listen: tcp6: says it there");
 		if ((s->flags & (FLAG_IPV4 | FLAG_IPV6)) != 0)
-			remark(k, "flags", "IPv4 and IPv6 have no effect beside listen: tcp4: and tcp6: say it there");
+			attr_remark(k->note, k->arg,
+			    "flags", -1, "IPv4 and IPv6 have no effect beside listen: tcp4: and tcp6: say it there");
 		return 0;
 	}
 	if (s->socket_type > SOCKET_DGRAM)
@@ -240,7 +226,8 @@ look_at_ports(const struct look *k)
 
 		if ((w->scheme == SCHEME_TCP || w->scheme == SCHEME_UDP) && w->port != 0 &&
 		    w->port < k->m->first_port)
-			remark(k, attr_given(s, "listen") ? "listen" : "port", "port %u: only root may listen on ports "
+			attr_remark(k->note, k->arg, attr_given(s,
+			    "listen") ? "listen" : "port", -1, "port %u: only root may listen on ports "
 			    "below %u", w->port, k->m->first_port);
 	}
 }
@@ -277,7 +264,7 @@ check_where(struct service *s, const struct master *m, attr_note *note, void *ar
 	if (s->wait && (s->flags & FLAG_SENSOR) == 0)
 		not_yet(&k, "wait", "wait = yes");
 	if (attr_own(s, "deny_time") && (s->flags & FLAG_SENSOR) == 0 && s->table)
-		remark(&k, "deny_time", "deny_time has no effect without flags = SENSOR");
+		attr_remark(k.note, k.arg, "deny_time", -1, "deny_time has no effect without flags = SENSOR");
 	look_at_ports(&k);
 	return 0;
 }

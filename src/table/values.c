@@ -3,7 +3,6 @@
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -91,21 +90,6 @@ fault(struct err *err, size_t word, const struct attr *a, const char *is)
 {
 	(void)err_set(err, "\"%s\" is not a value of %s; it takes %s", is, a->name, a->form);
 	return err_at(err, a->name, (int)word);
-}
-
-static void __attribute__((format(printf, 4, 5)))
-remark(const struct setting *v, const struct attr *a, size_t word, const char *fmt, ...)
-{
-	struct err e;
-	char text[sizeof e.text];
-	va_list ap;
-
-	va_start(ap, fmt);
-	(void)vsnprintf(text, sizeof text, fmt, ap);
-	va_end(ap);
-	(void)err_set(&e, "%s", text);
-	(void)err_at(&e, a->name, (int)word);
-	v->note(v->arg, &e);
 }
 
 static int
@@ -258,7 +242,8 @@ set_record(struct service *s, const struct attr *a, const struct setting *v, str
 
 	for (size_t i = 0; i < v->n; i++) {
 		if (strcasecmp(v->word[i], "RECORD") == 0)
-			remark(v, a, i, "RECORD is xinetd 2.1's and is not recorded any more");
+			attr_remark(v->note, v->arg, a->name, (int)i,
+			    "RECORD is xinetd 2.1's and is not recorded any more");
 		else if (!choose(a, v->word[i], &n) || (a->max & 1U << n) == 0)
 			return fault(err, i, a, v->word[i]);
 		else
@@ -437,7 +422,7 @@ note_rule(void *arg, const char *text)
 {
 	const struct rule_note *n = arg;
 
-	remark(n->v, n->a, n->word, "%s", text);
+	attr_remark(n->v->note, n->v->arg, n->a->name, (int)n->word, "%s", text);
 }
 
 /* Splits one word at its commas, but not at those in braces. */
@@ -782,7 +767,7 @@ set_ignored(struct service *s, const struct attr *a, const struct setting *v, st
 {
 	(void)s;
 	(void)err;
-	remark(v, a, 0, "%s has no effect here: %s", a->name, a->help);
+	attr_remark(v->note, v->arg, a->name, 0, "%s has no effect here: %s", a->name, a->help);
 	return 0;
 }
 
@@ -804,9 +789,11 @@ set_flags(struct service *s, const struct attr *a, const struct setting *v, stru
 		if (n < IDLE_FLAGS)
 			all |= 1U << n;
 		else if (v->op != ATTR_REMOVE)
-			remark(v, a, i, "%s, so the flag has no effect", why[n - IDLE_FLAGS]);
+			attr_remark(v->note, v->arg, a->name, (int)i,
+			    "%s, so the flag has no effect", why[n - IDLE_FLAGS]);
 		if (1U << n == FLAG_DISABLE)
-			remark(v, a, i, "DISABLE is read as disable = yes; xinetd does not know the flag");
+			attr_remark(v->note, v->arg, a->name, (int)i,
+			    "DISABLE is read as disable = yes; xinetd does not know the flag");
 	}
 	s->flags = v->op == ATTR_SET ? all : v->op == ATTR_ADD ? s->flags | all : s->flags & ~all;
 	return 0;
@@ -820,7 +807,8 @@ set_type(struct service *s, const struct attr *a, const struct setting *v, struc
 
 	for (size_t i = 0; i < v->n; i++) {
 		if (strcasecmp(v->word[i], "SPECIAL") == 0)
-			remark(v, a, i, "SPECIAL has no meaning, in xinetd neither");
+			attr_remark(v->note, v->arg, a->name, (int)i,
+			    "SPECIAL has no meaning, in xinetd neither");
 		else if (choose(a, v->word[i], &n))
 			all |= 1U << n;
 		else

@@ -22,10 +22,7 @@ struct where {			/* one ADDRESS, taken apart; nothing resolved yet */
 	bool named;		/* fd:NAME rather than fd:N */
 };
 
-/*
- * Reads [SCHEME:]WHERE into *w, which then owns what it says. `any_port` is given to addresses that name a host and no port (client's
- * two-word form); 0: a port must be there. -1: err.
- */
+/* Reads [SCHEME:]WHERE into *w, which then owns what it says. -1: err. */
 int where_parse(struct where *w, const char *text, struct err *err);
 int where_copy(struct where *to, const struct where *from);	/* -1: no memory */
 void where_free(struct where *w);

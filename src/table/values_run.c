@@ -1,0 +1,273 @@
+#include "table/value.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/num.h"
+
+/* What is run, where it listens, where it logs. */
+
+/* Two programs in one service are an error at the second. */
+static int
+second_program(const struct service *s, const struct attr *a, struct err *err)
+{
+	if (s->exec.n == 0 && s->server == NULL && s->redirect.n == 0)
+		return 0;
+	return err_set(err, "%s: the service already has a command; give one of exec, shell, server and "
+	    "redirect", a->name);
+}
+
+static int
+set_exec(struct service *s, const struct attr *a, const struct setting *v, struct err *err)
+{
+	if (second_program(s, a, err) == -1)
+		return -1;
+	for (size_t i = 0; i < v->n; i++)
+		if (words_add(&s->exec, v->word[i]) == -1)
+			return value_no_memory(a, err);
+	return 0;
+}
+
+/* Words as a shell reads them: in '…' where they must be. */
+static void
+print_exec(struct buf *b, const struct service *s, const struct attr *a)
+{
+	static const char safe[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@%+=:,./-_";
+
+	(void)a;
+	for (size_t i = 0; i < s->exec.n; i++) {
+		const char *w = s->exec.word[i];
+
+		if (i > 0)
+			buf_add(b, " ", 1);
+		if (w[0] != '\0' && w[strspn(w, safe)] == '\0') {
+			buf_add(b, w, strlen(w));
+			continue;
+		}
+		buf_add(b, "'", 1);
+		for (; *w != '\0'; w++) {
+			if (*w == '\'')
+				buf_add(b, "'\\''", 4);
+			else
+				buf_add(b, w, 1);
+		}
+		buf_add(b, "'", 1);
+	}
+}
+
+static int
+set_shell(struct service *s, const struct attr *a, const struct setting *v, struct err *err)
+{
+	static const char *const sh[] = { "/bin/sh", "-c" };
+
+	if (second_program(s, a, err) == -1)
+		return -1;
+	if (v->word[0][strspn(v->word[0], " \t")] == '\0')
+		return err_set(err, "%s is empty; it takes %s", a->name, a->form);
+	s->shell = true;
+	if (words_add(&s->exec, sh[0]) == -1 || words_add(&s->exec, sh[1]) == -1 ||
+	    words_add(&s->exec, v->word[0]) == -1 || words_add(&s->exec, "sh") == -1)
+		return value_no_memory(a, err);
+	return 0;
+}
+
+static void
+print_shell(struct buf *b, const struct service *s, const struct attr *a)
+{
+	(void)a;
+	if (s->exec.n > 2)
+		buf_add(b, s->exec.word[2], strlen(s->exec.word[2]));
+}
+
+/* A path, or a name that is searched for along PATH. */
+static int
+set_server(struct service *s, const struct attr *a, const struct setting *v, struct err *err)
+{
+	if (second_program(s, a, err) == -1)
+		return -1;
+	if (v->n == 1 && v->word[0][0] != '/' && strchr(v->word[0], '/') != NULL)
+		return value_fault(err, 0, a, v->word[0]);
+	return value_set_text(s, a, v, err);
+}
+
+static int
+set_redirect(struct service *s, const struct attr *a, const struct setting *v, struct err *err)
+{
+	if (second_program(s, a, err) == -1)
+		return -1;
+	if (v->n > 2)
+		return err_set(err, "redirect takes two words (%s), not %zu", a->form, v->n);
+	if (v->n < 2 && strchr(v->word[0], ':') == NULL)
+		return err_set(err, "redirect: a port is missing behind the host; it takes %s", a->form);
+	return value_set_words(s, a, v, err);
+}
+
+static int
+set_port(struct service *s, const struct attr *a, const struct setting *v, struct err *err)
+{
+	uint64_t n;
+
+	if (value_one(v, a, err) == -1)
+		return -1;
+	if (isdigit((unsigned char)v->word[0][0]) && !num_parse(v->word[0], 0, 65535, &n)) {
+		(void)err_set(err, "%s is no port; ports go from 0 to 65535", v->word[0]);
+		return err_at(err, a->name, 0);
+	}
+	return value_set_name(s, a, v, err);
+}
+
+/* N or N-M */
+static int
+set_range(struct service *s, const struct attr *a, const struct setting *v, struct err *err)
+{
+	struct number_range r;
+	char first[16] = "";
+	const char *dash;
+	uint64_t n;
+
+	if (value_one(v, a, err) == -1)
+		return -1;
+	dash = strchr(v->word[0], '-');
+	if (dash != NULL && (size_t)(dash - v->word[0]) < sizeof first)
+		memcpy(first, v->word[0], (size_t)(dash - v->word[0]));
+	if (!num_parse(dash != NULL ? first : v->word[0], 0, UINT32_MAX, &n))
+		return value_fault(err, 0, a, v->word[0]);
+	r.from = r.to = (unsigned)n;
+	if (dash != NULL) {
+		if (!num_parse(dash + 1, r.from, UINT32_MAX, &n))
+			return value_fault(err, 0, a, v->word[0]);
+		r.to = (unsigned)n;
+	}
+	*(struct number_range *)value_field(s, a) = r;
+	return 0;
+}
+
+static int
+set_deny(struct service *s, const struct attr *a, const struct setting *v, struct err *err)
+{
+	uint64_t n;
+
+	if (value_one(v, a, err) == -1)
+		return -1;
+	if (strcasecmp(v->word[0], "forever") == 0)
+		n = FOREVER;
+	else if (strcasecmp(v->word[0], "never") == 0)
+		n = 0;
+	else if (!num_parse(v->word[0], 0, UINT64_C(60) * 24 * 36500, &n))
+		return value_fault(err, 0, a, v->word[0]);
+	s->deny_time = (unsigned)n;
+	return 0;
+}
+
+static const char *const facilities[] = { "kern", "user", "mail", "daemon", "auth", "syslog", "lpr",
+	"news", "uucp", "cron", "authpriv", "ftp", "", "", "", "", "local0", "local1", "local2", "local3",
+	"local4", "local5", "local6", "local7", NULL };
+static const char *const levels[] = { "emerg", "alert", "crit", "err", "warning", "notice", "info",
+	"debug", NULL };
+
+static int
+syslog_word(const char *const *words, const struct setting *v, size_t i, const struct attr *a,
+    int *out, struct err *err)
+{
+	for (int n = 0; words[n] != NULL; n++) {
+		if (words[n][0] != '\0' && strcasecmp(words[n], v->word[i]) == 0) {
+			*out = n;
+			return 0;
+		}
+	}
+	(void)err_set(err, "\"%s\" is not a %s of syslog; it is one of %s", v->word[i],
+	    words == levels ? "level" : "facility",
+	    words == levels ? "emerg alert crit err warning notice info debug" :
+	    "daemon auth authpriv user mail lpr news uucp ftp cron local0 to local7");
+	return err_at(err, a->name, (int)i);
+}
+
+static int
+set_log(struct service *s, const struct attr *a, const struct setting *v, struct err *err)
+{
+	struct log_to l = { .level = 6 };
+
+	if (strcasecmp(v->word[0], "stderr") == 0 && v->n == 1) {
+		l.kind = LOG_STDERR;
+	} else if (strcasecmp(v->word[0], "syslog") == 0 && (v->n == 2 || v->n == 3)) {
+		l.kind = LOG_SYSLOG;
+		if (syslog_word(facilities, v, 1, a, &l.facility, err) == -1 ||
+		    (v->n == 3 && syslog_word(levels, v, 2, a, &l.level, err) == -1))
+			return -1;
+	} else if (strcasecmp(v->word[0], "file") == 0 && v->n >= 2 && v->n <= 4) {
+		l.kind = LOG_FILE;
+		if (v->word[1][0] != '/')
+			return value_fault(err, 1, a, v->word[1]);
+		if (v->n > 2 && (!num_parse_size(v->word[2], INT64_MAX, &l.soft) || l.soft == 0))
+			return value_fault(err, 2, a, v->word[2]);
+		if (v->n == 3) {	/* one in a hundred more, at least 5 KiB, at most 20 */
+			uint64_t more = l.soft / 100;
+
+			l.hard = l.soft + (more < 5120 ? 5120 : more > 20480 ? 20480 : more);
+		}
+		if (v->n == 4 && (!num_parse_size(v->word[3], INT64_MAX, &l.hard) || l.hard < l.soft))
+			return value_fault(err, 3, a, v->word[3]);
+	} else if (strcasecmp(v->word[0], "syslog") == 0 || strcasecmp(v->word[0], "file") == 0 ||
+	    strcasecmp(v->word[0], "stderr") == 0) {
+		return err_set(err, "log_type takes %s", a->form);
+	} else {
+		return value_fault(err, 0, a, v->word[0]);
+	}
+	if (l.kind == LOG_FILE) {
+		l.path = strdup(v->word[1]);
+		if (l.path == NULL)
+			return value_no_memory(a, err);
+	}
+	free(s->log.path);
+	s->log = l;
+	return 0;
+}
+
+static void
+print_log(struct buf *b, const struct service *s, const struct attr *a)
+{
+	(void)a;
+	switch (s->log.kind) {
+	case LOG_MASTER:
+		break;
+	case LOG_STDERR:
+		buf_addf(b, "STDERR");
+		break;
+	case LOG_SYSLOG:
+		buf_addf(b, "SYSLOG %s %s", facilities[s->log.facility], levels[s->log.level]);
+		break;
+	case LOG_FILE:
+		buf_addf(b, "FILE ");
+		word_print(b, s->log.path);
+		if (s->log.soft != 0)
+			buf_addf(b, " %" PRIu64 " %" PRIu64, s->log.soft, s->log.hard);
+		break;
+	}
+}
+
+static void
+print_range(struct buf *b, const struct service *s, const struct attr *a)
+{
+	const struct number_range *r = value_field_of(s, a);
+
+	buf_addf(b, r->from == r->to ? "%u" : "%u-%u", r->from, r->to);
+}
+
+static void
+print_deny(struct buf *b, const struct service *s, const struct attr *a)
+{
+	(void)a;
+	if (s->deny_time == FOREVER || s->deny_time == 0)
+		buf_addf(b, s->deny_time == 0 ? "NEVER" : "FOREVER");
+	else
+		buf_addf(b, "%u", s->deny_time);
+}
+
+const struct kind kind_exec = { set_exec, print_exec }, kind_shell = { set_shell, print_shell },
+    kind_server = { set_server, value_print_text },
+    kind_redirect = { set_redirect, value_print_words },
+    kind_port = { set_port, value_print_text }, kind_range = { set_range, print_range },
+    kind_deny = { set_deny, print_deny }, kind_log = { set_log, print_log };

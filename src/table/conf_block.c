@@ -133,7 +133,7 @@ take_value(struct conf *c, struct lex *l, struct entry *e, const struct attr *ro
     const struct word *name, struct word *line)
 {
 	enum quotes quotes = c->dialect == DIALECT_XINETD ? QUOTES_NONE : QUOTES_WHOLE;
-	bool free_list = row != NULL && (row->flags & ATTR_FREE) != 0 && (row->flags & ATTR_SHELL) == 0;
+	bool free_list = row != NULL && (strcmp(row->name, "server_args") == 0 || strcmp(row->name, "env") == 0);
 	int closes = 0;
 
 	if (row != NULL && (row->flags & ATTR_LINE) != 0) {
@@ -167,8 +167,7 @@ take_value(struct conf *c, struct lex *l, struct entry *e, const struct attr *ro
 		const struct word *w = &l->word[i];
 
 		look_at_typography(c, l, w);
-		if (c->checking && w->quoted && quotes == QUOTES_WHOLE && row != NULL && row->kind != NULL &&
-		    (strcmp(row->name, "env") == 0 || strcmp(row->name, "server_args") == 0))
+		if (c->checking && w->quoted && quotes == QUOTES_WHOLE && free_list)
 			conf_warn(c, l->in, w, NULL, "the quotes are taken off; xinetd keeps them");
 	}
 	return closes;

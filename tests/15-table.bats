@@ -237,7 +237,7 @@ says() { grep -qF -- ":$1" <<<"$output" || die "not said: $1" "$output"; }
 	wild '    per_source = 10 # the maximum' 'per_source = 10'
 	wild '    log_on_success =' 'log_on_success ='
 	wild '    FLAGS = IPv6 IPv4' 'flags = IPv4 IPv6'
-	wild '    id = a#1' 'id = a#1'
+	wild '    id = a#1' 'id = "a#1"'
 	wild '    type = unlisted' 'type = UNLISTED'
 	wild '    instances = unlimited' 'instances = UNLIMITED'
 	wild $'    only_from = 10.0.0.1\n    no_access = 0.0.0.0/0' 'only_from = 10.0.0.1'

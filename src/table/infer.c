@@ -191,6 +191,8 @@ infer(const struct look *k, struct err *err)
 	bool udp;
 
 	if (attr_given(s, "listen")) {
+		if (s->nlisten == 0)
+			return err_set(err, "listen names no address"), err_at(err, "listen", 0);
 		for (size_t i = 0; i < sizeof replaced / sizeof replaced[0]; i++)
 			if (attr_given(s, replaced[i]) && (s->type & TYPE_RPC) == 0)
 				return err_set(err, "%s: listen says it already; give one of them", replaced[i]),

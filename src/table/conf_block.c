@@ -3,49 +3,29 @@
 #include <string.h>
 #include <strings.h>
 
-static struct word
-here(const struct lex *l)
-{
-	return (struct word){ .text = "", .at = l->p, .line = l->line, .col = (unsigned)(l->p - l->bol) + 1 };
-}
-
-/* Goes over line ends and comments. False: the text is over. */
-static bool
-skip_empty(struct lex *l)
-{
-	for (;;) {
-		lex_blanks(l);
-		if (lex_over(l))
-			return false;
-		if (!lex_at_end(l) && *l->p != '#')
-			return true;
-		lex_next_line(l);
-	}
-}
-
 /* Finds the { behind the name. False: there is none. */
 static bool
 open_block(struct conf *c, struct lex *l, struct entry *e, const struct word *keyword)
 {
 	unsigned line = l->line;
 
-	if (!skip_empty(l)) {
+	if (!lex_skip(l)) {
 		conf_broken(c, l->in, keyword, NULL, "%s: the table ends before its {", keyword->text);
 		return false;
 	}
 	if (*l->p != '{' && l->line == line) {
-		struct word junk = here(l);
+		struct word junk = lex_here(l);
 
 		conf_warn(c, l->in, &junk, NULL, "only { may stand behind the name; this is ignored, as in xinetd");
 		while (!lex_at_end(l) && *l->p != '{')
 			l->p++;
-		if (!skip_empty(l)) {
+		if (!lex_skip(l)) {
 			conf_broken(c, l->in, keyword, NULL, "%s: the table ends before its {", keyword->text);
 			return false;
 		}
 	}
 	if (*l->p != '{') {
-		struct word at = here(l);
+		struct word at = lex_here(l);
 
 		conf_broken(c, l->in, &at, NULL, "a { is missing before this, to begin the block of %s",
 		    e->name.text);
@@ -201,7 +181,7 @@ attribute(struct conf *c, struct lex *l, struct entry *e)
 		return false;
 	}
 	if (!take_operator(l, &op)) {
-		struct word at = lex_at_end(l) ? name : here(l);
+		struct word at = lex_at_end(l) ? name : lex_here(l);
 
 		if (strcasecmp(name.text, "service") == 0 || strcasecmp(name.text, "defaults") == 0 ||
 		    strncasecmp(name.text, "include", 7) == 0) {
@@ -252,7 +232,7 @@ conf_block(struct conf *c, struct lex *l, const struct word *keyword, bool defau
 		return;
 	}
 	for (;;) {
-		if (!skip_empty(l)) {
+		if (!lex_skip(l)) {
 			conf_broken(c, l->in, keyword, NULL, "the block of %s is not closed: the table ends before "
 			    "its }", e->name.text);
 			e->faulty = true;

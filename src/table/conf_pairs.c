@@ -19,24 +19,11 @@ struct pairs {
 	size_t nseen;
 };
 
-static struct word
-here(const struct lex *l)
-{
-	return (struct word){ .text = "", .at = l->p, .line = l->line, .col = (unsigned)(l->p - l->bol) + 1 };
-}
-
 /* The next thing that is no blank, line end or comment; '\0' at the end of the text. */
 static char
 peek(struct lex *l)
 {
-	for (;;) {
-		lex_blanks(l);
-		if (lex_over(l))
-			return '\0';
-		if (!lex_at_end(l) && *l->p != '#')
-			return *l->p;
-		lex_next_line(l);
-	}
+	return lex_skip(l) ? *l->p : '\0';
 }
 
 /* A value's word, bare or quoted. False: told. */
@@ -50,7 +37,7 @@ pair_word(struct pairs *p, struct word *out)
 
 	if (quote != '"' && quote != '\'')
 		return lex_name(l, ",;\"'", out);
-	*out = here(l);
+	*out = lex_here(l);
 	while (end < l->end && *end != quote && *end != '\n')
 		end += *end == '\\' && end + 1 < l->end && end[1] != '\n' ? 2 : 1;
 	text = arena_get(&p->c->arena, (size_t)(end - l->p) + 1);
@@ -176,7 +163,7 @@ one_pair(struct pairs *p)
 	if (!lex_name(p->lex, "=,;", &key))
 		return false;
 	if (key.text[0] == '\0' || peek(p->lex) != '=') {
-		struct word at = here(p->lex);
+		struct word at = lex_here(p->lex);
 
 		line_fault(p->l, key.text[0] == '\0' ? &at : &key, NULL, "KEY = VALUE is expected here, and a ; at the end");
 		return false;

@@ -98,8 +98,8 @@ lex_next_line(struct lex *l)
 	begin_line(l);
 }
 
-static struct word
-here(const struct lex *l)
+struct word
+lex_here(const struct lex *l)
 {
 	return (struct word){ .text = "", .at = l->p, .line = l->line, .col = (unsigned)(l->p - l->bol) + 1 };
 }
@@ -296,7 +296,7 @@ lex_words(struct lex *l, enum quotes quotes, bool more)
 	}
 	l->fault = NULL;
 	for (lex_blanks(l); !lex_at_end(l); lex_blanks(l)) {
-		struct word w = here(l);
+		struct word w = lex_here(l);
 
 		if (*l->p == '#' && l->comments) {
 			l->comment = w;
@@ -316,7 +316,7 @@ lex_name(struct lex *l, const char *stop, struct word *out)
 {
 	const char *p = l->p;
 
-	*out = here(l);
+	*out = lex_here(l);
 	while (p < l->end && !blank(*p) && line_end(l, p) == 0 && strchr(stop, *p) == NULL)
 		p++;
 	if (!keep(l, out, l->p, (size_t)(p - l->p)))
@@ -333,7 +333,7 @@ lex_rest(struct lex *l, struct word *out)
 	size_t max = 1, n;
 
 	lex_blanks(l);
-	*out = here(l);
+	*out = lex_here(l);
 	for (p = l->p; p < l->end && line_end(l, p) == 0; p += n > 0 ? n : 1) {
 		n = join(l, p);
 		max++;
@@ -358,4 +358,17 @@ lex_rest(struct lex *l, struct word *out)
 	out->text = text;
 	lex_next_line(l);
 	return true;
+}
+
+bool
+lex_skip(struct lex *l)
+{
+	for (;;) {
+		lex_blanks(l);
+		if (lex_over(l))
+			return false;
+		if (!lex_at_end(l) && *l->p != '#')
+			return true;
+		lex_next_line(l);
+	}
 }

@@ -65,4 +65,10 @@ bool lex_name(struct lex *l, const char *stop, struct word *out);
 /* The rest of the line as it stands, without the blanks around it. */
 bool lex_rest(struct lex *l, struct word *out);
 
+/* The place that is read next, as an empty word. */
+struct word lex_here(const struct lex *l);
+
+/* Goes over blanks, line ends and comments. False: the text is over. */
+bool lex_skip(struct lex *l);
+
 #endif

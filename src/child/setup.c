@@ -42,16 +42,18 @@ descriptors(struct start *s)
 		fd = s->low;
 		MUST(STEP_DESCRIPTORS, raw(SYS_close_range, s->bound, ~0U, CLOSE_RANGE_UNSHARE));
 	}
-	MUST(STEP_DESCRIPTORS, raw(SYS_dup3, fd, 0, 0));
+	MUST(STEP_DESCRIPTORS, raw(SYS_dup3, s->in != -1 ? s->in : fd, 0, 0));
 	MUST(STEP_DESCRIPTORS, raw(SYS_dup3, fd, 1, 0));
 	if (s->err != 2)
 		MUST(STEP_DESCRIPTORS, raw(SYS_dup3, s->err == -1 ? fd : s->err, 2, 0));
+	if (s->listening)
+		MUST(STEP_DESCRIPTORS, fd == 3 ? raw(SYS_fcntl, fd, F_SETFD, 0) : raw(SYS_dup3, fd, 3, 0));
 	/*
 	 * Before anything that can block: what else the copy holds are other connections, whose end
 	 * of stream must not wait for this child. A kernel without the call has close-on-exec.
 	 */
 #ifdef SYS_close_range
-	(void)raw(SYS_close_range, 3, ~0U, 0);
+	(void)raw(SYS_close_range, s->listening ? 4 : 3, ~0U, 0);
 #endif
 }
 
@@ -79,6 +81,31 @@ identity(struct start *s)
 		(void)raw(SYS_umask, r->umask);
 }
 
+/* Only the child knows its number: it is written over the zeroes of its environment. */
+static void
+name_pid(char **envp)
+{
+	static const char name[] = "LISTEN_PID=";
+	long pid = raw(SYS_getpid, 0);
+	char digits[24], *at;
+	int n = 0;
+
+	for (; *envp != NULL; envp++) {
+		int i = 0;
+
+		while (name[i] != '\0' && (*envp)[i] == name[i])
+			i++;
+		if (name[i] != '\0')
+			continue;
+		for (; pid > 0; pid /= 10)
+			digits[n++] = (char)('0' + pid % 10);
+		for (at = *envp + i; n > 0; at++)
+			*at = digits[--n];
+		*at = '\0';
+		return;
+	}
+}
+
 void
 setup_child(struct start *s)
 {
@@ -86,6 +113,8 @@ setup_child(struct start *s)
 	long why = -ENOENT;
 
 	descriptors(s);
+	if (s->listening)
+		name_pid(s->envp);
 	MUST(STEP_SESSION, raw(SYS_setsid, 0));
 	identity(s);
 	/* Every disposition is the default already: the master never changes one. */

@@ -20,6 +20,8 @@ struct start {			/* all that one child needs, valid until it has exec'd or ended
 	const struct run *run;
 	char **envp;
 	int fd;			/* its connection */
+	int in;			/* its descriptor 0; -1: the connection */
+	bool listening;		/* the connection is a listener: it stands at 3 too, and LISTEN_PID is written */
 	int err;		/* its descriptor 2; -1: the connection; 2: the master's stays */
 	int low;		/* a number below `bound`, for a child that shares the descriptor table */
 	unsigned bound;		/* 0: it has a table of its own */

@@ -415,13 +415,15 @@ keep_in_flight(struct spawner *s, struct slot *t)
 /*
  * May this child share the table until it has its own copy of the lowest numbers? A copy of the
  * connection stays at its low number for a while, so only where the master holds the connection
- * itself and ends it by shutdown(2), as it does to linger; and not a UNIX socket, whose last close may have to close
+ * itself and ends it by shutdown(2), as it does to linger; not the pair of a dialog or a listener,
+ * which are closed; and not a UNIX socket, whose last close may have to close
  * descriptors that a stranger put into it, which can take long.
  */
 static bool
 may_share(const struct spawner *s, const struct slot *t, const struct order *o)
 {
-	return t->low != -1 && o->facts.service->linger != -1 && !o->give_fd && !o->give_err &&
+	return t->low != -1 && !o->facts.dgram && !o->facts.listening && o->in == -1 &&
+	    o->facts.service->linger != -1 && !o->give_fd && !o->give_err &&
 	    (o->err <= 2 || o->err == s->null) && o->facts.peer->kind != PEER_UNIX;
 }
 
@@ -542,6 +544,8 @@ spawn(struct spawner *s, const struct order *o, int64_t now, struct spawned *out
 	}
 	t->start.run = &o->facts.service->run;
 	t->start.fd = o->fd;
+	t->start.in = o->in;
+	t->start.listening = o->facts.listening;
 	t->start.err = o->err;
 	t->start.bound = 0;
 	t->start.failed = o->failed;

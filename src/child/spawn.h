@@ -24,7 +24,8 @@ struct spawner;
 
 struct order {			/* one child to be started; borrowed for the call but for `run` and `starting` */
 	struct facts facts;
-	int fd;			/* the connection */
+	int fd;			/* the connection, or with facts.listening the listener */
+	int in;			/* for descriptor 0; -1: the connection */
 	bool give_fd;		/* it is closed here once the child runs; else the caller keeps it */
 	int err;		/* for descriptor 2: -1 the connection, 2 the master's, else this one */
 	bool give_err;		/* as give_fd */

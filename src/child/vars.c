@@ -42,45 +42,84 @@ var_number(struct block *b, const char *key, uint64_t value)
 	put_char(&b->text, '\0');
 }
 
+/* The names that a protocol's own variables have. */
+struct names {
+	const char *proto, *local_ip, *local_port, *remote_ip, *remote_port, *remote_host, *remote_info;
+};
+
+static const struct names tcp = { "TCP", "TCPLOCALIP=", "TCPLOCALPORT=", "TCPREMOTEIP=",
+	"TCPREMOTEPORT=", "TCPREMOTEHOST=", "TCPREMOTEINFO=" };
+static const struct names udp = { "UDP", "UDPLOCALIP=", "UDPLOCALPORT=", "UDPREMOTEIP=",
+	"UDPREMOTEPORT=", "UDPREMOTEHOST=", "UDPREMOTEINFO=" };
+
+/* Our own address: false, if it is none of IP. */
+static bool
+put_local(struct block *b, const struct facts *f)
+{
+	const struct names *n = f->dgram ? &udp : &tcp;
+	struct peer local = { .kind = PEER_IP };
+	char text[ADDR_TEXT];
+
+	if (!addr_ip(f->local, &local.ip, &local.scope, &local.port))
+		return false;
+	var(b, n->local_ip, peer_print(&local, text));
+	var_number(b, n->local_port, local.port);
+	return true;
+}
+
 static void
 put_ip(struct block *b, const struct facts *f)
 {
-	char remote[ADDR_TEXT], text[ADDR_TEXT];
-	struct peer local = { .kind = PEER_IP };
+	const struct names *n = f->dgram ? &udp : &tcp;
+	char remote[ADDR_TEXT];
 
 	(void)peer_print(f->peer, remote);
-	var(b, "PROTO=", "TCP");
-	if (addr_ip(f->local, &local.ip, &local.scope, &local.port)) {
-		var(b, "TCPLOCALIP=", peer_print(&local, text));
-		var_number(b, "TCPLOCALPORT=", local.port);
-	}
-	var(b, "TCPREMOTEIP=", remote);
-	var_number(b, "TCPREMOTEPORT=", f->peer->port);
+	var(b, "PROTO=", n->proto);
+	(void)put_local(b, f);
+	var(b, n->remote_ip, remote);
+	var_number(b, n->remote_port, f->peer->port);
 	if (f->host != NULL)
-		var(b, "TCPREMOTEHOST=", f->host);
+		var(b, n->remote_host, f->host);
 	if (f->info != NULL)
-		var(b, "TCPREMOTEINFO=", f->info);
+		var(b, n->remote_info, f->info);
 	var(b, "REMOTE_HOST=", f->host != NULL ? f->host : remote);
 	var(b, "REMOTE_ADDR=", remote);
 	var_number(b, "REMOTE_PORT=", f->peer->port);
 }
 
 static void
-put_unix(struct block *b, const struct facts *f)
+put_path(struct block *b, const struct addr *a)
 {
-	const struct addr *a = f->local;
 	size_t head = offsetof(struct sockaddr_un, sun_path);
 	size_t len = a->len > head ? a->len - head : 0;
 	bool abstract = len > 0 && a->un.sun_path[0] == '\0';
 
-	var(b, "PROTO=", "UNIX");
-	var_number(b, "UNIXREMOTEEUID=", f->peer->uid);
-	var_number(b, "UNIXREMOTEEGID=", f->peer->gid);
-	var_number(b, "UNIXREMOTEPID=", (uint64_t)f->peer->pid);
 	if (abstract)
 		var_bytes(b, "UNIXLOCALPATH=@", a->un.sun_path + 1, strnlen(a->un.sun_path + 1, len - 1));
 	else
 		var_bytes(b, "UNIXLOCALPATH=", a->un.sun_path, strnlen(a->un.sun_path, len));
+}
+
+static void
+put_unix(struct block *b, const struct facts *f)
+{
+	var(b, "PROTO=", "UNIX");
+	var_number(b, "UNIXREMOTEEUID=", f->peer->uid);
+	var_number(b, "UNIXREMOTEEGID=", f->peer->gid);
+	var_number(b, "UNIXREMOTEPID=", (uint64_t)f->peer->pid);
+	put_path(b, f->local);
+}
+
+/* Nobody has come yet: the command gets what they come to. */
+static void
+put_own(struct block *b, const struct facts *f)
+{
+	int family = f->local->sa.sa_family;
+
+	var(b, "PROTO=", family == AF_UNIX ? "UNIX" : family == AF_VSOCK ? "VSOCK" : family == AF_UNSPEC ?
+	    "FIFO" : f->dgram ? udp.proto : tcp.proto);
+	if (!put_local(b, f) && family == AF_UNIX)
+		put_path(b, f->local);
 }
 
 size_t
@@ -106,6 +145,14 @@ vars_fill(char *block, size_t size, const struct facts *f)
 		var_number(&b, "REMOTE_ADDR=", f->peer->cid);
 		var_number(&b, "REMOTE_PORT=", f->peer->port);
 		break;
+	case PEER_NONE:
+		put_own(&b, f);
+		break;
+	}
+	if (f->listening) {
+		var(&b, "LISTEN_FDS=", "1");
+		var(&b, "LISTEN_PID=", "0000000000");	/* the child's to fill in: setup.c */
+		var(&b, "LISTEN_FDNAMES=", f->service->id);
 	}
 	var(&b, "SERVICE=", f->service->id);
 	var_number(&b, "CONNECTION=", f->conn);

@@ -2,6 +2,7 @@
 #ifndef CHILD_VARS_H
 #define CHILD_VARS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -11,6 +12,8 @@
 struct facts {			/* of one connection; borrowed for the call */
 	const struct service *service;
 	const struct peer *peer;
+	bool dgram;		/* it is of datagrams */
+	bool listening;		/* the command gets the listener itself */
 	const struct addr *local;
 	const char *info;	/* who the peer is by RFC 1413; NULL: not asked, or not known */
 	const char *host;	/* the peer's confirmed name; NULL: none */

@@ -138,6 +138,9 @@ peer_print(const struct peer *p, char buf[ADDR_TEXT])
 	case PEER_VSOCK:
 		(void)snprintf(buf, ADDR_TEXT, "cid:%" PRIu32, p->cid);
 		break;
+	case PEER_NONE:
+		buf[0] = '\0';
+		break;
 	}
 	return buf;
 }

@@ -28,7 +28,10 @@ struct ip {
 	uint8_t b[16];
 };
 
-enum peer_kind { PEER_IP, PEER_UNIX, PEER_VSOCK };
+enum peer_kind {
+	PEER_IP, PEER_UNIX, PEER_VSOCK,
+	PEER_NONE,		/* nobody in particular: of a FIFO, or of a listener that is handed over */
+};
 
 struct peer {		/* who is at the other end */
 	struct ip ip;
@@ -70,7 +73,7 @@ bool addr_ip(const struct addr *a, struct ip *ip, uint32_t *scope, uint32_t *por
  */
 int peer_of(int fd, const struct addr *accepted, struct peer *out);
 
-/* As logs and REMOTE_ADDR name it: the IP address, "uid:N", "cid:N". Returns buf. */
+/* As logs and REMOTE_ADDR name it: the IP address, "uid:N", "cid:N"; empty for nobody. Returns buf. */
 char *peer_print(const struct peer *p, char buf[ADDR_TEXT]);
 
 #endif

@@ -71,7 +71,7 @@ sock_name(const struct addr *a, int type, bool both, char *buf, size_t size)
 
 /* What cannot be set is told; a backlog or buffer is a wish, so the kernel's word stands. */
 static int
-set_options(int fd, const struct addr *a, const struct sock_options *o, struct err *err)
+set_options(int fd, const struct addr *a, bool stream, const struct sock_options *o, struct err *err)
 {
 	int one = 1;
 	bool inet = a->sa.sa_family == AF_INET || a->sa.sa_family == AF_INET6;
@@ -80,7 +80,7 @@ set_options(int fd, const struct addr *a, const struct sock_options *o, struct e
 		return err_sys(err, errno, "cannot set sndbuf");
 	if (o->rcvbuf != 0 && setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &o->rcvbuf, sizeof o->rcvbuf) == -1)
 		return err_sys(err, errno, "cannot set rcvbuf");
-	if (!inet)
+	if (!inet || !stream)
 		return 0;
 	/* Accepted sockets inherit both from the listener: no call for each connection. */
 	if (o->keepalive && setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one) == -1)
@@ -144,12 +144,19 @@ bind_path(int fd, const struct addr *a, int type, const struct sock_options *o, 
 
 /* What a bound socket is known by: its address, not a byte longer than it is, and its name. */
 static int
-keep_names(struct bound *b, const struct addr *own, int type, bool both, struct err *err)
+keep_names(struct bound *b, const struct addr *own, int type, bool both, const char *iface,
+    struct err *err)
 {
 	size_t size = offsetof(struct addr, sa) + own->len;
-	char name[WHERE_HOST + 64];
+	char name[WHERE_HOST + 64], port[16];
 
 	sock_name(own, type, both, name, sizeof name);
+	if (iface[0] != '\0') {	/* an IPv4 address does not hold it itself */
+		char *at = strrchr(name, ':');
+
+		(void)snprintf(port, sizeof port, "%s", at);
+		(void)snprintf(at, sizeof name - (size_t)(at - name), "%%%s%s", iface, port);
+	}
 	b->name = strdup(name);
 	b->addr = malloc(size);
 	if (b->name == NULL || b->addr == NULL)
@@ -158,15 +165,49 @@ keep_names(struct bound *b, const struct addr *own, int type, bool both, struct 
 	return 0;
 }
 
+static bool
+is_group(const struct addr *a)
+{
+	return (a->sa.sa_family == AF_INET && IN_MULTICAST(ntohl(a->in.sin_addr.s_addr))) ||
+	    (a->sa.sa_family == AF_INET6 && IN6_IS_ADDR_MULTICAST(&a->in6.sin6_addr));
+}
+
+/* Joins the group that the socket is bound to. zone 0: where the kernel's route to it leads. */
+static int
+join(int fd, const struct addr *a, unsigned zone, struct err *err)
+{
+	struct ip_mreqn four = { .imr_multiaddr = a->in.sin_addr, .imr_ifindex = (int)zone };
+	struct ipv6_mreq six = { .ipv6mr_multiaddr = a->in6.sin6_addr,
+		.ipv6mr_interface = zone != 0 ? zone : a->in6.sin6_scope_id };
+	int zero = 0, rc;
+
+	/* Only what came by that interface, whatever others on this machine have joined. */
+	if (a->sa.sa_family == AF_INET) {
+		(void)setsockopt(fd, IPPROTO_IP, IP_MULTICAST_ALL, &zero, sizeof zero);
+		rc = setsockopt(fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &four, sizeof four);
+	} else {
+		(void)setsockopt(fd, IPPROTO_IPV6, 29 /* IPV6_MULTICAST_ALL */, &zero, sizeof zero);
+		rc = setsockopt(fd, IPPROTO_IPV6, IPV6_JOIN_GROUP, &six, sizeof six);
+	}
+	if (rc == 0)
+		return 0;
+	return errno == ENODEV && zone == 0 ? err_set(err, "no route leads to the group; name the interface: "
+	    "%%IFACE behind the address") : err_sys(err, errno, "cannot join the group");
+}
+
 /* Makes, binds and starts one socket; `both`: an IPv6 one that takes IPv4 too. -1: err. */
 static int
-open_one(const struct addr *a, int type, bool both, const struct sock_options *o, struct bound *b,
-    struct err *err)
+open_one(const struct addr *a, int type, bool both, const char *iface, const struct sock_options *o,
+    struct bound *b, struct err *err)
 {
 	int zero = !both, one = 1;
 	struct addr own;
 	bool path = a->sa.sa_family == AF_UNIX && a->un.sun_path[0] != '\0';
+	bool group = type == SOCK_DGRAM && is_group(a);
+	unsigned zone = iface[0] != '\0' ? if_nametoindex(iface) : 0;
 
+	if (iface[0] != '\0' && zone == 0)
+		return err_set(err, "there is no interface %s", iface);
 	*b = (struct bound){ .fd = socket(a->sa.sa_family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0) };
 	if (b->fd == -1)
 		return err_sys(err, errno, "cannot make a socket");
@@ -175,7 +216,8 @@ open_one(const struct addr *a, int type, bool both, const struct sock_options *o
 		(void)err_sys(err, errno, "cannot set IPV6_V6ONLY");
 		goto out;
 	}
-	if (a->sa.sa_family != AF_UNIX)
+	/* With it two could bind one port of UDP, and one of them would get nothing; a group is for many. */
+	if (a->sa.sa_family != AF_UNIX && (type != SOCK_DGRAM || group))
 		(void)setsockopt(b->fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
 	if (path) {
 		if (bind_path(b->fd, a, type, o, b, err) == -1)
@@ -184,9 +226,9 @@ open_one(const struct addr *a, int type, bool both, const struct sock_options *o
 		(void)err_sys(err, errno, "cannot bind");
 		goto out;
 	}
-	if (set_options(b->fd, a, o, err) == -1)
+	if (set_options(b->fd, a, type != SOCK_DGRAM, o, err) == -1 || (group && join(b->fd, a, zone, err) == -1))
 		goto out;
-	if (listen(b->fd, o->backlog != 0 ? o->backlog : INT32_MAX) == -1) {
+	if (type != SOCK_DGRAM && listen(b->fd, o->backlog != 0 ? o->backlog : INT32_MAX) == -1) {
 		(void)err_sys(err, errno, "cannot listen");
 		goto out;
 	}
@@ -198,7 +240,7 @@ open_one(const struct addr *a, int type, bool both, const struct sock_options *o
 			goto out;
 		}
 	}
-	if (keep_names(b, &own, type, both, err) == -1)
+	if (keep_names(b, &own, type, both, own.sa.sa_family == AF_INET ? iface : "", err) == -1)
 		goto out;
 	return 0;
 out:
@@ -263,7 +305,10 @@ resolve(const struct where *w, struct addr *to, size_t *n, struct err *err)
 	char host[WHERE_HOST + 24];
 	int rc;
 
-	(void)snprintf(host, sizeof host, "%s%s%s", w->host, w->iface[0] != '\0' ? "%" : "", w->iface);
+	/* An IPv4 address has no scope: there the interface is only of use to a group. */
+	(void)snprintf(host, sizeof host, "%s%s%s", w->host,
+	    w->iface[0] != '\0' && strchr(w->host, ':') != NULL ? "%" : "",
+	    strchr(w->host, ':') != NULL ? w->iface : "");
 	rc = getaddrinfo(host, NULL, &hints, &list);
 	if (rc != 0) {
 		(void)err_set(err, "cannot resolve %s: %s", host,
@@ -300,22 +345,88 @@ take_inherited(const struct where *w, const struct sock_options *o, struct bound
 	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == -1)
 		return err_set(err, "descriptor %d is not a socket", fd);
 	len = sizeof listening;
-	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) == -1 || listening == 0 ||
-	    getsockname(fd, &own.sa, &own.len) == -1)
+	if ((type != SOCK_DGRAM && (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) == -1 ||
+	    listening == 0)) || getsockname(fd, &own.sa, &own.len) == -1)
 		return err_set(err, "descriptor %d is not a listening socket", fd);
 	len = sizeof only6;
 	if (own.sa.sa_family == AF_INET6)
 		(void)getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only6, &len);
-	if (set_options(fd, &own, o, err) == -1)
+	if (set_options(fd, &own, type != SOCK_DGRAM, o, err) == -1)
 		return -1;
 	b->fd = fcntl(fd, F_DUPFD_CLOEXEC, 4);
 	if (b->fd == -1 || fcntl(b->fd, F_SETFL, fcntl(b->fd, F_GETFL) | O_NONBLOCK) == -1)
 		return err_sys(err, errno, "cannot take descriptor %d", fd);
-	return keep_names(b, &own, type, only6 == 0, err);
+	return keep_names(b, &own, type, only6 == 0, "", err);
+}
+
+/*
+ * A FIFO, made if nothing is there: with its owner and mode before anyone can open it. It is held
+ * for writing too, so that the last writer's end is not told for ever.
+ */
+static int
+open_fifo(const struct where *w, const struct sock_options *o, struct bound *b, struct err *err)
+{
+	const struct addr none = { .len = sizeof none.sa, .sa = { .sa_family = AF_UNSPEC } };
+	mode_t old = umask(0777), mode = o->set_mode ? (mode_t)o->mode : 0666 & ~old;
+	bool made = mkfifo(w->host, 0) == 0;
+	int why = errno;
+	struct stat st;
+
+	(void)umask(old);
+	*b = (struct bound){ .fd = -1 };
+	if (!made && why != EEXIST)
+		return err_sys(err, why, "fifo:%s: cannot make it", w->host);
+	if (made && ((o->set_owner && lchown(w->host, o->uid, o->gid) == -1) || chmod(w->host, mode) == -1)) {
+		(void)err_sys(err, errno, "fifo:%s: cannot set owner or mode", w->host);
+		(void)unlink(w->host);
+		return -1;
+	}
+	if (lstat(w->host, &st) == 0 && !S_ISFIFO(st.st_mode))
+		return err_set(err, "fifo:%s: something that is no FIFO stands there", w->host);
+	b->fd = sock_open_fifo(w->host, O_RDWR);
+	if (b->fd == -1 || fstat(b->fd, &st) == -1 || !S_ISFIFO(st.st_mode)) {
+		(void)err_sys(err, errno, "fifo:%s: cannot open it", w->host);
+		goto out;
+	}
+	if (made) {
+		b->dev = st.st_dev;
+		b->ino = st.st_ino;
+	}
+	b->addr = malloc(offsetof(struct addr, sa) + none.len);
+	b->name = malloc(strlen(w->host) + sizeof "fifo:");
+	if (b->addr == NULL || b->name == NULL) {
+		(void)err_sys(err, ENOMEM, "fifo:%s", w->host);
+		goto out;
+	}
+	memcpy(b->addr, &none, offsetof(struct addr, sa) + none.len);
+	memcpy(b->name, "fifo:", 5);
+	memcpy(b->name + 5, w->host, strlen(w->host) + 1);
+	return 0;
+out:
+	sock_close(b);
+	if (made)
+		(void)unlink(w->host);
+	return -1;
+}
+
+int
+sock_open_fifo(const char *path, int how)
+{
+	return open(path, how | O_NONBLOCK | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW);
+}
+
+const char *
+sock_path(const struct bound *b)
+{
+	if (b->name != NULL && strncmp(b->name, "fifo:", 5) == 0)
+		return b->name + 5;
+	if (b->addr != NULL && b->addr->sa.sa_family == AF_UNIX && b->addr->un.sun_path[0] != '\0')
+		return b->addr->un.sun_path;
+	return NULL;
 }
 
 static int
-open_all(struct addr *to, size_t n, int type, bool both, const struct sock_options *o,
+open_all(struct addr *to, size_t n, const struct where *w, bool both, const struct sock_options *o,
     struct bound *out, size_t *opened, struct err *err)
 {
 	for (*opened = 0; *opened < n; ++*opened) {
@@ -323,7 +434,7 @@ open_all(struct addr *to, size_t n, int type, bool both, const struct sock_optio
 		struct ip ip;
 		uint32_t scope, port;
 
-		if (open_one(&to[*opened], type, both, o, b, err) == -1)
+		if (open_one(&to[*opened], w->type, both, w->iface, o, b, err) == -1)
 			return -1;
 		/* Port 0: what the kernel chose for the first holds for the others. */
 		if (addr_ip(b->addr, &ip, &scope, &port))
@@ -346,6 +457,8 @@ sock_listen(const struct where *w, const struct sock_options *o, struct bound *o
 	switch (w->scheme) {
 	case SCHEME_FD:
 		return take_inherited(w, o, &out[0], err);
+	case SCHEME_FIFO:
+		return open_fifo(w, o, &out[0], err);
 	case SCHEME_UNIX: {
 		size_t len = strlen(w->host);
 
@@ -377,7 +490,7 @@ sock_listen(const struct where *w, const struct sock_options *o, struct bound *o
 			set_port(&to[i], w->port);
 		break;
 	}
-	while (open_all(to, *n, w->type, both, o, out, &opened, err) == -1) {
+	while (open_all(to, *n, w, both, o, out, &opened, err) == -1) {
 		bool taken = err->system == EADDRINUSE && opened > 0 && w->port == 0;
 
 		sock_name(&to[opened], w->type, both, name, sizeof name);
@@ -397,12 +510,11 @@ sock_listen(const struct where *w, const struct sock_options *o, struct bound *o
 void
 sock_remove_path(const struct bound *b)
 {
+	const char *path = sock_path(b);
 	struct stat st;
 
-	if (b->ino == 0 || b->addr == NULL || b->addr->sa.sa_family != AF_UNIX)
-		return;
-	if (lstat(b->addr->un.sun_path, &st) == 0 && st.st_dev == b->dev && st.st_ino == b->ino)
-		(void)unlink(b->addr->un.sun_path);
+	if (b->ino != 0 && path != NULL && lstat(path, &st) == 0 && st.st_dev == b->dev && st.st_ino == b->ino)
+		(void)unlink(path);
 }
 
 void

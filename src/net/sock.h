@@ -43,7 +43,13 @@ int sock_listen(const struct where *w, const struct sock_options *o, struct boun
 /* Closes what sock_listen made and removes its path if it is still the one that was made. */
 void sock_close(struct bound *b);
 
-/* Removes the path of a UNIX socket if it is still the one that was made; the descriptor stays. */
+/* Where its UNIX socket or FIFO stands; NULL: it has no path. */
+const char *sock_path(const struct bound *b);
+
+/* Opens a FIFO, nonblocking; `how` is O_RDONLY or O_RDWR. -1: errno. */
+int sock_open_fifo(const char *path, int how);
+
+/* Removes the path of a UNIX socket or FIFO if it is still the one that was made; the descriptor stays. */
 void sock_remove_path(const struct bound *b);
 
 /* The name of a socket address in the form that where_parse reads. `both`: it serves IPv4 too. */

@@ -70,6 +70,8 @@ key_of(uint64_t service, const struct source_limits *l, const struct peer *p)
 	case PEER_VSOCK:
 		k.id = p->cid;
 		break;
+	case PEER_NONE:
+		break;
 	}
 	return k;
 }

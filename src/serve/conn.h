@@ -26,6 +26,8 @@ struct conn {
 	struct service *conf;		/* held: what it was when it came */
 	struct source *source;		/* while RUNNING or WAITING */
 	struct errlog *errlog;
+	struct dialog *dialog;		/* of datagrams; NULL: it is a connection. Owned */
+	struct listener *handed;	/* wait = yes: whose socket its child has; NULL: none, or it is closed */
 	uint64_t number;
 	int64_t started;
 	int64_t deadline;		/* ms: TERM then, or KILL once told; of the lingering; 0: none */
@@ -53,6 +55,12 @@ struct conn {
 
 /* pool: a new one, in no state; conn_room was asked. Takes fd and source. */
 struct conn *conn_new(struct unit *u, int fd, const struct peer *peer, struct source *source);
+
+/* connection: starts its child. -1: errno, and it is as it was. */
+int conn_start(struct conn *c, const struct addr *local);
+
+/* The same, or keeps it until there is a process; false: kept, the listener should pause. */
+bool conn_begin(struct conn *c, const struct addr *local);
 
 /* Moves it to that state and its list. */
 void conn_enter(struct conn *c, enum state to);

@@ -11,6 +11,8 @@
 
 #include "base/clock.h"
 #include "serve/conn.h"
+#include "serve/datagram.h"
+#include "serve/handover.h"
 #include "serve/lookup.h"
 
 enum {
@@ -68,7 +70,7 @@ leader_ended(struct conn *c, const struct ended *end)
 	if (c->tell != -1)
 		told(c, 0);
 	/* First of all the client's: it waits for this. (A FIN would be counted among the bytes.) */
-	if (over && (c->conf->on_success & RECORD_BYTES) == 0 && c->fd != -1 && c->conf->linger != -1 &&
+	if (over && (c->conf->on_success & RECORD_BYTES) == 0 && c->fd != -1 && c->dialog == NULL && c->conf->linger != -1 &&
 	    !c->refused && c->peer.kind != PEER_UNIX)
 		c->shut = shutdown(c->fd, SHUT_WR) == 0;
 	if (c->errlog != NULL) {
@@ -88,10 +90,19 @@ leader_ended(struct conn *c, const struct ended *end)
 	}
 	source_leave(&e->sources, c->source);
 	c->source = NULL;
-	if (c->refused && c->fd != -1)
+	if (c->handed != NULL) {
+		struct listener *l = c->handed;
+
+		c->handed = NULL;
+		handover_over(l, loop_now(e->loop) - c->started);
+	}
+	if (c->dialog != NULL) {
+		dialog_drain(c);
+		dialog_unlist(c);
+	} else if (c->refused && c->fd != -1)
 		send_banner(c, &c->conf->banner_fail);
 	/* Nothing is held and nothing limits the group's life: it is on its own now. */
-	if ((c->fd == -1 || c->conf->linger == -1) && c->deadline == 0 && c->idle_at == 0 &&
+	if ((c->fd == -1 || c->conf->linger == -1) && c->dialog == NULL && c->deadline == 0 && c->idle_at == 0 &&
 	    c->conf->hangup == HANGUP_IGNORE) {
 		if (c->fd != -1 && c->peer.kind == PEER_UNIX)
 			conn_finish(c);		/* held for its byte counts; not closed in the master */
@@ -175,7 +186,12 @@ decides_later(const struct service *s, const struct peer *p)
 static int
 choose_stderr(struct conn *c, struct order *o)
 {
-	switch (c->conf->stderr_to) {
+	enum child_stderr to = c->conf->stderr_to;
+
+	/* A listener takes no words, and a FIFO is for reading. */
+	if (to == STDERR_SOCKET && c->handed != NULL && !o->facts.dgram)
+		to = STDERR_LOG;
+	switch (to) {
 	case STDERR_SOCKET:
 		o->err = -1;
 		return 0;
@@ -191,6 +207,21 @@ choose_stderr(struct conn *c, struct order *o)
 		return c->errlog != NULL ? 0 : -1;
 	}
 	return 0;
+}
+
+/* wait = yes: the listener itself at 0, 1 and 3; a FIFO's end for reading at 0 and nothing at 1. */
+static void
+give_listener(const struct conn *c, struct order *o)
+{
+	const struct listener *l = c->handed;
+
+	o->fd = l->bound.fd;
+	o->facts.dgram = l->type == SOCK_DGRAM;
+	o->facts.listening = l->type != 0;
+	if (l->type == 0) {
+		o->in = l->bound.fd;
+		o->fd = spawner_null(c->unit->engine->spawner);
+	}
 }
 
 /* After the clone: nothing of it may fail any more, as the child runs. */
@@ -215,9 +246,9 @@ watch_child(struct conn *c, const struct spawned *child)
 		c->pid_watch = loop_watch(e->loop, c->pidfd, EPOLLIN, pid_ready, c);
 	if (c->pid_watch == 0)
 		e->no_pidfd = true;	/* then SIGCHLD alone must find it */
-	if (!holds_fd(s))
+	if (!holds_fd(s) && c->dialog == NULL)
 		c->fd = -1;
-	if (s->hangup == HANGUP_KILL)
+	if (s->hangup == HANGUP_KILL && c->fd != -1 && c->dialog == NULL)
 		c->fd_watch = loop_watch(e->loop, c->fd, EPOLLONESHOT, conn_hung_up, c);
 	if (s->timeout != 0)
 		c->deadline = loop_now(e->loop) + s->timeout;
@@ -229,25 +260,31 @@ watch_child(struct conn *c, const struct spawned *child)
 		loop_timer(e->loop, &e->tick, loop_now(e->loop) + SECOND);
 }
 
-/* -1: errno, and the connection is as it was. */
-static int
-start(struct conn *c, const struct addr *local)
+int
+conn_start(struct conn *c, const struct addr *local)
 {
 	struct engine *e = c->unit->engine;
-	bool ip = c->peer.kind == PEER_IP;
-	struct lookup look = { .tell = -1, .fd = c->fd, .refused = c->asked,
+	bool ip = c->peer.kind == PEER_IP, connected = c->dialog == NULL && c->handed == NULL;
+	struct lookup look = { .tell = -1, .fd = c->dialog != NULL ? c->dialog->out : c->fd, .refused = c->asked,
 		.name_too = ip && !c->asked && (c->conf->lookup || conn_decides_by_name(c->conf, &c->peer)),
 		.decide = !c->asked && decides_later(c->conf, &c->peer),
-		.ident = ip && (c->asked || ((c->conf->on_success & RECORD_USERID) != 0 ||
+		.ident = ip && connected && (c->asked || ((c->conf->on_success & RECORD_USERID) != 0 ||
 		    (c->conf->flags & FLAG_IDONLY) != 0)) };
 	struct spawned child;
 	int p[2] = { -1, -1 }, why;
 	struct order o = {
 		.facts = { .service = c->conf, .peer = &c->peer, .local = local, .conn = c->number },
-		.fd = c->fd, .give_fd = !holds_fd(c->conf), .err = -1, .failed = &e->failed[c->index],
+		.fd = c->fd, .in = -1, .give_fd = connected && !holds_fd(c->conf), .err = -1, .failed = &e->failed[c->index],
 		.starting = &c->unit->starting,
 	};
 
+	if (c->dialog != NULL) {
+		o.facts.dgram = true;
+		o.fd = c->dialog->out;
+		o.in = c->dialog->in;
+	} else if (c->handed != NULL) {
+		give_listener(c, &o);
+	}
 	if (choose_stderr(c, &o) == -1)
 		return -1;
 	if (look.name_too || look.decide || look.ident) {
@@ -261,6 +298,8 @@ start(struct conn *c, const struct addr *local)
 	if (spawn(e->spawner, &o, loop_now(e->loop), &child) == -1)
 		goto out;
 	watch_child(c, &child);
+	if (c->dialog != NULL)
+		dialog_started(c);
 	if (c->errlog != NULL)
 		errlog_pid(c->errlog, c->pid);
 	if (p[0] == -1) {
@@ -295,7 +334,7 @@ start_somehow(struct conn *c, const struct addr *local)
 	int rc;
 
 	do
-		rc = start(c, local);
+		rc = conn_start(c, local);
 	while (rc == -1 && (errno == EMFILE || errno == ENFILE) && conn_give_way(c->unit->engine));
 	return rc;
 }
@@ -317,11 +356,18 @@ conn_serve(struct unit *u, int fd, const struct peer *peer, const struct addr *l
     struct source *source)
 {
 	struct conn *c = conn_new(u, fd, peer, source);
-	int why;
 
 	send_banner(c, &u->conf->banner);
 	if (!decides_later(u->conf, peer))
 		send_banner(c, &u->conf->banner_success);
+	return conn_begin(c, local);
+}
+
+bool
+conn_begin(struct conn *c, const struct addr *local)
+{
+	int why;
+
 	if (start_somehow(c, local) == 0)
 		return true;
 	why = errno;
@@ -339,7 +385,9 @@ conn_retry(void *arg, int64_t now)
 		struct conn *c = e->waiting;
 		struct addr local = { .len = sizeof local - offsetof(struct addr, sa) };
 
-		if (getsockname(c->fd, &local.sa, &local.len) == -1)
+		if (c->dialog != NULL)
+			local = c->dialog->local;
+		else if (getsockname(c->fd, &local.sa, &local.len) == -1)
 			local.sa.sa_family = AF_UNSPEC;
 		if (start_somehow(c, &local) == -1) {
 			if (e->retry.place == 0) {
@@ -367,7 +415,7 @@ conn_refuse(struct unit *u, int fd, const struct peer *peer, enum reason why)
 		struct addr local = { .len = sizeof local - offsetof(struct addr, sa) };
 
 		c->refused = c->asked = true;
-		if (getsockname(fd, &local.sa, &local.len) == 0 && start(c, &local) == 0)
+		if (getsockname(fd, &local.sa, &local.len) == 0 && conn_start(c, &local) == 0)
 			return;
 		c->refused = c->asked = false;
 	}

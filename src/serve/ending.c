@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include "child/burial.h"
+#include "serve/datagram.h"
 
 enum {
 	NO_PROGRESS = 60000,	/* ms: a client that takes nothing for so long is cut */
@@ -150,6 +151,11 @@ conn_finish(struct conn *c)
 	loop_unwatch(e->loop, c->fd_watch);
 	c->fd_watch = 0;
 	conn_enter(c, CONN_LINGERING);
+	if (c->dialog != NULL) {
+		dialog_drain(c);
+		conn_free(c);
+		return;
+	}
 	if (c->fd != -1 && c->peer.kind == PEER_UNIX) {
 		conn_finish_unix(c);
 		return;

@@ -55,7 +55,7 @@ engine_new(struct loop *loop)
 	e->failed = spawn_shared(CONN_MOST * sizeof *e->failed);
 	e->spawner = spawner_new();
 	if (e->failed == NULL || e->spawner == NULL || sources_init(&e->sources) == -1 ||
-	    hash_init(&e->by_pid) == -1 || loop_timer_room(loop) == -1 || loop_timer_room(loop) == -1) {
+	    hash_init(&e->by_pid) == -1 || hash_init(&e->sessions) == -1 || loop_timer_room(loop) == -1 || loop_timer_room(loop) == -1) {
 		int why = errno;
 
 		engine_free(e);
@@ -74,7 +74,9 @@ engine_free(struct engine *e)
 	conn_free_all(e);
 	sources_free(&e->sources);
 	bans_free(&e->bans);
+	free(e->builtin_ports);
 	hash_free(&e->by_pid);
+	hash_free(&e->sessions);
 	spawner_free(e->spawner);
 	if (e->load_fd != -1)
 		(void)close(e->load_fd);
@@ -86,7 +88,7 @@ engine_free(struct engine *e)
 static void
 tell_dropped(struct unit *u, enum flood f)
 {
-	static const char *const what[FLOODS] = { "refusals", "failed starts", "lines of stderr" };
+	static const char *const what[FLOODS] = { "refusals", "failed starts", "lines of stderr", "lost datagrams" };
 
 	if (u->flood[f].dropped > 0)
 		unit_say(u, LEVEL_NOTICE, "suppressed", "%u more %s", u->flood[f].dropped, what[f]);
@@ -161,7 +163,7 @@ unit_say(const struct unit *u, enum level level, const char *event, const char *
 bool
 flood_allows(struct unit *u, enum flood f)
 {
-	static const unsigned burst[FLOODS] = { 60, 60, 1000 };
+	static const unsigned burst[FLOODS] = { 60, 60, 1000, 20 };
 	struct loop *l = u->engine->loop;
 
 	if (bucket_take(&u->flood[f].full, burst[f], burst[f] * SECOND, loop_now(l))) {

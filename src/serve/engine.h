@@ -27,7 +27,7 @@ enum reason {			/* why a connection is refused, or a listener pauses */
 /* SPEC's word for it. */
 const char *reason_text(enum reason r);
 
-enum flood { FLOOD_REFUSALS, FLOOD_FAILURES, FLOOD_STDERR, FLOODS };	/* kinds of lines */
+enum flood { FLOOD_REFUSALS, FLOOD_FAILURES, FLOOD_STDERR, FLOOD_REPLIES, FLOODS };	/* kinds of lines */
 
 struct unit {
 	struct service *conf;	/* held */
@@ -52,6 +52,8 @@ struct engine {
 	struct sources sources;
 	struct bans bans;	/* who touched a sensor */
 	struct hash by_pid;	/* connections with a child or a group */
+	struct hash sessions;	/* dialogs of `session`, by peer */
+	uint16_t *builtin_ports;	/* owned: of each port, how many built-ins answer datagrams there; NULL: none */
 	void *chunks;		/* all connections there are, in use or not; owned */
 	struct conn *spare;
 	uint32_t *failed;	/* one word a connection, shared with children */

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "serve/datagram.h"
 
 #ifndef PIDFD_SIGNAL_PROCESS_GROUP
 #define PIDFD_SIGNAL_PROCESS_GROUP (1UL << 2)	/* Linux 6.9 */
@@ -114,6 +115,8 @@ conn_end_group(struct conn *c, const char *why)
 		    .fields = LOG_PID | LOG_FROM, .pid = (int)c->pid,
 		    .from = peer_print(&c->peer, from), .message = why }, &style);
 	}
+	if (c->dialog != NULL)
+		dialog_unlist(c);	/* what its peer sends now begins another */
 	(void)signal_group(c, SIGTERM);
 	c->told = true;
 	c->idle_at = 0;
@@ -128,9 +131,9 @@ look_idle(struct conn *c, int64_t now)
 	int64_t quiet;
 
 	c->idle_at = 0;
-	if (!conn_tcp_info(c->fd, &i))
+	if (c->dialog == NULL && !conn_tcp_info(c->fd, &i))
 		return;
-	quiet = i.tcpi_last_data_recv < i.tcpi_last_data_sent ? i.tcpi_last_data_recv :
+	quiet = c->dialog != NULL ? now - c->dialog->moved : i.tcpi_last_data_recv < i.tcpi_last_data_sent ? i.tcpi_last_data_recv :
 	    i.tcpi_last_data_sent;
 	if (quiet >= c->conf->idle_timeout)
 		conn_end_group(c, "idle_timeout");

@@ -5,23 +5,25 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/num.h"
-#include "serve/connection.h"
+#include "serve/accept.h"
+#include "serve/builtin.h"
+#include "serve/conn.h"
+#include "serve/datagram.h"
+#include "serve/handover.h"
 
 enum {
 	BATCH_MOST = 64,		/* connections taken in one turn, so that others get theirs */
 	GROWS = 4,			/* full turns in a row that make the next ones longer */
-	FAULTS = 8,			/* failures of accept(2) in a row that make a pause */
 	PAUSE_LEAST = 20, PAUSE_MOST = 1000,	/* ms */
 };
 
-enum took { TOOK_ALL, TOOK_SOME, TOOK_PAUSE };
-
-static void accept_ready(void *arg, uint32_t events);
+static void listener_ready(void *arg, uint32_t events);
 
 /* --- pausing */
 
@@ -60,12 +62,8 @@ say_pause(const struct listener *l, const char *event, const char *message)
 	    .reason = reason_text(l->why), .message = message }, &style);
 }
 
-/*
- * Takes the listener out of the loop. `until`: try again then (0: when a child ends). A message
- * means that a resource is short: that is one state of the whole master, told once.
- */
-static void
-pause_listener(struct listener *l, enum reason why, int64_t until, const char *message)
+void
+listener_pause(struct listener *l, enum reason why, int64_t until, const char *message)
 {
 	struct engine *e = l->unit->engine;
 	bool was = l->pausing;
@@ -87,19 +85,20 @@ pause_listener(struct listener *l, enum reason why, int64_t until, const char *m
 		if (e->npaused_short++ == 0)
 			say_pause(l, "pause", message);
 	} else if (!was) {
+		l->said = true;
 		say_pause(l, "pause", l->bound.name);
 	}
 }
 
-static void
-resume(struct listener *l)
+void
+listener_resume(struct listener *l)
 {
 	struct engine *e = l->unit->engine;
 
 	if (!l->pausing)
 		return;
 	/* In the loop again first: were that refused, it goes on pausing. */
-	l->watch = loop_watch(e->loop, l->bound.fd, EPOLLIN, accept_ready, l);
+	l->watch = loop_watch(e->loop, l->bound.fd, EPOLLIN, listener_ready, l);
 	if (l->watch == 0) {
 		loop_timer(e->loop, &l->timer, loop_now(e->loop) + PAUSE_MOST);
 		return;
@@ -108,18 +107,20 @@ resume(struct listener *l)
 	loop_timer_stop(e->loop, &l->timer);
 	unlist(l);
 	if (!l->resource) {
-		say_pause(l, "resume", l->bound.name);
+		if (l->said)
+			say_pause(l, "resume", l->bound.name);
+		l->said = false;
 		return;
 	}
-	l->resource = false;
+	l->resource = l->said = false;
 	if (--e->npaused_short == 0) {
 		say_pause(l, "resume", l->bound.name);
 		e->backoff = 0;
 	}
 }
 
-static int64_t
-next_delay(struct engine *e)
+int64_t
+listener_delay(struct engine *e)
 {
 	e->backoff = e->backoff == 0 ? PAUSE_LEAST : e->backoff * 2;
 	if (e->backoff > PAUSE_MOST)
@@ -129,9 +130,8 @@ next_delay(struct engine *e)
 
 /* --- limits */
 
-/* Does the service, or the master, have its fill? Then why, and when to ask again (0: when a child ends). */
-static bool
-is_full(struct unit *u, enum reason *why, int64_t *until)
+bool
+unit_is_full(struct unit *u, enum reason *why, int64_t *until)
 {
 	struct engine *e = u->engine;
 	const struct service *s = u->conf;
@@ -158,8 +158,8 @@ is_full(struct unit *u, enum reason *why, int64_t *until)
 	return false;
 }
 
-static bool
-open_now(const struct service *s)
+bool
+service_is_open(const struct service *s)
 {
 	time_t now;
 	struct tm tm;
@@ -171,9 +171,8 @@ open_now(const struct service *s)
 	return interval_holds(s->times, s->ntimes, tm.tm_hour * 60 + tm.tm_min);
 }
 
-/* What depends on the peer alone. False: *why it is refused. */
-static bool
-may_come(struct unit *u, const struct peer *p, enum reason *why, struct source **source)
+bool
+unit_lets_in(struct unit *u, const struct peer *p, enum reason *why, struct source **source)
 {
 	const struct service *s = u->conf;
 	struct engine *e = u->engine;
@@ -196,7 +195,7 @@ may_come(struct unit *u, const struct peer *p, enum reason *why, struct source *
 		return false;
 	}
 	*why = REASON_TIME;
-	if (!open_now(s))
+	if (!service_is_open(s))
 		return false;
 	switch (source_enter(&e->sources, u->number, &s->source, p, loop_now(e->loop), source)) {
 	case SOURCE_OK:
@@ -214,109 +213,10 @@ may_come(struct unit *u, const struct peer *p, enum reason *why, struct source *
 	return false;
 }
 
-/* --- accepting */
+/* --- room */
 
-/* A service that nobody has business with: who connects is refused by all from now on. */
-static void
-sense(struct unit *u, int fd, const struct peer *p)
-{
-	struct engine *e = u->engine;
-	int64_t length = u->conf->deny_time == FOREVER ? INT64_MAX : (int64_t)u->conf->deny_time * 60 * SECOND;
-	char from[ADDR_TEXT], text[40];
-
-	conn_refuse(u, fd, p, REASON_SENSOR);
-	if (p->kind != PEER_IP || length == 0)
-		return;
-	if (!ban_holds(&e->bans, &p->ip, loop_now(e->loop)))
-		unit_say(u, LEVEL_NOTICE, "deny", "%s is refused by every service %s%s", peer_print(p, from),
-		    length == INT64_MAX ? "from now on" : "for ",
-		    length == INT64_MAX ? "" : num_print_duration(length, text, sizeof text));
-	ban_add(&e->bans, &p->ip, loop_now(e->loop), length);
-}
-
-/* One accepted connection. False: the listener has to pause. */
-static bool
-admit(struct listener *l, int fd, const struct addr *from)
-{
-	struct unit *u = l->unit;
-	struct engine *e = u->engine;
-	struct peer peer;
-	struct source *source = NULL;
-	const struct addr *own = l->bound.addr;
-	struct addr local;
-	enum reason why;
-	int64_t until;
-
-	if (peer_of(fd, from, &peer) == -1) {
-		(void)close(fd);
-		return true;
-	}
-	if (!may_come(u, &peer, &why, &source)) {
-		conn_refuse(u, fd, &peer, why);
-		return true;
-	}
-	if ((u->conf->flags & FLAG_SENSOR) != 0) {
-		source_leave(&e->sources, source);
-		sense(u, fd, &peer);
-		return true;
-	}
-	/* With `queue` it was asked before, but a service that takes nobody has no queue. */
-	if ((u->conf->overload == OVERLOAD_REJECT || u->conf->instances == 0) &&
-	    is_full(u, &why, &until)) {
-		source_leave(&e->sources, source);
-		conn_refuse(u, fd, &peer, why);
-		return true;
-	}
-	pace_count(&u->pace, loop_now(e->loop));
-	/* Which of our addresses was asked? Only a wildcard does not know. */
-	memcpy(&local, own, offsetof(struct addr, sa) + own->len);
-	if (local.sa.sa_family == AF_INET || local.sa.sa_family == AF_INET6) {
-		local.len = sizeof local - offsetof(struct addr, sa);
-		if (getsockname(fd, &local.sa, &local.len) == -1)
-			memcpy(&local, own, offsetof(struct addr, sa) + own->len);
-	}
-	if (conn_serve(u, fd, &peer, &local, source))
-		return true;
-	pause_listener(l, REASON_FORK, next_delay(e), strerror(errno));
-	return false;
-}
-
-/* accept(2) failed with errno: go on (TOOK_SOME), nobody is there, or pause. */
-static enum took
-accept_failed(struct listener *l)
-{
-	struct engine *e = l->unit->engine;
-	int why = errno;
-
-	switch (why) {
-	case EAGAIN:
-		l->faults = 0;
-		return TOOK_ALL;
-	case EMFILE:
-	case ENFILE:
-	case ENOBUFS:
-	case ENOMEM:
-		/* Who only lingers gives way first. */
-		if (conn_give_way(e))
-			return TOOK_SOME;
-		break;
-	default:
-		/* The connection's own fault, as accept(2) lists them; unless it does not end. */
-		if (l->faults++ < FAULTS)
-			return TOOK_SOME;
-		break;
-	}
-	l->faults = 0;
-	pause_listener(l, REASON_FORK, next_delay(e), strerror(why));
-	return TOOK_PAUSE;
-}
-
-/*
- * Somebody waits, or may: can one more be taken? With `queue`, a full service leaves the connection
- * where it is. False: the listener pauses.
- */
-static bool
-has_room(struct listener *l)
+bool
+listener_has_room(struct listener *l, bool waits)
 {
 	struct unit *u = l->unit;
 	struct engine *e = u->engine;
@@ -324,55 +224,23 @@ has_room(struct listener *l)
 	int64_t until = 0;
 
 	if (!conn_room(e))
-		pause_listener(l, REASON_FORK, next_delay(e), strerror(ENOMEM));
+		listener_pause(l, REASON_FORK, listener_delay(e), strerror(ENOMEM));
 	else if (e->burials >= BURIALS_MOST)
-		pause_listener(l, REASON_FORK, loop_now(e->loop) + 50, "too many UNIX connections end");
+		listener_pause(l, REASON_FORK, loop_now(e->loop) + 50, "too many UNIX connections end");
 	else if (e->waiting != NULL)
-		pause_listener(l, REASON_FORK, next_delay(e), "no process to be had");
+		listener_pause(l, REASON_FORK, listener_delay(e), "no process to be had");
 	else if (u->starting >= START_MOST)
-		pause_listener(l, REASON_FORK, loop_now(e->loop) + 5, "too many starts in flight");
-	else if (u->conf->overload == OVERLOAD_QUEUE && u->conf->instances > 0 &&
-	    is_full(u, &why, &until))
-		pause_listener(l, why, until, NULL);
+		listener_pause(l, REASON_FORK, loop_now(e->loop) + 5, "too many starts in flight");
+	else if (waits && (u->conf->overload == OVERLOAD_QUEUE || u->conf->wait) && u->conf->instances > 0 &&
+	    unit_is_full(u, &why, &until))
+		listener_pause(l, why, until, NULL);
 	else
 		return true;
 	return false;
 }
 
-/* A turn: `most` connections, if so many are there. */
-static enum took
-take(struct listener *l, unsigned most)
-{
-	struct unit *u = l->unit;
-	struct engine *e = u->engine;
-
-	for (unsigned n = 0; n < most; n++) {
-		struct addr from = { .len = sizeof from - offsetof(struct addr, sa) };
-		enum took failed;
-		int fd;
-
-		/* Full behind the last one says nothing of whether somebody waits: the loop will tell. */
-		if (n > 0 && !l->pausing && (u->live >= u->conf->instances || e->live >= e->limit ||
-		    u->conf->cps.n != 0))
-			return TOOK_SOME;
-		if (!has_room(l))
-			return TOOK_PAUSE;
-		fd = accept4(l->bound.fd, &from.sa, &from.len, SOCK_CLOEXEC);
-		if (fd != -1) {
-			l->faults = 0;
-			if (!admit(l, fd, &from))
-				return TOOK_PAUSE;
-			continue;
-		}
-		failed = accept_failed(l);
-		if (failed != TOOK_SOME)
-			return failed;
-	}
-	return TOOK_SOME;
-}
-
 static void
-accept_ready(void *arg, uint32_t events)
+listener_ready(void *arg, uint32_t events)
 {
 	struct listener *l = arg;
 
@@ -381,7 +249,7 @@ accept_ready(void *arg, uint32_t events)
 	 * The last accept of a turn that finds nobody is a system call for nothing: take as many as
 	 * lately came together, and let the loop tell of the rest.
 	 */
-	switch (take(l, l->batch)) {
+	switch (l->take(l, l->batch)) {
 	case TOOK_SOME:
 		if (++l->full_turns == GROWS && l->batch < BATCH_MOST) {
 			l->batch *= 2;
@@ -400,8 +268,8 @@ accept_ready(void *arg, uint32_t events)
 static void
 try_again(struct listener *l)
 {
-	if (l->pausing && take(l, BATCH_MOST) != TOOK_PAUSE)
-		resume(l);
+	if (l->pausing && l->take(l, BATCH_MOST) != TOOK_PAUSE)
+		listener_resume(l);
 }
 
 static void
@@ -430,11 +298,24 @@ listener_room(struct engine *e, struct unit *u)
 	}
 }
 
+static listener_take *
+choose(const struct listener *l)
+{
+	const struct service *s = l->unit->conf;
+
+	if (s->internal != BUILTIN_NONE || s->redirect.n > 0)
+		return l->type == SOCK_DGRAM ? builtin_take : accept_take;
+	if (l->type == 0 || s->wait)
+		return handover_take;
+	return l->type == SOCK_DGRAM ? datagram_take : accept_take;
+}
+
 struct listener *
 listener_open(struct unit *u, struct bound *b)
 {
 	struct engine *e = u->engine;
 	struct listener *l = calloc(1, sizeof *l), **last = &u->listeners;
+	socklen_t len = sizeof l->type;
 	int why;
 
 	if (l == NULL)
@@ -446,22 +327,42 @@ listener_open(struct unit *u, struct bound *b)
 	}
 	l->unit = u;
 	l->batch = 1;
+	if (getsockopt(b->fd, SOL_SOCKET, SO_TYPE, &l->type, &len) == -1)
+		l->type = 0;
+	l->take = choose(l);
+	if (l->take == builtin_take && builtin_open(e, b) == -1)
+		goto out;
+	if (l->take == datagram_take || l->take == builtin_take) {
+		l->outlet = outlet_new(b);
+		if (l->outlet == NULL)
+			goto closed;
+		datagram_prepare(b->fd, l->outlet->family);
+	} else if (l->take == handover_take) {
+		handover_prepare(l, b->fd);
+	}
 	l->timer.fire = pause_over;
 	l->timer.arg = l;
-	l->watch = loop_watch(e->loop, b->fd, EPOLLIN, accept_ready, l);
-	if (l->watch == 0) {
-		why = errno;
-		loop_timer_leave(e->loop);
-		free(l);
-		errno = why;
-		return NULL;
-	}
+	l->watch = loop_watch(e->loop, b->fd, EPOLLIN, listener_ready, l);
+	if (l->watch == 0)
+		goto closed;
+	if (l->outlet != NULL)
+		l->outlet->fd = b->fd;
 	l->bound = *b;
 	*b = (struct bound){ .fd = -1 };
 	while (*last != NULL)
 		last = &(*last)->next;
 	*last = l;
 	return l;
+closed:
+	if (l->take == builtin_take)
+		builtin_close(e, b);
+out:
+	why = errno;
+	outlet_put(l->outlet);
+	loop_timer_leave(e->loop);
+	free(l);
+	errno = why;
+	return NULL;
 }
 
 void
@@ -471,7 +372,7 @@ listener_close(struct listener *l)
 	struct listener **at = &l->unit->listeners;
 
 	/* Closing resets those who are through already: whoever can be served is. */
-	for (int turn = 0; turn < 64 && !l->pausing && take(l, BATCH_MOST) == TOOK_SOME; turn++)
+	for (int turn = 0; turn < 64 && !l->pausing && l->take != handover_take && l->take(l, BATCH_MOST) == TOOK_SOME; turn++)
 		;
 	loop_timer_stop(e->loop, &l->timer);
 	loop_timer_leave(e->loop);
@@ -482,6 +383,14 @@ listener_close(struct listener *l)
 		at = &(*at)->next;
 	*at = l->next;
 	loop_unwatch(e->loop, l->watch);
+	if (l->child != NULL)
+		l->child->handed = NULL;
+	if (l->take == builtin_take)
+		builtin_close(e, &l->bound);
+	if (l->outlet != NULL) {	/* replies may still have to leave through it */
+		l->bound.fd = -1;
+		outlet_put(l->outlet);
+	}
 	sock_close(&l->bound);
 	free(l);
 }

@@ -1,28 +1,49 @@
-/* listener: a bound socket of a unit and its state; accepting, admitting, pausing. */
+/*
+ * listener: a bound socket, or FIFO, of a unit and its state: what it is watched for, when it pauses,
+ * who may come. What is done with who comes is accept's, handover's or datagram's.
+ */
 #ifndef SERVE_LISTENER_H
 #define SERVE_LISTENER_H
 
 #include "net/sock.h"
 #include "serve/engine.h"
 
+enum took {
+	TOOK_ALL,		/* nobody waits any more */
+	TOOK_SOME,
+	TOOK_PAUSE,		/* the listener pauses now */
+};
+
+struct listener;
+
+/* A turn: at most so many of those that wait. */
+typedef enum took listener_take(struct listener *l, unsigned most);
+
 struct listener {
 	struct listener *next;		/* of the unit */
 	struct unit *unit;
 	struct bound bound;		/* owned */
-	int type;			/* SOCK_STREAM, SOCK_SEQPACKET */
+	int type;			/* SOCK_STREAM, SOCK_SEQPACKET, SOCK_DGRAM; 0: a FIFO */
+	listener_take *take;
 	uint32_t watch;			/* 0: not in the loop */
 	unsigned batch;			/* how many the last turns found waiting */
 	unsigned full_turns;		/* that took as many, in a row */
 	unsigned faults;		/* accept(2) failures in a row */
 	bool pausing;
 	bool resource;			/* it pauses for want of a resource */
+	bool said;			/* its pause is in the log */
 	enum reason why;		/* it pauses */
 	struct timer timer;		/* when to try again; or not running */
 	struct listener *prev_paused, *next_paused;
 	bool listed;			/* among those that wait for a child's end anywhere */
+
+	struct outlet *outlet;		/* of datagrams: held; what replies leave through */
+	struct conn *child;		/* wait = yes, FIFO: who has the socket now; it pauses meanwhile */
+	uint64_t head;			/* what waited there when that one was started */
+	unsigned unread;		/* how often in a row it waits there still */
 };
 
-/* Takes what `b` holds and begins to accept. NULL: errno, and b is the caller's still. */
+/* Takes what `b` holds and begins to serve. NULL: errno, and b is the caller's still. */
 struct listener *listener_open(struct unit *u, struct bound *b);
 
 /*
@@ -33,5 +54,33 @@ void listener_close(struct listener *l);
 
 /* A child of u has ended, or a resource came back: those that pause may go on. */
 void listener_room(struct engine *e, struct unit *u);
+
+/*
+ * Takes the listener out of the loop. `until`: try again then (0: when a child ends). A message
+ * means that a resource is short: that is one state of the whole master, told once.
+ */
+void listener_pause(struct listener *l, enum reason why, int64_t until, const char *message);
+void listener_resume(struct listener *l);
+
+/* When to try again what a resource was short for: later each time. */
+int64_t listener_delay(struct engine *e);
+
+/*
+ * Somebody waits, or may: can one more be taken? Where who `waits` stays in the kernel's queue, a
+ * full service leaves it there. False: the listener pauses.
+ */
+bool listener_has_room(struct listener *l, bool waits);
+
+/* Does the service, or the master, have its fill? Then why, and when to ask again (0: when a child ends). */
+bool unit_is_full(struct unit *u, enum reason *why, int64_t *until);
+
+/*
+ * What depends on the peer alone. True: it is counted as one of its source's. False: *why it is
+ * refused.
+ */
+bool unit_lets_in(struct unit *u, const struct peer *p, enum reason *why, struct source **source);
+
+/* Is it open at this time of day? */
+bool service_is_open(const struct service *s);
 
 #endif

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
+#include "serve/datagram.h"
+
 enum { CHUNK = 37 };		/* 8 KiB less what malloc adds */
 
 struct chunk {
@@ -132,6 +134,7 @@ conn_free(struct conn *c)
 		hash_remove(&e->by_pid, &c->node);
 	conn_enter(c, CONN_FREE);
 	loop_timer_stop(e->loop, &c->timer);
+	dialog_free(c);
 	/* The command may have set SO_LINGER, and then the last close would wait for the client. */
 	if (c->fd != -1 && !c->taken)
 		(void)setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &(struct linger){ 0, 0 }, sizeof(struct linger));

@@ -8,11 +8,20 @@
 #include <sys/socket.h>
 
 #include "child/setup.h"
+#include "serve/datagram.h"
 
 static unsigned
 peer_port(const struct peer *p)
 {
-	return p->kind == PEER_UNIX ? 0 : p->port;
+	return p->kind == PEER_UNIX || p->kind == PEER_NONE ? 0 : p->port;
+}
+
+/* The fields that such a peer can have. */
+static unsigned
+told_of(const struct peer *p)
+{
+	return p->kind == PEER_NONE ? ~(unsigned)(LOG_PORT | LOG_FROM) : p->kind == PEER_UNIX ?
+	    ~(unsigned)LOG_PORT : ~0U;
 }
 
 void
@@ -24,8 +33,7 @@ record_start(const struct conn *c, const char *host)
 
 	if (fields == 0)
 		return;
-	if (c->peer.kind == PEER_UNIX)
-		fields &= ~(unsigned)LOG_PORT;
+	fields &= told_of(&c->peer);
 	log_event(&(struct event){ .level = LEVEL_INFO, .name = "start", .service = c->conf->id,
 	    .fields = fields, .pid = (int)c->pid, .from = peer_print(&c->peer, from), .host = host,
 	    .port = peer_port(&c->peer), .conn = c->number }, &style);
@@ -42,8 +50,7 @@ record_fail(struct unit *u, const struct peer *peer, enum reason why, const char
 	if (u->conf->on_failure == 0 || !flood_allows(u, FLOOD_REFUSALS))
 		return;
 	fields = u->conf->on_failure & (RECORD_HOST | RECORD_PORT);
-	if (peer->kind == PEER_UNIX)
-		fields &= ~(unsigned)LOG_PORT;
+	fields &= told_of(peer);
 	log_event(&(struct event){ .level = LEVEL_NOTICE, .name = "fail", .service = u->conf->id,
 	    .reason = reason_text(why), .fields = fields, .from = peer_print(peer, from), .host = host,
 	    .port = peer_port(peer) }, &style);
@@ -97,6 +104,11 @@ count_bytes(const struct conn *c, struct event *ev)
 	unsigned fin;
 	int waiting = 0;
 
+	if (c->dialog != NULL) {
+		ev->bytes_in = c->dialog->bytes_in;
+		ev->bytes_out = c->dialog->bytes_out;
+		return true;
+	}
 	if (!conn_tcp_info(c->fd, &i))
 		return false;
 	fin = fins(i.tcpi_state);
@@ -130,8 +142,7 @@ record_exit(const struct conn *c, const struct ended *end)
 	if (ev.fields == 0)
 		return;
 	ev.fields |= c->conf->on_success & (RECORD_PID | RECORD_PORT | RECORD_CONN);
-	if (c->peer.kind == PEER_UNIX)
-		ev.fields &= ~(unsigned)LOG_PORT;
+	ev.fields &= told_of(&c->peer);
 	if (end->signalled)
 		ev.signal = end->status;
 	else
@@ -154,7 +165,7 @@ record_not_started(const struct conn *c, uint32_t failed)
 
 	switch (step) {
 	case STEP_EXEC:
-		what = s->exec.word[0];
+		what = s->run.program;
 		break;
 	case STEP_CHROOT:
 		what = s->chroot;

@@ -19,6 +19,7 @@ static const char *const flag_words[] = { "NODELAY", "KEEPALIVE", "NAMEINARGS", 
 static const char *const type_words[] = { "UNLISTED", "INTERNAL", "RPC", "TCPMUX", "TCPMUXPLUS", NULL };
 static const char *const socket_words[] = { "stream", "dgram", "seqpacket", "raw", "rdm", NULL };
 static const char *const dialect_words[] = { "own", "xinetd", "bsd", NULL };
+static const char *const send_words[] = { "no", "v1", "v2", NULL };
 static const char *const no_yes[] = { "no", "yes", NULL };
 static const char *const record_words[] = { "PID", "HOST", "EXIT", "DURATION", "PORT", "CONN", "CPU",
 	"MAXRSS", "BYTES", "ATTEMPT", "USERID", "TRAFFIC", NULL };
@@ -65,7 +66,9 @@ const struct attr attrs[] = {
 	{ "v6only", "yes or no", "no", "yes: IPv6 alone, where the address is every one",
 	  &kind_bool, AT(v6only), 0, 0, no_yes, ATTR_TABLE },
 	{ "wait", "yes or no", "no", "yes: one command at a time gets the listening socket itself",
-	  &kind_bool, AT(wait), 0, 0, no_yes, ATTR_ENTRY | ATTR_TABLE },
+	  &kind_bool, AT(wait), 0, 0, no_yes, ATTR_ENTRY },
+	{ "session", "yes or no", "no", "of datagrams with wait = no: a command for each peer, not for each datagram",
+	  &kind_bool, AT(session), 0, 0, no_yes, 0 },
 	{ "flags", "NODELAY KEEPALIVE NAMEINARGS SENSOR IDONLY IPv4 IPv6", "none",
 	  "options of the connections, how the program is called, who may come",
 	  &kind_flags, AT(flags), 0, 0, flag_words, ATTR_LIST | ATTR_EMPTY | ATTR_EACH },
@@ -75,6 +78,8 @@ const struct attr attrs[] = {
 	  &kind_words, AT(server_args), 0, 0, NULL, ATTR_ENTRY | ATTR_TABLE | ATTR_FREE },
 	{ "redirect", "HOST PORT", "none", "connect here instead of running a program",
 	  &kind_redirect, AT(redirect), 0, 0, NULL, ATTR_ENTRY | ATTR_TABLE },
+	{ "send_proxy", "no, v1 or v2", "no", "with redirect: tell the target the client's address in a PROXY header",
+	  &kind_choice, AT(send_proxy), 0, 0, send_words, ATTR_TABLE },
 	{ "rpc_version", "N or N-M", "none", "versions of an RPC service",
 	  &kind_range, AT(rpc_version), 0, 0, NULL, ATTR_ENTRY | ATTR_TABLE },
 	{ "rpc_number", "number", "from /etc/rpc", "number of an RPC service that is not listed",
@@ -134,6 +139,10 @@ const struct attr attrs[] = {
 	  &kind_rules, AT(only_from), 0, 0, NULL, ATTR_LIST | ATTR_EMPTY | ATTR_EACH },
 	{ "no_access", "address…", "nobody", "who may not connect",
 	  &kind_rules, AT(no_access), 0, 1, NULL, ATTR_LIST | ATTR_EMPTY | ATTR_EACH },
+	{ "proxy_protocol", "yes or no", "no", "connections begin with a PROXY header that says who the client is",
+	  &kind_bool, AT(proxy_protocol), 0, 0, no_yes, 0 },
+	{ "proxy_from", "address…", "nobody", "who may send such a header",
+	  &kind_rules, AT(proxy_from), 0, 0, NULL, ATTR_LIST | ATTR_EMPTY | ATTR_EACH },
 	{ "access_times", "HH:MM-HH:MM…", "always", "when the service is open, local time; may cross midnight",
 	  &kind_times, AT(times), 0, 0, NULL, ATTR_EACH },
 	{ "deny_time", "minutes, FOREVER or NEVER", "NEVER",
@@ -155,9 +164,9 @@ const struct attr attrs[] = {
 	  &kind_bytes, AT(sock.sndbuf), 1, INT32_MAX / 2, NULL, 0 },
 	{ "rcvbuf", "size from 1 to 1023M", "the kernel's", "receive buffer of the listener's connections, bytes",
 	  &kind_bytes, AT(sock.rcvbuf), 1, INT32_MAX / 2, NULL, 0 },
-	{ "mode", "octal number up to 777", "666 less the umask", "mode of a UNIX socket's path",
+	{ "mode", "octal number up to 777", "666 less the umask", "mode of the path of a UNIX socket or FIFO",
 	  &kind_octal, AT(sock.mode), 0, 0777, NULL, ATTR_ENTRY },
-	{ "owner", "user, user:group or :group", "the server's", "owner of a UNIX socket's path",
+	{ "owner", "user, user:group or :group", "the server's", "owner of the path of a UNIX socket or FIFO",
 	  &kind_name, AT(owner), 0, 0, NULL, ATTR_FREE | ATTR_ENTRY },
 	{ "lookup", "yes or no", "no", "find and confirm the peer's name for REMOTE_HOST and the log",
 	  &kind_bool, AT(lookup), 0, 0, no_yes, 0 },
@@ -306,26 +315,11 @@ attr_set(struct service *s, const struct attr *a, const struct setting *v, struc
 	return rc;
 }
 
-/* Known, and not there yet: told apart from a slip of the pen. */
-static const char *const later[] = { "proxy_from", "proxy_protocol", "send_proxy", "session" };
-
-const char *
-attr_later(const char *name)
-{
-	for (size_t i = 0; i < sizeof later / sizeof later[0]; i++)
-		if (strcasecmp(later[i], name) == 0)
-			return later[i];
-	return NULL;
-}
-
 int
 attr_unknown(const char *name, struct err *err)
 {
-	const char *near = attr_later(name);
+	const char *near = attr_nearest(name);
 
-	if (near != NULL)
-		return err_set(err, "%s: not yet served", near);
-	near = attr_nearest(name);
 	if (near != NULL)
 		return err_set(err, "%s: there is no such attribute; did you mean %s?", name, near);
 	return err_set(err, "%s: there is no such attribute; --attributes lists them", name);

@@ -83,9 +83,6 @@ int attr_set(struct service *s, const struct attr *a, const struct setting *v, s
 int attr_set_option(struct service *s, const char *option, attr_note *note, void *arg,
     struct err *err);
 
-/* Is it an attribute that is to come? Then how it is written, else NULL. */
-const char *attr_later(const char *name);
-
 /* Says that there is no such attribute, with the one that was probably meant. Always -1. */
 int attr_unknown(const char *name, struct err *err);
 

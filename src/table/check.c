@@ -15,6 +15,7 @@
 #include "base/str.h"
 #include "table/account.h"
 #include "table/environ.h"
+#include "table/fits.h"
 #include "table/infer.h"
 
 enum { BANNER_MOST = 8192 };	/* what a new connection's buffer takes at once */
@@ -269,34 +270,19 @@ read_banner(struct banner *b, const char *of, attr_note *note, void *arg, struct
 
 /* What of the attributes goes with what the addresses are. */
 static int
-check_listen(struct service *s, struct err *err)
+check_listen(struct service *s, attr_note *note, void *arg, struct err *err)
 {
-	bool tcp = true, path = false;
-
 	for (size_t i = 0; i < s->nlisten; i++) {
 		const struct where *w = &s->listen[i].where;
+		bool port0 = (w->scheme == SCHEME_TCP || w->scheme == SCHEME_UDP) && w->port == 0;
 
-		tcp = tcp && (w->scheme == SCHEME_TCP || w->scheme == SCHEME_FD);
-		path = path || (w->scheme == SCHEME_UNIX && w->host[0] != '@');
-		for (size_t k = 0; k < i; k++) {
-			bool port0 = w->scheme == SCHEME_TCP && w->port == 0;
-
-			if (where_equal(w, &s->listen[k].where) && !port0)
+		for (size_t k = 0; k < i && !port0; k++)
+			if (where_equal(w, &s->listen[k].where))
 				return err_set(err, "%s: listened on twice", s->listen[i].text),
 				    err_at(err, "listen", (int)i);
-		}
 	}
-	if (s->idle_timeout != 0 && !tcp && s->table && !attr_own(s, "idle_timeout")) {
-		s->idle_timeout = 0;	/* defaults mean those that can */
-		attr_forget(s, "idle_timeout");
-	}
-	if (s->idle_timeout != 0 && !tcp)
-		return err_set(err, "idle_timeout: only TCP connections tell when something moved"),
-		    err_at(err, "idle_timeout", 0);
-	if (attr_given(s, "mode") && !path)
-		return err_set(err, "mode: only the path of a UNIX socket has one"), err_at(err, "mode", 0);
-	if (attr_given(s, "owner") && !path)
-		return err_set(err, "owner: only the path of a UNIX socket has one"), err_at(err, "owner", 0);
+	if (fits_check(s, note, arg, err) == -1)
+		return -1;
 	s->sock.set_mode = attr_given(s, "mode");
 	s->sock.nodelay = (s->flags & FLAG_NODELAY) != 0;
 	s->sock.keepalive = (s->flags & FLAG_KEEPALIVE) != 0;
@@ -488,7 +474,7 @@ check_service(struct service *s, const struct master *m, attr_note *note, void *
 	struct err e = { .word = -1 };
 	int rc = 0;
 
-	if (check_where(s, m, note, arg, &e) == -1 || check_listen(s, &e) == -1)
+	if (check_where(s, m, note, arg, &e) == -1 || check_listen(s, note, arg, &e) == -1)
 		rc = also(rc, note, arg, &e, err);
 	if (rc == -1 && !s->table)
 		return -1;

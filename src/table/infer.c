@@ -1,13 +1,18 @@
 #include "table/infer.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <ifaddrs.h>
 #include <net/if.h>
+#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
+
+#include "base/num.h"
+#include "base/str.h"
 
 struct look {			/* at one service */
 	struct service *s;
@@ -234,6 +239,62 @@ look_at_ports(const struct look *k)
 	}
 }
 
+static const struct {
+	const char *name;
+	enum builtin is;
+	bool dgram;		/* it answers datagrams too */
+	bool amplifies;		/* and then with more than it received */
+	bool local;		/* without only_from it is for this machine alone */
+} builtins[] = {
+	{ "echo", BUILTIN_ECHO, true, false, false }, { "discard", BUILTIN_DISCARD, true, false, false },
+	{ "chargen", BUILTIN_CHARGEN, true, true, false }, { "daytime", BUILTIN_DAYTIME, true, true, false },
+	{ "time", BUILTIN_TIME, true, true, false }, { "tcpmux", BUILTIN_TCPMUX, false, false, false },
+	{ "servers", BUILTIN_SERVERS, false, false, true },
+	{ "services", BUILTIN_SERVICES, false, false, true },
+	{ "status", BUILTIN_STATUS, false, false, true },
+};
+
+/* The built-in of the service's name: of a path the last part, of a port its name in /etc/services. */
+static int
+infer_builtin(const struct look *k, struct err *err)
+{
+	struct service *s = k->s;
+	const char *name = str_basename(s->name);
+	bool dgram = false;
+	uint64_t port;
+
+	for (size_t i = 0; i < s->nlisten; i++)
+		dgram |= s->listen[i].where.type == SOCK_DGRAM;
+	if (num_parse(name, 0, 65535, &port)) {
+		struct servent *se = getservbyport(htons((uint16_t)port), NULL);
+
+		name = se != NULL ? se->s_name : name;
+	}
+	for (size_t i = 0; i < sizeof builtins / sizeof builtins[0]; i++) {
+		if (strcasecmp(name, builtins[i].name) != 0)
+			continue;
+		if (dgram && !builtins[i].dgram)
+			return err_set(err, "%s answers connections only", builtins[i].name), err_at(err, "type", -1);
+		if (dgram && builtins[i].amplifies && !s->only_from.given)
+			return err_set(err, "%s by datagrams sends more than it receives, to whatever address a sender "
+			    "puts there: only_from must say whom it answers", builtins[i].name), err_at(err, "type", -1);
+		s->internal = builtins[i].is;
+		if (builtins[i].local && !s->only_from.given) {
+			if (rules_add(&s->only_from, "127.0.0.0/8", false, NULL, NULL, err) == -1 ||
+			    rules_add(&s->only_from, "::1", false, NULL, NULL, err) == -1)
+				return -1;
+			s->only_from.given = true;
+			attr_give(s, "only_from");
+		}
+		if (s->server != NULL || s->exec.n > 0)
+			attr_remark(k->note, k->arg, s->server != NULL ? "server" : "exec", -1,
+			    "type = INTERNAL: the server itself answers; the program is not run");
+		return 0;
+	}
+	return err_set(err, "there is no built-in service \"%s\"; echo discard chargen daytime time tcpmux "
+	    "servers services status are", name), err_at(err, "type", -1);
+}
+
 int
 check_where(struct service *s, const struct master *m, attr_note *note, void *arg, struct err *err)
 {
@@ -245,26 +306,20 @@ check_where(struct service *s, const struct master *m, attr_note *note, void *ar
 		return err_set(err, "no ADDRESS to listen on");
 	if (s->table && !attr_given(s, "wait"))
 		attr_give(s, "wait");
-	for (size_t i = 0; i < s->nlisten; i++) {
-		const struct where *w = &s->listen[i].where;
-
-		if (w->type != SOCK_DGRAM && w->scheme != SCHEME_FIFO)
-			continue;
-		if (!s->table)
-			return err_set(err, "%s: not yet served; tcp, unix, unix-seqpacket, vsock and fd are",
-			    s->listen[i].text);
-		not_yet(&k, attr_given(s, "listen") ? "listen" : "socket_type", s->listen[i].text);
-	}
 	if ((s->type & TYPE_RPC) != 0)
 		not_yet(&k, "type", "type = RPC");
 	else if ((s->type & (TYPE_TCPMUX | TYPE_TCPMUXPLUS)) != 0)
 		not_yet(&k, "type", "type = TCPMUX");
-	else if ((s->type & TYPE_INTERNAL) != 0 && (s->flags & FLAG_SENSOR) == 0)
-		not_yet(&k, "type", "type = INTERNAL");
+	else if ((s->type & TYPE_INTERNAL) != 0 && (s->flags & FLAG_SENSOR) == 0 && infer_builtin(&k, err) == -1)
+		return -1;
+	if (s->internal != BUILTIN_NONE)
+		for (size_t i = 0; i < s->nlisten; i++)
+			if (s->listen[i].where.type != SOCK_DGRAM)
+				not_yet(&k, "type", "a built-in by connections");
 	if (s->redirect.n > 0)
 		not_yet(&k, "redirect", "redirect");
-	if (s->wait && (s->flags & FLAG_SENSOR) == 0)
-		not_yet(&k, "wait", "wait = yes");
+	if (s->proxy_protocol)
+		not_yet(&k, "proxy_protocol", "proxy_protocol = yes");
 	if (attr_own(s, "deny_time") && (s->flags & FLAG_SENSOR) == 0 && s->table)
 		attr_remark(k.note, k.arg, "deny_time", -1, "deny_time has no effect without flags = SENSOR");
 	look_at_ports(&k);

@@ -36,7 +36,7 @@ static const size_t texts[] = { AT(name), AT(id), AT(server), AT(protocol), AT(p
 	AT(banner.path), AT(banner_success.path), AT(banner_fail.path) };
 static const size_t lists[] = { AT(exec), AT(server_args), AT(redirect), AT(env), AT(passenv),
 	AT(enabled), AT(disabled) };
-static const size_t rule_lists[] = { AT(only_from), AT(no_access) };
+static const size_t rule_lists[] = { AT(only_from), AT(no_access), AT(proxy_from) };
 
 #define COUNT(of) (sizeof(of) / sizeof(of)[0])
 #define MEMBER(s, type, at) ((type *)(void *)((char *)(s) + (at)))

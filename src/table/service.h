@@ -76,6 +76,13 @@ enum type {
 enum socket_type { SOCKET_STREAM, SOCKET_DGRAM, SOCKET_SEQPACKET, SOCKET_RAW, SOCKET_RDM };
 enum dialect { DIALECT_OWN, DIALECT_XINETD, DIALECT_BSD };
 
+enum send_proxy { SEND_PROXY_NO, SEND_PROXY_V1, SEND_PROXY_V2 };
+
+enum builtin {			/* a service without a program */
+	BUILTIN_NONE, BUILTIN_ECHO, BUILTIN_DISCARD, BUILTIN_CHARGEN, BUILTIN_DAYTIME, BUILTIN_TIME,
+	BUILTIN_TCPMUX, BUILTIN_SERVERS, BUILTIN_SERVICES, BUILTIN_STATUS,
+};
+
 enum { FOREVER = UINT32_MAX };	/* deny_time */
 
 enum { LIMITS = 10 };
@@ -128,13 +135,14 @@ struct service {
 	struct words server_args;
 
 	/* xinetd's way to say where and what; check makes `listen` of it. */
-	bool disable, wait, v6only;
+	bool disable, wait, v6only, session;
 	unsigned type;		/* enum type */
 	unsigned socket_type;	/* enum socket_type */
 	char *protocol, *port, *bind;
 	struct number_range rpc_version;
 	unsigned rpc_number;
 	struct words redirect;
+	unsigned send_proxy;	/* enum send_proxy */
 	unsigned deny_time;	/* minutes; 0: never, FOREVER */
 
 	enum child_stderr stderr_to;
@@ -151,7 +159,8 @@ struct service {
 	struct rate cps;
 	double max_load;	/* 0: none */
 	enum overload overload;
-	struct rules only_from, no_access;
+	struct rules only_from, no_access, proxy_from;
+	bool proxy_protocol;
 	struct interval *times;	/* owned */
 	size_t ntimes;
 
@@ -175,6 +184,7 @@ struct service {
 	unsigned dialect;	/* enum dialect */
 	struct words enabled, disabled;
 
+	enum builtin internal;
 	struct run run;
 };
 

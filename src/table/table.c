@@ -129,9 +129,7 @@ unknown(struct apply *k)
 {
 	const char *name = k->a->name.text, *near = attr_nearest(name);
 
-	if (attr_later(name) != NULL)
-		fault(k, &k->a->name, NULL, "%s: not yet served", name);
-	else if (k->t->conf.dialect == DIALECT_XINETD)
+	if (k->t->conf.dialect == DIALECT_XINETD)
 		conf_warn(&k->t->conf, k->e->in, &k->a->name, conf_meant(&k->t->conf, near),
 		    "there is no attribute `%s`; ignored, as xinetd does", name);
 	else

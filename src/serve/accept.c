@@ -1,0 +1,138 @@
+#include "serve/accept.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/num.h"
+#include "serve/connection.h"
+
+enum { FAULTS = 8 };		/* failures of accept(2) in a row that make a pause */
+
+/* A service that nobody has business with: who connects is refused by all from now on. */
+static void
+sense(struct unit *u, int fd, const struct peer *p)
+{
+	struct engine *e = u->engine;
+	int64_t length = u->conf->deny_time == FOREVER ? INT64_MAX : (int64_t)u->conf->deny_time * 60 * SECOND;
+	char from[ADDR_TEXT], text[40];
+
+	conn_refuse(u, fd, p, REASON_SENSOR);
+	if (p->kind != PEER_IP || length == 0)
+		return;
+	if (!ban_holds(&e->bans, &p->ip, loop_now(e->loop)))
+		unit_say(u, LEVEL_NOTICE, "deny", "%s is refused by every service %s%s", peer_print(p, from),
+		    length == INT64_MAX ? "from now on" : "for ",
+		    length == INT64_MAX ? "" : num_print_duration(length, text, sizeof text));
+	ban_add(&e->bans, &p->ip, loop_now(e->loop), length);
+}
+
+/* One accepted connection. False: the listener has to pause. */
+static bool
+admit(struct listener *l, int fd, const struct addr *from)
+{
+	struct unit *u = l->unit;
+	struct engine *e = u->engine;
+	struct peer peer;
+	struct source *source = NULL;
+	const struct addr *own = l->bound.addr;
+	struct addr local;
+	enum reason why;
+	int64_t until;
+
+	if (peer_of(fd, from, &peer) == -1) {
+		(void)close(fd);
+		return true;
+	}
+	if (!unit_lets_in(u, &peer, &why, &source)) {
+		conn_refuse(u, fd, &peer, why);
+		return true;
+	}
+	if ((u->conf->flags & FLAG_SENSOR) != 0) {
+		source_leave(&e->sources, source);
+		sense(u, fd, &peer);
+		return true;
+	}
+	/* With `queue` it was asked before, but a service that takes nobody has no queue. */
+	if ((u->conf->overload == OVERLOAD_REJECT || u->conf->instances == 0) &&
+	    unit_is_full(u, &why, &until)) {
+		source_leave(&e->sources, source);
+		conn_refuse(u, fd, &peer, why);
+		return true;
+	}
+	pace_count(&u->pace, loop_now(e->loop));
+	/* Which of our addresses was asked? Only a wildcard does not know. */
+	memcpy(&local, own, offsetof(struct addr, sa) + own->len);
+	if (local.sa.sa_family == AF_INET || local.sa.sa_family == AF_INET6) {
+		local.len = sizeof local - offsetof(struct addr, sa);
+		if (getsockname(fd, &local.sa, &local.len) == -1)
+			memcpy(&local, own, offsetof(struct addr, sa) + own->len);
+	}
+	if (conn_serve(u, fd, &peer, &local, source))
+		return true;
+	listener_pause(l, REASON_FORK, listener_delay(e), strerror(errno));
+	return false;
+}
+
+/* accept(2) failed with errno: go on (TOOK_SOME), nobody is there, or pause. */
+static enum took
+accept_failed(struct listener *l)
+{
+	struct engine *e = l->unit->engine;
+	int why = errno;
+
+	switch (why) {
+	case EAGAIN:
+		l->faults = 0;
+		return TOOK_ALL;
+	case EMFILE:
+	case ENFILE:
+	case ENOBUFS:
+	case ENOMEM:
+		/* Who only lingers gives way first. */
+		if (conn_give_way(e))
+			return TOOK_SOME;
+		break;
+	default:
+		/* The connection's own fault, as accept(2) lists them; unless it does not end. */
+		if (l->faults++ < FAULTS)
+			return TOOK_SOME;
+		break;
+	}
+	l->faults = 0;
+	listener_pause(l, REASON_FORK, listener_delay(e), strerror(why));
+	return TOOK_PAUSE;
+}
+
+enum took
+accept_take(struct listener *l, unsigned most)
+{
+	struct unit *u = l->unit;
+	struct engine *e = u->engine;
+
+	for (unsigned n = 0; n < most; n++) {
+		struct addr from = { .len = sizeof from - offsetof(struct addr, sa) };
+		enum took failed;
+		int fd;
+
+		/* Full behind the last one says nothing of whether somebody waits: the loop will tell. */
+		if (n > 0 && !l->pausing && (u->live >= u->conf->instances || e->live >= e->limit ||
+		    u->conf->cps.n != 0))
+			return TOOK_SOME;
+		if (!listener_has_room(l, true))
+			return TOOK_PAUSE;
+		fd = accept4(l->bound.fd, &from.sa, &from.len, SOCK_CLOEXEC);
+		if (fd != -1) {
+			l->faults = 0;
+			if (!admit(l, fd, &from))
+				return TOOK_PAUSE;
+			continue;
+		}
+		failed = accept_failed(l);
+		if (failed != TOOK_SOME)
+			return failed;
+	}
+	return TOOK_SOME;
+}

@@ -1,0 +1,494 @@
+#include "serve/datagram.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "serve/conn.h"
+
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83	/* Linux 6.16 */
+#endif
+
+enum {
+	REPLIES = 32,		/* of one child that leave in one turn */
+	QUEUE = 1 << 20,	/* bytes of datagrams that a session's command has not read yet */
+	CONTROL = 128,
+};
+
+/* --- datagrams */
+
+struct outlet *
+outlet_new(const struct bound *b)
+{
+	struct outlet *o = malloc(sizeof *o);
+
+	if (o != NULL)
+		*o = (struct outlet){ .refs = 1, .fd = -1, .family = b->addr->sa.sa_family };
+	return o;
+}
+
+void
+outlet_put(struct outlet *o)
+{
+	if (o == NULL || --o->refs > 0)
+		return;
+	if (o->fd != -1)
+		(void)close(o->fd);
+	free(o);
+}
+
+void
+datagram_prepare(int fd, int family)
+{
+	int one = 1, zero = 0;
+
+	switch (family) {
+	case AF_INET:
+		(void)setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &one, sizeof one);
+		break;
+	case AF_INET6:
+		(void)setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &one, sizeof one);
+		break;
+	default:
+		(void)setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &one, sizeof one);
+		/* Nobody could use a descriptor that comes along, and to close it might take long. */
+		(void)setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &zero, sizeof zero);
+		break;
+	}
+}
+
+/* What the kernel tells beside a datagram: which address was asked, who sent it. */
+static void
+read_control(struct msghdr *m, struct inbound *in)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c != NULL; c = CMSG_NXTHDR(m, c)) {
+		struct addr a = { .len = sizeof a.in6, .in6 = { .sin6_family = AF_INET6 } };
+		struct in6_pktinfo six;
+		struct in_pktinfo four;
+		struct ucred who;
+		uint32_t scope, port;
+
+		if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
+			memcpy(&four, CMSG_DATA(c), sizeof four);
+			a.in = (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr = four.ipi_spec_dst };
+			in->told = addr_ip(&a, &in->to, &scope, &port);
+		} else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
+			memcpy(&six, CMSG_DATA(c), sizeof six);
+			a.in6.sin6_addr = six.ipi6_addr;
+			in->told = addr_ip(&a, &in->to, &scope, &port) &&
+			    !IN6_IS_ADDR_MULTICAST(&six.ipi6_addr);
+			if (IN6_IS_ADDR_LINKLOCAL(&six.ipi6_addr) || IN6_IS_ADDR_MULTICAST(&six.ipi6_addr))
+				in->zone = six.ipi6_ifindex;
+		} else if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_CREDENTIALS) {
+			memcpy(&who, CMSG_DATA(c), sizeof who);
+			in->peer = (struct peer){ .kind = PEER_UNIX, .uid = who.uid, .gid = who.gid, .pid = who.pid };
+		}
+	}
+}
+
+static unsigned
+read_some(const struct outlet *o, unsigned most, int flags, struct inbound *out)
+{
+	static char bytes[INBOUND_MOST][DATAGRAM_MOST];
+	static _Alignas(struct cmsghdr) char control[INBOUND_MOST][CONTROL];
+	struct mmsghdr m[INBOUND_MOST];
+	struct iovec v[INBOUND_MOST];
+	int n;
+
+	for (unsigned i = 0; i < most; i++) {
+		v[i] = (struct iovec){ bytes[i], DATAGRAM_MOST };
+		m[i] = (struct mmsghdr){ .msg_hdr = { .msg_name = &out[i].from.sa,
+			.msg_namelen = sizeof out[i].from - offsetof(struct addr, sa), .msg_iov = &v[i],
+			.msg_iovlen = 1, .msg_control = control[i], .msg_controllen = CONTROL } };
+	}
+	n = recvmmsg(o->fd, m, most, MSG_DONTWAIT | MSG_CMSG_CLOEXEC | flags, NULL);
+	for (int i = 0; i < n; i++) {
+		struct inbound *in = &out[i];
+
+		in->from.len = m[i].msg_hdr.msg_namelen;
+		in->bytes = bytes[i];
+		in->len = m[i].msg_len;
+		in->cut = (m[i].msg_hdr.msg_flags & MSG_TRUNC) != 0;
+		in->told = false;
+		in->zone = 0;
+		in->peer = (struct peer){ .kind = o->family == AF_UNIX ? PEER_UNIX : PEER_IP,
+			.uid = o->family == AF_UNIX ? UINT32_MAX : 0 };
+		if (o->family != AF_UNIX)
+			(void)addr_ip(&in->from, &in->peer.ip, &in->peer.scope, &in->peer.port);
+		read_control(&m[i].msg_hdr, in);
+	}
+	return n > 0 ? (unsigned)n : 0;
+}
+
+unsigned
+datagram_read(const struct outlet *o, unsigned most, struct inbound *out)
+{
+	return read_some(o, most, 0, out);
+}
+
+bool
+datagram_peek(const struct outlet *o, struct inbound *out)
+{
+	return read_some(o, 1, MSG_PEEK, out) == 1;
+}
+
+/* The control message that chooses the address it leaves from. */
+static void
+leave_from(struct msghdr *m, int family, const struct inbound *to)
+{
+	struct in_pktinfo four = { .ipi_ifindex = 0 };
+	struct in6_pktinfo six = { .ipi6_ifindex = to->zone };
+	bool v4 = family == AF_INET;
+	size_t size = v4 ? sizeof four : sizeof six;
+	struct cmsghdr *c;
+
+	m->msg_controllen = CMSG_SPACE(size);
+	c = CMSG_FIRSTHDR(m);
+	c->cmsg_level = v4 ? IPPROTO_IP : IPPROTO_IPV6;
+	c->cmsg_type = v4 ? IP_PKTINFO : IPV6_PKTINFO;
+	c->cmsg_len = CMSG_LEN(size);
+	memcpy(&four.ipi_spec_dst, to->to.b + 12, 4);
+	memcpy(&six.ipi6_addr, to->to.b, 16);
+	memcpy(CMSG_DATA(c), v4 ? (void *)&four : (void *)&six, size);
+}
+
+bool
+datagram_reply(const struct outlet *o, const struct inbound *to, const void *bytes, size_t len)
+{
+	_Alignas(struct cmsghdr) char control[CONTROL] = { 0 };
+	struct iovec v = { (void *)(uintptr_t)bytes, len };
+	struct addr name = to->from;
+	struct msghdr m = { .msg_name = &name.sa, .msg_namelen = name.len, .msg_iov = &v, .msg_iovlen = 1 };
+
+	if (name.len <= sizeof name.sa.sa_family) {
+		errno = EDESTADDRREQ;	/* a UNIX sender without a name */
+		return false;
+	}
+	if (to->told && o->family != AF_UNIX) {
+		m.msg_control = control;
+		leave_from(&m, o->family, to);
+		if (sendmsg(o->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) != -1)
+			return true;
+		/* What was asked may be nobody's address alone, as a broadcast's: the kernel chooses then. */
+		if (errno != EINVAL && errno != EADDRNOTAVAIL)
+			return false;
+		m.msg_control = NULL;
+		m.msg_controllen = 0;
+	}
+	return sendmsg(o->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) != -1;
+}
+
+/* --- dialogs */
+
+static uint64_t
+session_key(const struct outlet *o, const struct inbound *in)
+{
+	struct {
+		const struct outlet *outlet;
+		struct ip to, from;
+		uint32_t scope, port;
+		char path[sizeof in->from.un.sun_path];
+	} k;
+
+	memset(&k, 0, sizeof k);
+	k.outlet = o;
+	if (in->told)
+		k.to = in->to;
+	if (in->peer.kind == PEER_IP) {
+		k.from = in->peer.ip;
+		k.scope = in->peer.scope;
+		k.port = in->peer.port;
+	} else if (in->from.len > offsetof(struct sockaddr_un, sun_path)) {
+		memcpy(k.path, in->from.un.sun_path, in->from.len - offsetof(struct sockaddr_un, sun_path));
+	}
+	return hash_bytes(&k, sizeof k);
+}
+
+static bool
+same_peer(const struct dialog *d, const struct outlet *o, const struct inbound *in)
+{
+	const struct inbound *w = &d->who;
+
+	return d->outlet == o && w->told == in->told && (!in->told || memcmp(&w->to, &in->to, sizeof in->to) == 0) &&
+	    w->from.len == in->from.len && memcmp(&w->from.sa, &in->from.sa, in->from.len) == 0;
+}
+
+static struct conn *
+find_session(const struct engine *e, const struct outlet *o, const struct inbound *in)
+{
+	for (struct hash_node *n = hash_find(&e->sessions, session_key(o, in)); n != NULL; n = hash_next(n)) {
+		struct dialog *d = (struct dialog *)n;
+
+		if (same_peer(d, o, in))
+			return d->conn;
+	}
+	return NULL;
+}
+
+static void
+close_fd(int *fd)
+{
+	if (*fd != -1)
+		(void)close(*fd);
+	*fd = -1;
+}
+
+/* The pair, and what the child reads first. Our end goes to *ours. NULL: errno. */
+static struct dialog *
+dialog_new(const struct listener *l, const struct inbound *in, int *ours)
+{
+	struct dialog *d = calloc(1, sizeof *d);
+	int pair[2], data[2] = { -1, -1 }, one = 1, zero = 0, size = QUEUE, why;
+
+	if (d == NULL)
+		return NULL;
+	d->in = -1;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == -1) {
+		free(d);
+		return NULL;
+	}
+	*ours = pair[0];
+	d->out = pair[1];
+	/* Credentials come with every datagram, and so tell an empty one from the end. */
+	if (setsockopt(*ours, SOL_SOCKET, SO_PASSCRED, &one, sizeof one) == -1)
+		goto out;
+	(void)setsockopt(*ours, SOL_SOCKET, SO_PASSRIGHTS, &zero, sizeof zero);
+	if (l->unit->conf->session) {
+		if (setsockopt(*ours, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size) == -1)
+			(void)setsockopt(*ours, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+		if (send(*ours, in->bytes, in->len, MSG_DONTWAIT | MSG_NOSIGNAL) == -1)
+			goto out;
+	} else {
+		ssize_t n = 0;
+
+		if (pipe2(data, O_CLOEXEC | O_NONBLOCK) == -1)
+			goto out;
+		d->in = data[0];
+		(void)fcntl(d->in, F_SETFL, 0);
+		if (in->len > 0)
+			n = write(data[1], in->bytes, in->len);
+		(void)close(data[1]);
+		if (n != (ssize_t)in->len) {	/* pipes are shorter for a user who has many */
+			errno = ENOBUFS;
+			goto out;
+		}
+	}
+	d->outlet = l->outlet;
+	d->outlet->refs++;
+	d->who = *in;
+	d->who.bytes = NULL;
+	d->bytes_in = in->len;
+	d->moved = loop_now(l->unit->engine->loop);
+	memcpy(&d->local, l->bound.addr, offsetof(struct addr, sa) + l->bound.addr->len);
+	if (in->told && d->local.sa.sa_family == AF_INET)
+		memcpy(&d->local.in.sin_addr, in->to.b + 12, 4);
+	else if (in->told && d->local.sa.sa_family == AF_INET6)
+		memcpy(&d->local.in6.sin6_addr, in->to.b, 16);
+	return d;
+out:
+	why = errno;
+	(void)close(*ours);
+	close_fd(&d->in);
+	close_fd(&d->out);
+	free(d);
+	errno = why;
+	return NULL;
+}
+
+void
+dialog_unlist(struct conn *c)
+{
+	if (c->dialog->listed)
+		hash_remove(&c->unit->engine->sessions, &c->dialog->node);
+	c->dialog->listed = false;
+}
+
+/* Its child runs and has what is the child's. */
+void
+dialog_started(struct conn *c)
+{
+	close_fd(&c->dialog->in);
+	close_fd(&c->dialog->out);
+	c->fd_watch = loop_watch(c->unit->engine->loop, c->fd, EPOLLIN, dialog_ready, c);
+}
+
+void
+dialog_free(struct conn *c)
+{
+	struct dialog *d = c->dialog;
+
+	if (d == NULL)
+		return;
+	dialog_unlist(c);
+	close_fd(&d->in);
+	close_fd(&d->out);
+	outlet_put(d->outlet);
+	free(d);
+	c->dialog = NULL;
+}
+
+/* One datagram that the child wrote leaves. False: there is none now. */
+static bool
+pass_reply(struct conn *c)
+{
+	static char bytes[QUEUE];	/* no datagram of the pair can be longer than its buffer */
+	_Alignas(struct cmsghdr) char control[CONTROL];
+	struct iovec v = { bytes, sizeof bytes };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = control,
+		.msg_controllen = sizeof control };
+	struct dialog *d = c->dialog;
+	struct engine *e = c->unit->engine;
+	ssize_t n = recvmsg(c->fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+
+	if (n == -1)
+		return errno == EINTR;
+	if (n == 0 && CMSG_FIRSTHDR(&m) == NULL) {	/* the last writer is gone */
+		loop_unwatch(e->loop, c->fd_watch);
+		c->fd_watch = 0;
+		return false;
+	}
+	d->moved = loop_now(e->loop);
+	if (datagram_reply(d->outlet, &d->who, bytes, (size_t)n)) {
+		d->bytes_out += (uint64_t)n;
+	} else if (flood_allows(c->unit, FLOOD_REPLIES)) {
+		char from[ADDR_TEXT];
+
+		unit_say(c->unit, LEVEL_WARNING, "error", "a reply of %zd bytes to %s is lost: %s", n,
+		    peer_print(&c->peer, from), strerror(errno));
+	}
+	return true;
+}
+
+void
+dialog_ready(void *arg, uint32_t events)
+{
+	struct conn *c = arg;
+
+	(void)events;
+	for (int i = 0; i < REPLIES && pass_reply(c); i++)
+		;
+}
+
+void
+dialog_drain(struct conn *c)
+{
+	while (pass_reply(c))
+		;
+}
+
+/* --- arrivals */
+
+/* One datagram for which there is no command yet. False: the listener pauses. */
+static bool
+begin(struct listener *l, const struct inbound *in)
+{
+	struct unit *u = l->unit;
+	struct engine *e = u->engine;
+	struct source *source = NULL;
+	enum reason why;
+	int64_t until;
+	struct dialog *d;
+	struct conn *c;
+	int ours;
+
+	if (!unit_lets_in(u, &in->peer, &why, &source)) {
+		record_fail(u, &in->peer, why, NULL);
+		return true;
+	}
+	/* A session's datagrams must not wait for others to end, so there nobody waits. */
+	if ((u->conf->session || u->conf->overload == OVERLOAD_REJECT || u->conf->instances == 0) &&
+	    unit_is_full(u, &why, &until)) {
+		source_leave(&e->sources, source);
+		record_fail(u, &in->peer, why, NULL);
+		return true;
+	}
+	pace_count(&u->pace, loop_now(e->loop));
+	d = dialog_new(l, in, &ours);
+	if (d == NULL) {
+		int fault = errno;
+
+		source_leave(&e->sources, source);
+		if (flood_allows(u, FLOOD_REPLIES))
+			unit_say(u, LEVEL_ERR, "error", "a datagram is lost: %s", strerror(fault));
+		listener_pause(l, REASON_FORK, listener_delay(e), strerror(fault));
+		return false;
+	}
+	c = conn_new(u, ours, &in->peer, source);
+	c->dialog = d;
+	d->conn = c;
+	if (u->conf->session) {
+		hash_put(&e->sessions, &d->node, session_key(l->outlet, in));
+		d->listed = true;
+	}
+	if (conn_begin(c, &d->local))
+		return true;
+	listener_pause(l, REASON_FORK, listener_delay(e), strerror(errno));
+	return false;
+}
+
+/* One more for a command that is there. */
+static void
+pass_on(struct conn *c, const struct inbound *in)
+{
+	struct dialog *d = c->dialog;
+	char from[ADDR_TEXT];
+
+	if (send(c->fd, in->bytes, in->len, MSG_DONTWAIT | MSG_NOSIGNAL) != -1) {
+		d->bytes_in += in->len;
+		d->moved = loop_now(c->unit->engine->loop);
+	} else if (flood_allows(c->unit, FLOOD_REPLIES)) {
+		unit_say(c->unit, LEVEL_WARNING, "error", "a datagram from %s is lost: %s", peer_print(&in->peer, from),
+		    errno == EAGAIN ? "the command does not read" : "the command reads no more");
+	}
+}
+
+/* False: the listener pauses. */
+static bool
+arrived(struct listener *l, const struct inbound *in)
+{
+	struct unit *u = l->unit;
+	struct conn *c;
+	char from[ADDR_TEXT];
+
+	if (in->cut) {
+		if (flood_allows(u, FLOOD_REPLIES))
+			unit_say(u, LEVEL_WARNING, "error", "a datagram from %s is longer than %d bytes: dropped",
+			    peer_print(&in->peer, from), (int)DATAGRAM_MOST);
+		return true;
+	}
+	c = u->conf->session ? find_session(u->engine, l->outlet, in) : NULL;
+	if (c != NULL) {
+		pass_on(c, in);
+		return true;
+	}
+	return begin(l, in);
+}
+
+enum took
+datagram_take(struct listener *l, unsigned most)
+{
+	struct inbound in;
+
+	for (unsigned n = 0; n < most; n++) {
+		if (!listener_has_room(l, !l->unit->conf->session))
+			return TOOK_PAUSE;
+		if (datagram_read(l->outlet, 1, &in) == 0) {
+			/* An ICMP message of an earlier reply is told once, and no more. */
+			if (errno == EAGAIN || errno == EINTR)
+				return TOOK_ALL;
+			if (errno == ENOMEM || errno == ENOBUFS) {
+				listener_pause(l, REASON_FORK, listener_delay(l->unit->engine), strerror(errno));
+				return TOOK_PAUSE;
+			}
+			continue;
+		}
+		if (!arrived(l, &in))
+			return TOOK_PAUSE;
+	}
+	return TOOK_SOME;
+}

@@ -1,0 +1,222 @@
+#include "serve/handover.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sockios.h>
+#include <poll.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "serve/conn.h"
+#include "serve/datagram.h"
+
+enum {
+	FREE = 4,		/* ends without reading, in a row, that cost nothing */
+	REST_LEAST = 1000, REST_MOST = 60000,	/* ms of the pauses then */
+	SHORT = 1000,		/* ms: who ran longer did something */
+};
+
+/* --- what waits there */
+
+/* The first datagram's mark: what it is and, where the kernel tells, when it came. 0: none is there. */
+static uint64_t
+first_datagram(const struct listener *l, struct inbound *in)
+{
+	const struct outlet o = { .fd = l->bound.fd, .family = l->bound.addr->sa.sa_family };
+	struct { char bytes[512]; struct addr from; size_t len; struct timespec at; } m;
+	int faults = 8;		/* ICMP messages of earlier replies are told in between */
+
+	while (!datagram_peek(&o, in))
+		if (errno == EAGAIN || faults-- == 0)
+			return 0;
+	memset(&m, 0, sizeof m);
+	memcpy(m.bytes, in->bytes, in->len < sizeof m.bytes ? in->len : sizeof m.bytes);
+	memcpy(&m.from.sa, &in->from.sa, in->from.len);
+	m.len = in->len;
+	if (o.family != AF_UNIX)
+		(void)ioctl(l->bound.fd, SIOCGSTAMPNS, &m.at);
+	return hash_bytes(&m, sizeof m) | 1;
+}
+
+static bool
+is_readable(const struct listener *l)
+{
+	struct pollfd p = { .fd = l->bound.fd, .events = POLLIN };
+
+	return poll(&p, 1, 0) == 1;
+}
+
+/* How much waits: connections, or bytes of a FIFO; where it is not told, whether anything does. */
+static uint64_t
+amount(const struct listener *l)
+{
+	struct tcp_info i;
+	socklen_t len = sizeof i;
+	int n;
+
+	if (l->type == 0)
+		return ioctl(l->bound.fd, FIONREAD, &n) == 0 && n > 0 ? (uint64_t)n : 0;
+	if (getsockopt(l->bound.fd, IPPROTO_TCP, TCP_INFO, &i, &len) == 0)
+		return i.tcpi_unacked;
+	return is_readable(l);
+}
+
+static bool
+waits_still(const struct listener *l)
+{
+	struct inbound in;
+
+	if (l->type == SOCK_DGRAM)
+		return l->head != 0 && first_datagram(l, &in) == l->head;
+	return amount(l) >= l->head && is_readable(l);
+}
+
+/* --- a FIFO's two descriptors */
+
+/*
+ * The command reads from one that is for reading only, so that it sees the end when the last writer
+ * leaves; until the next one it is held for writing too, so that nobody is told of that end for ever.
+ * One of them is always open: what is in it is not lost.
+ */
+static bool
+reopen_fifo(struct listener *l, int how)
+{
+	int fd = sock_open_fifo(sock_path(&l->bound), how);
+
+	if (fd == -1)
+		return false;
+	(void)close(l->bound.fd);
+	l->bound.fd = fd;
+	return true;
+}
+
+/* --- */
+
+static bool
+hand_over(struct listener *l, const struct peer *peer, struct source *source)
+{
+	struct engine *e = l->unit->engine;
+	struct conn *c;
+	int flags;
+
+	if (l->watch != 0)
+		loop_unwatch(e->loop, l->watch);
+	l->watch = 0;
+	l->pausing = true;	/* until it has ended */
+	if (l->type == 0 && !reopen_fifo(l, O_RDONLY)) {
+		source_leave(&e->sources, source);
+		listener_pause(l, REASON_FORK, listener_delay(e), strerror(errno));
+		return false;
+	}
+	/* Shared with the one before, who may have set it. */
+	flags = fcntl(l->bound.fd, F_GETFL);
+	if ((flags & O_NONBLOCK) != 0)
+		(void)fcntl(l->bound.fd, F_SETFL, flags & ~O_NONBLOCK);
+	pace_count(&l->unit->pace, loop_now(e->loop));
+	c = conn_new(l->unit, -1, peer, source);
+	c->handed = l;
+	l->child = c;
+	if (conn_start(c, l->bound.addr) == 0)
+		return true;
+	flags = errno;
+	c->handed = NULL;
+	l->child = NULL;
+	conn_free(c);
+	if (l->type == 0)
+		(void)reopen_fifo(l, O_RDWR);
+	listener_pause(l, REASON_FORK, listener_delay(e), strerror(flags));
+	return false;
+}
+
+/* Who sent the first datagram decides: a refused one is read and dropped. */
+static enum took
+look_at_first(struct listener *l)
+{
+	const struct outlet o = { .fd = l->bound.fd, .family = l->bound.addr->sa.sa_family };
+	const struct peer nobody = { .kind = PEER_NONE };
+	struct source *source = NULL;
+	struct inbound in;
+	enum reason why;
+
+	l->head = first_datagram(l, &in);
+	if (l->head == 0)
+		return TOOK_ALL;
+	if (in.peer.kind == PEER_UNIX && in.peer.uid == UINT32_MAX)
+		in.peer = nobody;	/* who it was was not asked: no rule needs it */
+	if (in.peer.kind == PEER_NONE || unit_lets_in(l->unit, &in.peer, &why, &source)) {
+		(void)hand_over(l, &in.peer, source);
+		return TOOK_PAUSE;
+	}
+	record_fail(l->unit, &in.peer, why, NULL);
+	(void)datagram_read(&o, 1, &in);
+	return TOOK_SOME;
+}
+
+void
+handover_prepare(const struct listener *l, int fd)
+{
+	const struct service *s = l->unit->conf;
+	int one = 1;
+
+	if (l->type == SOCK_DGRAM && (s->only_from.given || s->no_access.given || s->source.rate.n != 0))
+		(void)setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &one, sizeof one);
+}
+
+enum took
+handover_take(struct listener *l, unsigned most)
+{
+	struct engine *e = l->unit->engine;
+	const struct peer nobody = { .kind = PEER_NONE };
+	enum took took = TOOK_SOME;
+
+	if (l->child != NULL)
+		return TOOK_PAUSE;
+	if (!is_readable(l))
+		return TOOK_ALL;
+	if (!listener_has_room(l, true))
+		return TOOK_PAUSE;
+	if (l->type == SOCK_DGRAM) {
+		for (unsigned n = 0; n < most && took == TOOK_SOME; n++)
+			took = look_at_first(l);
+		return took;
+	}
+	if (!service_is_open(l->unit->conf)) {
+		listener_pause(l, REASON_TIME, loop_now(e->loop) + SECOND, NULL);
+		return TOOK_PAUSE;
+	}
+	l->head = amount(l);
+	(void)hand_over(l, &nobody, NULL);
+	return TOOK_PAUSE;
+}
+
+void
+handover_over(struct listener *l, int64_t ran)
+{
+	struct engine *e = l->unit->engine;
+	int64_t rest = REST_LEAST;
+
+	l->child = NULL;
+	if (ran < SHORT && waits_still(l))
+		l->unread++;
+	else
+		l->unread = 0;
+	if (l->type == 0 && !reopen_fifo(l, O_RDWR)) {
+		unit_say(l->unit, LEVEL_ERR, "error", "%s: cannot open it: %s", l->bound.name, strerror(errno));
+		loop_timer(e->loop, &l->timer, loop_now(e->loop) + SECOND);
+		return;
+	}
+	if (l->unread < FREE) {
+		listener_resume(l);
+		return;
+	}
+	if (l->unread == FREE)
+		unit_say(l->unit, LEVEL_WARNING, "error", "%s: the command ends and leaves there what was there; from "
+		    "now on it is started after growing pauses", l->bound.name);
+	for (unsigned i = FREE; i < l->unread && rest < REST_MOST; i++)
+		rest *= 2;
+	loop_timer(e->loop, &l->timer, loop_now(e->loop) + (rest > REST_MOST ? REST_MOST : rest));
+}

@@ -2,31 +2,25 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "child/helper.h"
 
 /*
  * The end of a UNIX connection: sends the end of stream, drops what the client still sends, until
  * its end or `linger` ms; below 0 it is only closed. In a process of its own: what lies in the queue
  * may be descriptors whose closing takes long, and that must not be the master's time.
  */
-static _Noreturn void
-bury(int fd, int64_t linger)
+static void
+bury(int fd, void *arg)
 {
 	static char sink[16384];
+	int64_t linger = *(const int64_t *)arg, until = clock_ms() + linger;
 	struct pollfd p = { .fd = fd, .events = POLLIN };
-	int64_t until = clock_ms() + linger;
 	ssize_t n = 1;
-#ifdef SYS_close_range
-	unsigned keep = (unsigned)fd;
 
-	(void)syscall(SYS_close_range, 0, keep - 1, 0);
-	(void)syscall(SYS_close_range, keep + 1, ~0U, 0);
-#endif
 	if (linger >= 0)	/* else whoever goes on with it keeps it: linger = no */
 		(void)shutdown(fd, SHUT_WR);
 	while (n != 0) {
@@ -44,13 +38,5 @@ bury(int fd, int64_t linger)
 pid_t
 spawn_burial(int fd, int64_t linger)
 {
-	sigset_t none;
-	pid_t pid = fork();
-
-	if (pid == 0) {
-		(void)sigemptyset(&none);
-		(void)sigprocmask(SIG_SETMASK, &none, NULL);
-		bury(fd, linger);
-	}
-	return pid;
+	return helper_start(fd, NULL, bury, &linger);
 }

@@ -131,6 +131,13 @@ setup_child(struct start *s)
 	leave(s, STEP_EXEC, why);
 }
 
+bool
+setup_lower(uid_t uid, gid_t gid)
+{
+	return raw(SYS_setgroups, 0, 0) == 0 && raw(SYS_setresgid, gid, gid, gid) == 0 &&
+	    raw(SYS_setresuid, uid, uid, uid) == 0;
+}
+
 const char *
 step_text(enum step step)
 {

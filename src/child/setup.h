@@ -31,6 +31,9 @@ struct start {			/* all that one child needs, valid until it has exec'd or ended
 /* Runs the steps and the command. Never returns. */
 _Noreturn void setup_child(struct start *s);
 
+/* For a process of ours: that user and group and no others, for good. False: errno of the kernel is lost. */
+bool setup_lower(uid_t uid, gid_t gid);
+
 /* "cannot set user" for STEP_USER. */
 const char *step_text(enum step step);
 

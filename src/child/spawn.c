@@ -424,7 +424,7 @@ may_share(const struct spawner *s, const struct slot *t, const struct order *o)
 {
 	return t->low != -1 && !o->facts.dgram && !o->facts.listening && o->in == -1 &&
 	    o->facts.service->linger != -1 && !o->give_fd && !o->give_err &&
-	    (o->err <= 2 || o->err == s->null) && o->facts.peer->kind != PEER_UNIX;
+	    (o->err <= 2 || o->err == s->null) && !o->facts.peer->by_unix;
 }
 
 static int

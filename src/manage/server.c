@@ -1,6 +1,7 @@
 #include "manage/server.h"
 
 #include <errno.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 #include "base/log.h"
 #include "serve/connection.h"
 #include "serve/listener.h"
+#include "serve/mux.h"
 
 enum {
 	SWEEP = 200,		/* ms between searches for strangers */
@@ -22,6 +24,8 @@ enum {
 	SWEEP_MOST = 1024,	/* processes reaped in one */
 	DESCRIPTORS = 4096,	/* room made in the descriptor table at the start */
 };
+
+enum { NOBODY = 65534 };
 
 enum { AGAIN_LEAST = 1000, AGAIN_MOST = 60000 };	/* ms until an address is tried again */
 
@@ -275,6 +279,7 @@ struct server *
 server_new(struct err *err)
 {
 	struct server *s = calloc(1, sizeof *s);
+	const struct passwd *nobody;
 
 	if (s == NULL) {
 		(void)err_sys(err, errno, "cannot start");
@@ -299,6 +304,9 @@ server_new(struct err *err)
 		server_free(s);
 		return NULL;
 	}
+	nobody = getpwnam("nobody");
+	s->engine->lower = (struct lower){ nobody != NULL ? nobody->pw_uid : NOBODY,
+		nobody != NULL ? nobody->pw_gid : NOBODY };
 	s->engine->room = listener_room;
 	s->engine->sweep = sweep_soon;
 	s->engine->sweep_arg = s;
@@ -393,6 +401,8 @@ add_unit(struct server *s, struct service *conf, struct err *err)
 		return NULL;
 	}
 	s->unit[s->nunits++] = u;
+	if ((conf->type & (TYPE_TCPMUX | TYPE_TCPMUXPLUS)) != 0)
+		mux_add(u);
 	return u;
 }
 

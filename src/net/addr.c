@@ -100,6 +100,7 @@ peer_of(int fd, const struct addr *accepted, struct peer *out)
 		if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == -1)
 			return -1;
 		p.kind = PEER_UNIX;
+		p.by_unix = true;
 		p.uid = who.uid;
 		p.gid = who.gid;
 		p.pid = who.pid;

@@ -45,7 +45,8 @@ struct peer {		/* who is at the other end */
 		uint32_t gid;
 	};
 	int32_t pid;			/* UNIX: who connected */
-	enum peer_kind kind;
+	enum peer_kind kind : 8;
+	bool by_unix;			/* its connection is a UNIX socket, whoever a header says it is */
 };
 
 enum { ADDR_TEXT = 64 };		/* room for any peer's address as text */

@@ -3,11 +3,14 @@
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/num.h"
+#include "serve/away.h"
 #include "serve/connection.h"
+#include "serve/header.h"
 
 enum { FAULTS = 8 };		/* failures of accept(2) in a row that make a pause */
 
@@ -29,40 +32,71 @@ sense(struct unit *u, int fd, const struct peer *p)
 	ban_add(&e->bans, &p->ip, loop_now(e->loop), length);
 }
 
-/* One accepted connection. False: the listener has to pause. */
-static bool
-admit(struct listener *l, int fd, const struct addr *from)
+bool
+accept_peer(struct unit *u, int fd, const struct peer *peer, const struct addr *local)
 {
-	struct unit *u = l->unit;
 	struct engine *e = u->engine;
-	struct peer peer;
 	struct source *source = NULL;
-	const struct addr *own = l->bound.addr;
-	struct addr local;
 	enum reason why;
 	int64_t until;
 
-	if (peer_of(fd, from, &peer) == -1) {
-		(void)close(fd);
-		return true;
-	}
-	if (!unit_lets_in(u, &peer, &why, &source)) {
-		conn_refuse(u, fd, &peer, why);
+	if (!unit_lets_in(u, peer, &why, &source)) {
+		conn_refuse(u, fd, peer, why);
 		return true;
 	}
 	if ((u->conf->flags & FLAG_SENSOR) != 0) {
 		source_leave(&e->sources, source);
-		sense(u, fd, &peer);
+		sense(u, fd, peer);
 		return true;
 	}
 	/* With `queue` it was asked before, but a service that takes nobody has no queue. */
 	if ((u->conf->overload == OVERLOAD_REJECT || u->conf->instances == 0) &&
 	    unit_is_full(u, &why, &until)) {
 		source_leave(&e->sources, source);
-		conn_refuse(u, fd, &peer, why);
+		conn_refuse(u, fd, peer, why);
 		return true;
 	}
 	pace_count(&u->pace, loop_now(e->loop));
+	return away_serves(u->conf) ? away_serve(u, fd, peer, local, source) :
+	    conn_serve(u, fd, peer, local, source);
+}
+
+void
+accept_muxed(struct unit *u, int fd, const struct peer *peer, const char *yes, const char *no)
+{
+	struct engine *e = u->engine;
+	struct addr local = { .len = sizeof local - offsetof(struct addr, sa) };
+	struct source *source = NULL;
+	enum reason why;
+	int64_t until;
+
+	if (unit_lets_in(u, peer, &why, &source)) {
+		if (!unit_is_full(u, &why, &until) && getsockname(fd, &local.sa, &local.len) == 0) {
+			pace_count(&u->pace, loop_now(e->loop));
+			(void)send(fd, yes, strlen(yes), MSG_DONTWAIT | MSG_NOSIGNAL);
+			(void)conn_serve(u, fd, peer, &local, source);
+			return;
+		}
+		source_leave(&e->sources, source);
+	}
+	(void)send(fd, no, strlen(no), MSG_DONTWAIT | MSG_NOSIGNAL);
+	conn_refuse(u, fd, peer, why);
+}
+
+/* One accepted connection. False: the listener has to pause. */
+static bool
+admit(struct listener *l, int fd, const struct addr *from)
+{
+	struct unit *u = l->unit;
+	struct engine *e = u->engine;
+	const struct addr *own = l->bound.addr;
+	struct addr local;
+	struct peer peer;
+
+	if (peer_of(fd, from, &peer) == -1) {
+		(void)close(fd);
+		return true;
+	}
 	/* Which of our addresses was asked? Only a wildcard does not know. */
 	memcpy(&local, own, offsetof(struct addr, sa) + own->len);
 	if (local.sa.sa_family == AF_INET || local.sa.sa_family == AF_INET6) {
@@ -70,7 +104,11 @@ admit(struct listener *l, int fd, const struct addr *from)
 		if (getsockname(fd, &local.sa, &local.len) == -1)
 			memcpy(&local, own, offsetof(struct addr, sa) + own->len);
 	}
-	if (conn_serve(u, fd, &peer, &local, source))
+	if (u->conf->proxy_protocol) {
+		header_await(u, fd, &peer, &local);
+		return true;
+	}
+	if (accept_peer(u, fd, &peer, &local))
 		return true;
 	listener_pause(l, REASON_FORK, listener_delay(e), strerror(errno));
 	return false;

@@ -6,4 +6,13 @@
 
 listener_take accept_take;
 
+/*
+ * Decides about one peer and serves or refuses it. Takes fd; local is whom it asked. False: it is
+ * kept until there is a process for it, the listener should pause (errno says why).
+ */
+bool accept_peer(struct unit *u, int fd, const struct peer *peer, const struct addr *local);
+
+/* The same for who was led here by tcpmux, and is told `yes` or `no` first. */
+void accept_muxed(struct unit *u, int fd, const struct peer *peer, const char *yes, const char *no);
+
 #endif

@@ -16,11 +16,13 @@ enum state {
 	CONN_WAITING,		/* accepted; no process to be had yet */
 	CONN_RUNNING,		/* its child lives */
 	CONN_GROUP,		/* its child has ended, others of the group live */
+	CONN_AWAY,		/* the worker serves it */
+	CONN_HEADER,		/* its PROXY header is awaited */
 	CONN_LINGERING,		/* our side is shut; the client's end is awaited */
 };
 
 struct conn {
-	struct hash_node node;		/* by pid, while RUNNING or GROUP; next of the spare ones */
+	struct hash_node node;		/* by pid, while RUNNING or GROUP; by number, while AWAY */
 	struct conn *prev, *next;	/* in the list of its state */
 	struct unit *unit;
 	struct service *conf;		/* held: what it was when it came */
@@ -28,6 +30,9 @@ struct conn {
 	struct errlog *errlog;
 	struct dialog *dialog;		/* of datagrams; NULL: it is a connection. Owned */
 	struct listener *handed;	/* wait = yes: whose socket its child has; NULL: none, or it is closed */
+	struct header *header;		/* while HEADER: owned */
+	struct addr *local;		/* while AWAY: whom it asked, if the target is told. Owned */
+	uint64_t bytes_in, bytes_out;	/* what the worker counted */
 	uint64_t number;
 	int64_t started;
 	int64_t deadline;		/* ms: TERM then, or KILL once told; of the lingering; 0: none */
@@ -76,6 +81,15 @@ bool conn_group_gone(const struct conn *c);
 
 /* TERM to the group now, KILL later; `why` is logged, NULL: nothing is. */
 void conn_end_group(struct conn *c, const char *why);
+
+void conn_say_kill(const struct conn *c, const char *why);
+
+/* connection: what everybody gets to read who is served. */
+void conn_banners(struct conn *c);
+
+/* header: it did not come in time; what was read of it. */
+void header_late(struct conn *c);
+void header_free(struct conn *c);
 
 /* Starts the timer for what is due first. */
 void conn_set_timer(struct conn *c);

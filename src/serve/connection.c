@@ -10,9 +10,11 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "serve/away.h"
 #include "serve/conn.h"
 #include "serve/datagram.h"
 #include "serve/handover.h"
+#include "serve/listing.h"
 #include "serve/lookup.h"
 
 enum {
@@ -71,7 +73,7 @@ leader_ended(struct conn *c, const struct ended *end)
 		told(c, 0);
 	/* First of all the client's: it waits for this. (A FIN would be counted among the bytes.) */
 	if (over && (c->conf->on_success & RECORD_BYTES) == 0 && c->fd != -1 && c->dialog == NULL && c->conf->linger != -1 &&
-	    !c->refused && c->peer.kind != PEER_UNIX)
+	    !c->refused && !c->peer.by_unix)
 		c->shut = shutdown(c->fd, SHUT_WR) == 0;
 	if (c->errlog != NULL) {
 		errlog_drain(c->errlog);
@@ -104,7 +106,7 @@ leader_ended(struct conn *c, const struct ended *end)
 	/* Nothing is held and nothing limits the group's life: it is on its own now. */
 	if ((c->fd == -1 || c->conf->linger == -1) && c->dialog == NULL && c->deadline == 0 && c->idle_at == 0 &&
 	    c->conf->hangup == HANGUP_IGNORE) {
-		if (c->fd != -1 && c->peer.kind == PEER_UNIX)
+		if (c->fd != -1 && c->peer.by_unix)
 			conn_finish(c);		/* held for its byte counts; not closed in the master */
 		else
 			conn_free(c);
@@ -133,6 +135,8 @@ conn_reaped(struct engine *e, const struct ended *end)
 	/* Strangers are few; whoever else ends here was burying a connection. */
 	if (e->burials > 0 && end->group == getpgrp())
 		e->burials--;
+	if (away_reaped(e, end->pid))
+		return;
 	c = conn_find(e, end->group);
 	if (c != NULL && c->state == CONN_GROUP && conn_group_gone(c))
 		conn_finish(c);
@@ -270,6 +274,7 @@ conn_start(struct conn *c, const struct addr *local)
 		.decide = !c->asked && decides_later(c->conf, &c->peer),
 		.ident = ip && connected && (c->asked || ((c->conf->on_success & RECORD_USERID) != 0 ||
 		    (c->conf->flags & FLAG_IDONLY) != 0)) };
+	struct listing listing = { .engine = e, .service = c->conf, .fd = c->fd };
 	struct spawned child;
 	int p[2] = { -1, -1 }, why;
 	struct order o = {
@@ -293,6 +298,10 @@ conn_start(struct conn *c, const struct addr *local)
 		look.tell = p[1];
 		o.before = lookup_before;
 		o.arg = &look;
+	}
+	if (c->conf->internal != BUILTIN_NONE && !c->asked) {
+		o.before = listing_before;
+		o.arg = &listing;
 	}
 	*o.failed = 0;
 	if (spawn(e->spawner, &o, loop_now(e->loop), &child) == -1)
@@ -357,10 +366,16 @@ conn_serve(struct unit *u, int fd, const struct peer *peer, const struct addr *l
 {
 	struct conn *c = conn_new(u, fd, peer, source);
 
-	send_banner(c, &u->conf->banner);
-	if (!decides_later(u->conf, peer))
-		send_banner(c, &u->conf->banner_success);
+	conn_banners(c);
 	return conn_begin(c, local);
+}
+
+void
+conn_banners(struct conn *c)
+{
+	send_banner(c, &c->conf->banner);
+	if (!decides_later(c->conf, &c->peer))
+		send_banner(c, &c->conf->banner_success);
 }
 
 bool

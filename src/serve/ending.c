@@ -103,7 +103,7 @@ conn_give_way(struct engine *e)
 {
 	struct conn *c = e->lingering;
 
-	while (c != NULL && c->peer.kind == PEER_UNIX)	/* those are on their way to a burial */
+	while (c != NULL && c->peer.by_unix)	/* those are on their way to a burial */
 		c = c->next;
 	if (c == NULL)
 		return false;
@@ -156,7 +156,7 @@ conn_finish(struct conn *c)
 		conn_free(c);
 		return;
 	}
-	if (c->fd != -1 && c->peer.kind == PEER_UNIX) {
+	if (c->fd != -1 && c->peer.by_unix) {
 		conn_finish_unix(c);
 		return;
 	}

@@ -10,13 +10,15 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "serve/away.h"
 #include "serve/connection.h"
+#include "serve/mux.h"
 
 const char *
 reason_text(enum reason r)
 {
 	static const char *const text[REASONS] = { "address", "time", "source_rate",
-	    "per_source_limit", "service_limit", "process_limit", "load", "fork", "sensor" };
+	    "per_source_limit", "service_limit", "process_limit", "load", "fork", "sensor", "proxy" };
 
 	return text[r];
 }
@@ -55,7 +57,8 @@ engine_new(struct loop *loop)
 	e->failed = spawn_shared(CONN_MOST * sizeof *e->failed);
 	e->spawner = spawner_new();
 	if (e->failed == NULL || e->spawner == NULL || sources_init(&e->sources) == -1 ||
-	    hash_init(&e->by_pid) == -1 || hash_init(&e->sessions) == -1 || loop_timer_room(loop) == -1 || loop_timer_room(loop) == -1) {
+	    hash_init(&e->by_pid) == -1 || hash_init(&e->sessions) == -1 ||
+	    hash_init(&e->muxed) == -1 || loop_timer_room(loop) == -1 || loop_timer_room(loop) == -1) {
 		int why = errno;
 
 		engine_free(e);
@@ -71,12 +74,14 @@ engine_free(struct engine *e)
 {
 	if (e == NULL)
 		return;
+	away_free(e);
 	conn_free_all(e);
 	sources_free(&e->sources);
 	bans_free(&e->bans);
 	free(e->builtin_ports);
 	hash_free(&e->by_pid);
 	hash_free(&e->sessions);
+	hash_free(&e->muxed);
 	spawner_free(e->spawner);
 	if (e->load_fd != -1)
 		(void)close(e->load_fd);
@@ -122,6 +127,9 @@ unit_new(struct engine *e, struct service *conf)
 		free(u);
 		return NULL;
 	}
+	u->prev = e->units_last;
+	*(u->prev != NULL ? &u->prev->next : &e->units) = u;
+	e->units_last = u;
 	u->conf = service_hold(conf);
 	u->log = sink_get(&conf->log);
 	return u;
@@ -132,6 +140,10 @@ unit_free(struct unit *u)
 {
 	if (u == NULL)
 		return;
+	*(u->prev != NULL ? &u->prev->next : &u->engine->units) = u->next;
+	*(u->next != NULL ? &u->next->prev : &u->engine->units_last) = u->prev;
+	mux_remove(u);
+	away_forget(u);
 	loop_timer_stop(u->engine->loop, &u->flood_over);
 	loop_timer_leave(u->engine->loop);
 	pace_free(&u->pace);

@@ -10,6 +10,7 @@
 
 #include "base/hash.h"
 #include "base/log.h"
+#include "child/helper.h"
 #include "child/spawn.h"
 #include "net/loop.h"
 #include "policy/ban.h"
@@ -21,7 +22,7 @@ struct listener;
 
 enum reason {			/* why a connection is refused, or a listener pauses */
 	REASON_ADDRESS, REASON_TIME, REASON_SOURCE_RATE, REASON_PER_SOURCE, REASON_SERVICE_LIMIT,
-	REASON_PROCESS_LIMIT, REASON_LOAD, REASON_FORK, REASON_SENSOR, REASONS,
+	REASON_PROCESS_LIMIT, REASON_LOAD, REASON_FORK, REASON_SENSOR, REASON_PROXY, REASONS,
 };
 
 /* SPEC's word for it. */
@@ -31,10 +32,16 @@ enum flood { FLOOD_REFUSALS, FLOOD_FAILURES, FLOOD_STDERR, FLOOD_REPLIES, FLOODS
 
 struct unit {
 	struct service *conf;	/* held */
+	struct unit *prev, *next;	/* of the engine's */
 	struct engine *engine;
 	uint64_t number;	/* unique: the sources' key */
 	unsigned live;		/* children whose first process lives */
 	unsigned starting;	/* starts in flight */
+	unsigned awaited;	/* connections whose PROXY header is not there yet */
+	uint32_t place;		/* the worker's number of its target, if `placed` */
+	bool placed;
+	bool muxed;		/* tcpmux leads here */
+	struct hash_node mux;	/* then by name */
 	struct pace pace;
 	struct listener *listeners;	/* a list */
 	struct sink *log;	/* held: where its lines go; NULL: the master's own log */
@@ -52,6 +59,10 @@ struct engine {
 	struct sources sources;
 	struct bans bans;	/* who touched a sensor */
 	struct hash by_pid;	/* connections with a child or a group */
+	struct unit *units, *units_last;	/* a list, in the order of the table */
+	struct worker_state *worker;	/* owned; NULL: none was needed yet */
+	struct lower lower;	/* what processes of ours become */
+	struct hash muxed;	/* units that tcpmux leads to */
 	struct hash sessions;	/* dialogs of `session`, by peer */
 	uint16_t *builtin_ports;	/* owned: of each port, how many built-ins answer datagrams there; NULL: none */
 	void *chunks;		/* all connections there are, in use or not; owned */

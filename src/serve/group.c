@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "serve/away.h"
 #include "serve/datagram.h"
 
 #ifndef PIDFD_SIGNAL_PROCESS_GROUP
@@ -92,13 +93,23 @@ conn_set_timer(struct conn *c)
 		loop_timer_stop(c->unit->engine->loop, &c->timer);
 }
 
+void
+conn_say_kill(const struct conn *c, const char *why)
+{
+	struct log_style style = unit_style(c->unit);
+	char from[ADDR_TEXT];
+
+	log_event(&(struct event){ .level = LEVEL_NOTICE, .name = "kill", .service = c->conf->id,
+	    .fields = LOG_PID | LOG_FROM, .pid = (int)c->pid,
+	    .from = peer_print(&c->peer, from), .message = why }, &style);
+}
+
 /* TERM to the group now, KILL later. */
 void
 conn_end_group(struct conn *c, const char *why)
 {
 	struct engine *e = c->unit->engine;
 	int64_t after = c->conf->kill_after;
-	char from[ADDR_TEXT];
 
 	if (e->stopping && after > SECOND)
 		after = SECOND;
@@ -108,12 +119,12 @@ conn_end_group(struct conn *c, const char *why)
 		conn_set_timer(c);
 		return;
 	}
-	if (why != NULL) {
-		struct log_style style = unit_style(c->unit);
-
-		log_event(&(struct event){ .level = LEVEL_NOTICE, .name = "kill", .service = c->conf->id,
-		    .fields = LOG_PID | LOG_FROM, .pid = (int)c->pid,
-		    .from = peer_print(&c->peer, from), .message = why }, &style);
+	if (why != NULL)
+		conn_say_kill(c, why);
+	if (c->state == CONN_AWAY) {
+		c->told = true;
+		away_end(c);
+		return;
 	}
 	if (c->dialog != NULL)
 		dialog_unlist(c);	/* what its peer sends now begins another */
@@ -167,8 +178,16 @@ conn_timer(void *arg, int64_t now)
 {
 	struct conn *c = arg;
 
+	if (c->state == CONN_HEADER) {
+		header_late(c);
+		return;
+	}
+	if (c->state == CONN_AWAY) {
+		conn_end_group(c, "timeout");
+		return;
+	}
 	if (c->state == CONN_LINGERING) {
-		if (c->peer.kind == PEER_UNIX)
+		if (c->peer.by_unix)
 			conn_finish_unix(c);
 		else
 			conn_linger(c, now);
@@ -203,6 +222,10 @@ conn_hung_up(void *arg, uint32_t events)
 void
 conn_signal_all(struct engine *e, int sig)
 {
+	if (sig == SIGTERM)
+		away_end_all(e);
+	else
+		away_kill(e);
 	for (struct conn *c = e->running, *next; c != NULL; c = next) {
 		next = c->next;
 		if (sig == SIGTERM)

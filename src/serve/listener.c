@@ -12,10 +12,12 @@
 #include "base/clock.h"
 #include "base/num.h"
 #include "serve/accept.h"
+#include "serve/away.h"
 #include "serve/builtin.h"
 #include "serve/conn.h"
 #include "serve/datagram.h"
 #include "serve/handover.h"
+#include "serve/header.h"
 
 enum {
 	BATCH_MOST = 64,		/* connections taken in one turn, so that others get theirs */
@@ -147,7 +149,8 @@ unit_is_full(struct unit *u, enum reason *why, int64_t *until)
 		*until = now + SECOND;
 		return true;
 	}
-	if (u->live >= s->instances) {
+	/* Whoever is about to say who he is has been taken from the queue: his place is kept. */
+	if (u->live + (s->overload == OVERLOAD_QUEUE ? u->awaited : 0) >= s->instances) {
 		*why = REASON_SERVICE_LIMIT;
 		return true;
 	}
@@ -229,6 +232,10 @@ listener_has_room(struct listener *l, bool waits)
 		listener_pause(l, REASON_FORK, loop_now(e->loop) + 50, "too many UNIX connections end");
 	else if (e->waiting != NULL)
 		listener_pause(l, REASON_FORK, listener_delay(e), "no process to be had");
+	else if (u->awaited >= HEADERS_MOST)
+		listener_pause(l, REASON_PROXY, loop_now(e->loop) + 50, NULL);
+	else if (l->take == accept_take && away_serves(u->conf) && !away_room(e))
+		listener_pause(l, REASON_FORK, listener_delay(e), "the worker has its fill");
 	else if (u->starting >= START_MOST)
 		listener_pause(l, REASON_FORK, loop_now(e->loop) + 5, "too many starts in flight");
 	else if (waits && (u->conf->overload == OVERLOAD_QUEUE || u->conf->wait) && u->conf->instances > 0 &&
@@ -330,6 +337,8 @@ listener_open(struct unit *u, struct bound *b)
 	if (getsockopt(b->fd, SOL_SOCKET, SO_TYPE, &l->type, &len) == -1)
 		l->type = 0;
 	l->take = choose(l);
+	if (l->take == accept_take && away_serves(u->conf) && away_prepare(u) == -1)
+		goto out;
 	if (l->take == builtin_take && builtin_open(e, b) == -1)
 		goto out;
 	if (l->take == datagram_take || l->take == builtin_take) {

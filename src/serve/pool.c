@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
+#include "serve/away.h"
 #include "serve/datagram.h"
 
 enum { CHUNK = 37 };		/* 8 KiB less what malloc adds */
@@ -92,6 +93,8 @@ conn_enter(struct conn *c, enum state to)
 
 	switch (c->state) {
 	case CONN_FREE:
+	case CONN_AWAY:		/* those are away's, which lists them itself */
+	case CONN_HEADER:
 		break;
 	case CONN_WAITING:
 		unlist(&e->waiting, &e->waiting_last, c);
@@ -109,6 +112,8 @@ conn_enter(struct conn *c, enum state to)
 	switch (to) {
 	case CONN_FREE:
 	case CONN_GROUP:
+	case CONN_AWAY:
+	case CONN_HEADER:
 		break;
 	case CONN_WAITING:
 		list(&e->waiting, &e->waiting_last, c);
@@ -135,6 +140,8 @@ conn_free(struct conn *c)
 	conn_enter(c, CONN_FREE);
 	loop_timer_stop(e->loop, &c->timer);
 	dialog_free(c);
+	header_free(c);
+	free(c->local);
 	/* The command may have set SO_LINGER, and then the last close would wait for the client. */
 	if (c->fd != -1 && !c->taken)
 		(void)setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &(struct linger){ 0, 0 }, sizeof(struct linger));
@@ -167,7 +174,7 @@ conn_free_all(struct engine *e)
 bool
 conn_none(const struct engine *e)
 {
-	return e->running == NULL && e->lingering == NULL && e->waiting == NULL;
+	return e->running == NULL && e->lingering == NULL && e->waiting == NULL && away_none(e);
 }
 
 struct conn *

@@ -109,6 +109,11 @@ count_bytes(const struct conn *c, struct event *ev)
 		ev->bytes_out = c->dialog->bytes_out;
 		return true;
 	}
+	if (c->state == CONN_AWAY) {
+		ev->bytes_in = c->bytes_in;
+		ev->bytes_out = c->bytes_out;
+		return true;
+	}
 	if (!conn_tcp_info(c->fd, &i))
 		return false;
 	fin = fins(i.tcpi_state);

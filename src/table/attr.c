@@ -76,7 +76,7 @@ const struct attr attrs[] = {
 	  &kind_server, AT(server), 0, 0, NULL, ATTR_ENTRY | ATTR_TABLE | ATTR_FREE },
 	{ "server_args", "argument…", "none", "arguments of the program; with flags NAMEINARGS the first is argv[0]",
 	  &kind_words, AT(server_args), 0, 0, NULL, ATTR_ENTRY | ATTR_TABLE | ATTR_FREE },
-	{ "redirect", "HOST PORT", "none", "connect here instead of running a program",
+	{ "redirect", "HOST PORT or an ADDRESS", "none", "connect here instead of running a program",
 	  &kind_redirect, AT(redirect), 0, 0, NULL, ATTR_ENTRY | ATTR_TABLE },
 	{ "send_proxy", "no, v1 or v2", "no", "with redirect: tell the target the client's address in a PROXY header",
 	  &kind_choice, AT(send_proxy), 0, 0, send_words, ATTR_TABLE },

@@ -95,7 +95,7 @@ fit_times(const struct fit *f, struct err *err)
 {
 	struct service *s = f->s;
 
-	if (f->untold && s->redirect.n == 0 &&
+	if (f->untold && s->redirect.n == 0 && s->internal == BUILTIN_NONE &&
 	    cannot(f, "idle_timeout", "only TCP connections tell when something moved", err) == -1)
 		return -1;
 	if (s->session && !attr_given(s, "idle_timeout")) {
@@ -124,6 +124,32 @@ fit_proxy(const struct fit *f, struct err *err)
 	return 0;
 }
 
+/* No process of the service's own is there: what such a one would find out or do is not. */
+static int
+fit_served_here(const struct fit *f, struct err *err)
+{
+	static const char *const lists[] = { "only_from", "no_access" };
+	struct service *s = f->s;
+	const struct rules *rules[] = { &s->only_from, &s->no_access };
+	const char *what = s->redirect.n > 0 ? "redirect" : "a built-in";
+
+	if (f->dgram && s->redirect.n > 0)
+		return err_set(err, "redirect: only connections are relayed"), err_at(err, "redirect", -1);
+	if ((s->flags & FLAG_NAMEINARGS) != 0 && s->redirect.n > 0 && attr_own(s, "flags"))
+		return err_set(err, "flags NAMEINARGS: redirect has no arguments"), err_at(err, "flags", -1);
+	if (s->wait && s->redirect.n > 0)
+		return err_set(err, "wait: redirect accepts itself; wait = no"), err_at(err, "wait", 0);
+	for (size_t i = 0; i < 2; i++)
+		if (rules_need_name(rules[i]))
+			return err_set(err, "%s: %s cannot look up names: give addresses", lists[i], what),
+			    err_at(err, lists[i], -1);
+	if ((s->flags & FLAG_IDONLY) != 0)
+		return err_set(err, "flags IDONLY: %s asks nobody who he is", what), err_at(err, "flags", -1);
+	if (attr_own(s, "lookup") && s->lookup)
+		attr_remark(f->note, f->arg, "lookup", -1, "lookup has no effect with %s", what);
+	return cannot(f, "hangup", "there is no command that could be ended", err);
+}
+
 int
 fits_check(struct service *s, attr_note *note, void *arg, struct err *err)
 {
@@ -138,9 +164,11 @@ fits_check(struct service *s, attr_note *note, void *arg, struct err *err)
 	if ((s->flags & FLAG_SENSOR) != 0 && (f.dgram || f.fifo))
 		return err_set(err, "flags SENSOR: the sender of a datagram may be anybody; only a connection shows "
 		    "who it is"), err_at(err, "flags", -1);
-	if (s->wait && !s->internal && f.stream && fit_wait(&f, err) == -1)
+	if ((s->internal != BUILTIN_NONE || s->redirect.n > 0) && fit_served_here(&f, err) == -1)
 		return -1;
-	if ((!f.dgram || s->wait) && !f.open &&
+	if (s->wait && s->internal == BUILTIN_NONE && f.stream && fit_wait(&f, err) == -1)
+		return -1;
+	if ((!f.dgram || s->wait || s->internal != BUILTIN_NONE) && !f.open &&
 	    cannot(&f, "session", "only datagrams with wait = no have sessions", err) == -1)
 		return -1;
 	return fit_times(&f, err) == -1 || fit_proxy(&f, err) == -1 ? -1 : 0;

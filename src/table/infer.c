@@ -295,6 +295,30 @@ infer_builtin(const struct look *k, struct err *err)
 	    "servers services status are", name), err_at(err, "type", -1);
 }
 
+/* redirect: HOST PORT, or an ADDRESS to connect to. */
+static int
+infer_target(struct service *s, struct err *err)
+{
+	const char *host = s->redirect.word[0];
+	char text[WHERE_HOST + 64];
+	struct ip ip;
+
+	if (s->redirect.n == 1)
+		(void)snprintf(text, sizeof text, "%s", host);
+	else if (strncmp(host, "tcp:", 4) == 0 || strlen(host) >= WHERE_HOST)
+		return err_set(err, "redirect %s: either HOST PORT or one ADDRESS", host);
+	else
+		(void)snprintf(text, sizeof text, ip_parse(host, &ip) && !ip_is_v4(&ip) ? "tcp:[%s]:%s" :
+		    "tcp:%s:%s", host, s->redirect.word[1]);
+	if (where_parse(&s->target, text, err) == -1)
+		return -1;
+	if (s->target.type != SOCK_STREAM || s->target.scheme == SCHEME_FD || s->target.scheme == SCHEME_FIFO)
+		return err_set(err, "redirect: %s takes no connections; tcp, unix and vsock do", text);
+	if (s->target.scheme != SCHEME_UNIX && s->target.port == 0)
+		return err_set(err, "redirect: nobody can be reached at port 0");
+	return 0;
+}
+
 int
 check_where(struct service *s, const struct master *m, attr_note *note, void *arg, struct err *err)
 {
@@ -308,18 +332,12 @@ check_where(struct service *s, const struct master *m, attr_note *note, void *ar
 		attr_give(s, "wait");
 	if ((s->type & TYPE_RPC) != 0)
 		not_yet(&k, "type", "type = RPC");
-	else if ((s->type & (TYPE_TCPMUX | TYPE_TCPMUXPLUS)) != 0)
-		not_yet(&k, "type", "type = TCPMUX");
 	else if ((s->type & TYPE_INTERNAL) != 0 && (s->flags & FLAG_SENSOR) == 0 && infer_builtin(&k, err) == -1)
 		return -1;
-	if (s->internal != BUILTIN_NONE)
-		for (size_t i = 0; i < s->nlisten; i++)
-			if (s->listen[i].where.type != SOCK_DGRAM)
-				not_yet(&k, "type", "a built-in by connections");
-	if (s->redirect.n > 0)
-		not_yet(&k, "redirect", "redirect");
-	if (s->proxy_protocol)
-		not_yet(&k, "proxy_protocol", "proxy_protocol = yes");
+	if (s->internal == BUILTIN_STATUS)
+		not_yet(&k, "type", "status");
+	if (s->redirect.n > 0 && infer_target(s, err) == -1)
+		return err_at(err, "redirect", -1);
 	if (attr_own(s, "deny_time") && (s->flags & FLAG_SENSOR) == 0 && s->table)
 		attr_remark(k.note, k.arg, "deny_time", -1, "deny_time has no effect without flags = SENSOR");
 	look_at_ports(&k);

@@ -185,6 +185,7 @@ struct service {
 	struct words enabled, disabled;
 
 	enum builtin internal;
+	struct where target;	/* of redirect; its host is owned */
 	struct run run;
 };
 

@@ -1,0 +1,42 @@
+#include "child/helper.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "child/setup.h"
+
+static bool
+become(const struct lower *l)
+{
+	const struct rlimit none = { 0, 0 };
+
+	if (setsid() == -1 || setrlimit(RLIMIT_CORE, &none) == -1 || setrlimit(RLIMIT_FSIZE, &none) == -1)
+		return false;
+	if (geteuid() == 0 && !setup_lower(l->uid, l->gid))
+		return false;
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_DUMPABLE, 0) == 0;
+}
+
+pid_t
+helper_start(int keep, const struct lower *lower, void (*run)(int keep, void *arg), void *arg)
+{
+	sigset_t none;
+	pid_t pid = fork();
+	int null;
+
+	if (pid != 0)
+		return pid;
+	null = open("/dev/null", O_RDWR);
+	for (int fd = 0; fd <= 2 && null != -1; fd++)
+		(void)dup2(null, fd);
+	fd_close_from(3, &keep, 1);
+	(void)sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+	if (null != -1 && (lower == NULL || become(lower)))
+		run(keep, arg);
+	_exit(1);
+}

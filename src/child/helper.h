@@ -1,0 +1,20 @@
+/* helper: a process of ours that runs our own code beside the master. */
+#ifndef CHILD_HELPER_H
+#define CHILD_HELPER_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct lower {			/* what it is to become; not changed where the master is not root */
+	uid_t uid;
+	gid_t gid;
+};
+
+/*
+ * Forks a process that keeps one descriptor of ours beside 0, 1 and 2 (which are /dev/null there)
+ * and calls run, which never comes back. It has the default signals; with `lower` a session of its
+ * own, that user without other groups, no way to more rights, no core and no files to write. -1: errno.
+ */
+pid_t helper_start(int keep, const struct lower *lower, void (*run)(int keep, void *arg), void *arg);
+
+#endif

@@ -1,0 +1,475 @@
+#include "serve/away.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "child/helper.h"
+#include "serve/conn.h"
+#include "serve/job.h"
+#include "serve/mux.h"
+#include "serve/worker.h"
+
+enum {
+	AGAIN_LEAST = 100, AGAIN_MOST = 10000,	/* ms until a worker that died is replaced */
+	SPARE = 256,		/* descriptors of the worker that are not connections */
+	EACH = 2,		/* that a connection takes there, beside pipes in use */
+	QUEUE = 1 << 20,
+};
+
+struct worker_state {
+	struct engine *engine;
+	pid_t pid;
+	int channel;		/* -1: there is none now */
+	uint32_t watch;
+	unsigned n, most;	/* connections it has; may have */
+	struct conn *first, *last;	/* all of them */
+	struct hash by_number;	/* the same */
+	struct conn *unsent;	/* the first of those that could not be sent yet; in the same list */
+	struct timer again;
+	int64_t delay;
+	int64_t since;
+	struct unit **place;	/* owned: whose target has that number */
+	uint32_t nplaces;
+};
+
+static void channel_ready(void *arg, uint32_t events);
+
+bool
+away_serves(const struct service *s)
+{
+	switch (s->internal) {
+	case BUILTIN_NONE:
+		return s->redirect.n > 0;
+	case BUILTIN_ECHO:
+	case BUILTIN_DISCARD:
+	case BUILTIN_CHARGEN:
+	case BUILTIN_DAYTIME:
+	case BUILTIN_TIME:
+	case BUILTIN_TCPMUX:
+		return true;
+	case BUILTIN_SERVERS:
+	case BUILTIN_SERVICES:
+	case BUILTIN_STATUS:
+		return false;
+	}
+	return false;
+}
+
+static enum job_kind
+kind_of(const struct service *s)
+{
+	switch (s->internal) {
+	case BUILTIN_ECHO:
+		return JOB_ECHO;
+	case BUILTIN_DISCARD:
+		return JOB_DISCARD;
+	case BUILTIN_CHARGEN:
+		return JOB_CHARGEN;
+	case BUILTIN_DAYTIME:
+		return JOB_DAYTIME;
+	case BUILTIN_TIME:
+		return JOB_TIME;
+	case BUILTIN_TCPMUX:
+		return JOB_MUX;
+	default:
+		return JOB_RELAY;
+	}
+}
+
+/* --- the worker */
+
+static int
+send_target(struct worker_state *w, uint32_t id)
+{
+	const struct where *to = &w->place[id]->conf->target;
+	struct target t = { .kind = JOB_TARGET, .id = id, .scheme = to->scheme, .type = to->type,
+		.family = to->family, .port = to->port, .cid = to->cid };
+
+	memcpy(t.host, to->host, strlen(to->host) + 1);
+	return send(w->channel, &t, sizeof t, MSG_NOSIGNAL) == -1 ? -1 : 0;
+}
+
+static int
+start_worker(struct worker_state *w)
+{
+	struct engine *e = w->engine;
+	int pair[2], size = QUEUE, why;
+	struct rlimit r;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == -1)
+		return -1;
+	for (int i = 0; i < 2; i++)
+		if (setsockopt(pair[i], SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size) == -1)
+			(void)setsockopt(pair[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+	w->most = getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur > 2 * SPARE ?
+	    (unsigned)((r.rlim_cur < CONN_MOST ? r.rlim_cur : CONN_MOST) - SPARE) / EACH : SPARE / 2;
+	w->pid = helper_start(pair[1], &e->lower, worker_run, NULL);
+	why = errno;
+	(void)close(pair[1]);
+	if (w->pid == -1) {
+		(void)close(pair[0]);
+		errno = why;
+		return -1;
+	}
+	w->channel = pair[0];
+	w->watch = loop_watch(e->loop, w->channel, EPOLLIN, channel_ready, w);
+	if (w->watch == 0) {
+		why = errno;
+		(void)close(w->channel);
+		w->channel = -1;
+		errno = why;
+		return -1;
+	}
+	w->since = loop_now(e->loop);
+	for (uint32_t i = 0; i < w->nplaces; i++)
+		if (w->place[i] != NULL && send_target(w, i) == -1)
+			return -1;
+	return 0;
+}
+
+static void
+unlist(struct worker_state *w, struct conn *c)
+{
+	if (w->unsent == c)
+		w->unsent = c->next;
+	*(c->prev != NULL ? &c->prev->next : &w->first) = c->next;
+	*(c->next != NULL ? &c->next->prev : &w->last) = c->prev;
+	hash_remove(&w->by_number, &c->node);
+	w->n--;
+}
+
+/* What it counts for is given back. */
+static void
+over(struct worker_state *w, struct conn *c, const struct ended *end)
+{
+	struct unit *u = c->unit;
+
+	unlist(w, c);
+	u->live--;
+	record_exit(c, end);
+	source_leave(&w->engine->sources, c->source);
+	c->source = NULL;
+	conn_free(c);
+	w->engine->room(w->engine, u);
+}
+
+static void
+start_again(void *arg, int64_t now)
+{
+	struct worker_state *w = arg;
+
+	if (start_worker(w) == 0)
+		return;
+	w->delay = w->delay * 2 > AGAIN_MOST ? AGAIN_MOST : w->delay * 2;
+	log_say(LEVEL_ERR, "error", "cannot start the worker: %s; it is tried again", strerror(errno));
+	loop_timer(w->engine->loop, &w->again, now + w->delay);
+}
+
+/* The worker is gone, and what it served with it. */
+static void
+lost(struct worker_state *w)
+{
+	struct engine *e = w->engine;
+	const struct ended end = { .status = 1 };
+
+	if (w->channel == -1)
+		return;
+	loop_close(e->loop, w->watch, w->channel);
+	w->channel = -1;
+	w->watch = 0;
+	if (!e->stopping) {
+		log_say(LEVEL_ERR, "error", "the worker (process %d) has ended, and %u connections with it; it is "
+		    "started again", (int)w->pid, w->n);
+		w->delay = loop_now(e->loop) - w->since > AGAIN_MOST || w->delay == 0 ? AGAIN_LEAST :
+		    w->delay * 2 > AGAIN_MOST ? AGAIN_MOST : w->delay * 2;
+		loop_timer(e->loop, &w->again, loop_now(e->loop) + w->delay);
+	}
+	while (w->first != NULL)
+		over(w, w->first, &end);
+}
+
+int
+away_prepare(struct unit *u)
+{
+	struct engine *e = u->engine;
+	struct worker_state *w = e->worker;
+
+	if (w == NULL) {
+		w = calloc(1, sizeof *w);
+		if (w == NULL || hash_init(&w->by_number) == -1 || loop_timer_room(e->loop) == -1) {
+			free(w);
+			errno = ENOMEM;
+			return -1;
+		}
+		w->engine = e;
+		w->channel = -1;
+		w->again.fire = start_again;
+		w->again.arg = w;
+		e->worker = w;
+		if (start_worker(w) == -1)
+			return -1;
+	}
+	if (u->conf->internal == BUILTIN_NONE && !u->placed) {
+		struct unit **p = realloc(w->place, (w->nplaces + 1) * sizeof(struct unit *));
+
+		if (p == NULL)
+			return -1;
+		w->place = p;
+		p[w->nplaces] = u;
+		u->place = w->nplaces++;
+		u->placed = true;
+		return w->channel == -1 ? 0 : send_target(w, u->place);
+	}
+	return 0;
+}
+
+void
+away_forget(struct unit *u)
+{
+	struct worker_state *w = u->engine->worker;
+
+	if (u->placed && w != NULL)
+		w->place[u->place] = NULL;
+}
+
+bool
+away_none(const struct engine *e)
+{
+	return e->worker == NULL || e->worker->n == 0;
+}
+
+void
+away_kill(struct engine *e)
+{
+	if (e->worker != NULL && e->worker->channel != -1)
+		(void)kill(e->worker->pid, SIGKILL);
+}
+
+bool
+away_reaped(struct engine *e, pid_t pid)
+{
+	if (e->worker == NULL || e->worker->pid != pid)
+		return false;
+	lost(e->worker);
+	return true;
+}
+
+/* --- connections */
+
+bool
+away_room(const struct engine *e)
+{
+	const struct worker_state *w = e->worker;
+
+	return w != NULL && w->channel != -1 && w->n < w->most && w->unsent == NULL;
+}
+
+static bool
+send_job(const struct worker_state *w, const struct conn *c)
+{
+	const struct service *s = c->conf;
+	struct job j = { .kind = kind_of(s), .number = c->number, .target = c->unit->place,
+		.send_proxy = s->send_proxy, .idle = s->idle_timeout, .linger = s->linger, .peer = c->peer };
+	union { struct cmsghdr head; char room[CMSG_SPACE(sizeof(int))]; } control;
+	struct iovec v = { &j, sizeof j };
+	struct msghdr h = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = &control,
+		.msg_controllen = sizeof control };
+
+	if (c->local != NULL)
+		memcpy(&j.local, c->local, offsetof(struct addr, sa) + c->local->len);
+	memset(&control, 0, sizeof control);
+	control.head.cmsg_level = SOL_SOCKET;
+	control.head.cmsg_type = SCM_RIGHTS;
+	control.head.cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(&control.head), &c->fd, sizeof c->fd);
+	return sendmsg(w->channel, &h, MSG_DONTWAIT | MSG_NOSIGNAL) != -1;
+}
+
+/* Those that wait for room in the channel. */
+static void
+send_rest(struct worker_state *w)
+{
+	while (w->unsent != NULL && send_job(w, w->unsent))
+		w->unsent = w->unsent->next;
+	if (w->unsent == NULL)
+		(void)loop_change(w->engine->loop, w->watch, EPOLLIN);
+}
+
+bool
+away_serve(struct unit *u, int fd, const struct peer *peer, const struct addr *local,
+    struct source *source)
+{
+	struct worker_state *w = u->engine->worker;
+	struct conn *c = conn_new(u, fd, peer, source);
+	size_t size = offsetof(struct addr, sa) + local->len;
+
+	/* Only a header for the target needs it. */
+	if (u->conf->send_proxy != SEND_PROXY_NO && (c->local = malloc(size)) != NULL)
+		memcpy(c->local, local, size);
+	c->prev = w->last;
+	*(w->last != NULL ? &w->last->next : &w->first) = c;
+	w->last = c;
+	w->n++;
+	hash_put(&w->by_number, &c->node, hash_number(c->number));
+	conn_enter(c, CONN_AWAY);
+	c->pid = w->pid;
+	u->live++;
+	u->started++;
+	record_start(c, NULL);
+	conn_banners(c);
+	if (u->conf->timeout != 0) {
+		c->deadline = loop_now(u->engine->loop) + u->conf->timeout;
+		conn_set_timer(c);
+	}
+	if (w->unsent == NULL && !send_job(w, c)) {
+		if (errno != EAGAIN && errno != EINTR && errno != ETOOMANYREFS) {
+			lost(w);
+			return true;
+		}
+		w->unsent = c;
+		(void)loop_change(u->engine->loop, w->watch, EPOLLIN | EPOLLOUT);
+	}
+	return true;
+}
+
+void
+away_end(struct conn *c)
+{
+	const struct worker_state *w = c->unit->engine->worker;
+	const struct job j = { .kind = JOB_END, .number = c->number };
+
+	if (w->channel != -1)
+		(void)send(w->channel, &j, sizeof j, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+void
+away_end_all(struct engine *e)
+{
+	const struct job j = { .kind = JOB_END };
+
+	if (e->worker != NULL && e->worker->channel != -1 && e->worker->n > 0)
+		(void)send(e->worker->channel, &j, sizeof j, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+static void
+no_target(struct conn *c, int fault)
+{
+	struct unit *u = c->unit;
+
+	u->failed++;
+	c->refused = true;
+	if (flood_allows(u, FLOOD_FAILURES))
+		unit_say(u, LEVEL_ERR, "error", "cannot connect to %s%s%s: %s", c->conf->redirect.word[0],
+		    c->conf->redirect.n > 1 ? " " : "", c->conf->redirect.n > 1 ? c->conf->redirect.word[1] : "",
+		    fault == 0 ? "the name has no address" : strerror(fault));
+}
+
+static struct conn *
+find(const struct worker_state *w, uint64_t number)
+{
+	for (struct hash_node *n = hash_find(&w->by_number, hash_number(number)); n != NULL; n = hash_next(n))
+		if (((struct conn *)n)->number == number)
+			return (struct conn *)n;
+	return NULL;
+}
+
+static void
+take_report(struct worker_state *w, const struct report *r)
+{
+	struct engine *e = w->engine;
+	struct conn *c = find(w, r->number);
+	struct ended end = { .pid = w->pid };
+
+	if (c == NULL)
+		return;
+	switch (r->kind) {
+	case REPORT_TAKEN:
+		if (c->conf->internal != BUILTIN_TCPMUX) {
+			loop_close(e->loop, 0, c->fd);
+			c->fd = -1;
+		}
+		break;
+	case REPORT_LOST:
+		unit_say(c->unit, LEVEL_ERR, "error", "the worker could not take a connection: %s", strerror(r->fault));
+		end.status = 1;
+		over(w, c, &end);
+		break;
+	case REPORT_IDLE:
+		conn_say_kill(c, "idle_timeout");
+		break;
+	case REPORT_NO_TARGET:
+		no_target(c, r->fault);
+		break;
+	case REPORT_DONE:
+		c->bytes_in = r->bytes.in;
+		c->bytes_out = r->bytes.out;
+		end.status = c->refused;
+		if (c->told) {
+			end.signalled = true;
+			end.status = SIGTERM;
+		}
+		over(w, c, &end);
+		break;
+	case REPORT_NAME: {
+		int fd = c->fd;
+
+		c->fd = -1;
+		mux_named(c, fd, r->name);
+		over(w, c, &end);
+		break;
+	}
+	}
+}
+
+static void
+channel_ready(void *arg, uint32_t events)
+{
+	struct worker_state *w = arg;
+	struct report r[REPORTS];
+
+	if ((events & EPOLLOUT) != 0)
+		send_rest(w);
+	for (int turn = 0; turn < 16 && w->channel != -1; turn++) {
+		ssize_t n = recv(w->channel, r, sizeof r, MSG_DONTWAIT);
+
+		if (n == -1 && (errno == EAGAIN || errno == EINTR))
+			return;
+		if (n <= 0) {
+			lost(w);
+			return;
+		}
+		for (size_t i = 0; i < (size_t)n / sizeof r[0] && w->channel != -1; i++)
+			take_report(w, &r[i]);
+	}
+}
+
+void
+away_free(struct engine *e)
+{
+	struct worker_state *w = e->worker;
+
+	if (w == NULL)
+		return;
+	loop_timer_stop(e->loop, &w->again);
+	loop_timer_leave(e->loop);
+	while (w->first != NULL) {
+		struct conn *c = w->first;
+
+		unlist(w, c);
+		c->unit->live--;
+		conn_free(c);
+	}
+	if (w->channel != -1)
+		loop_close(e->loop, w->watch, w->channel);
+	hash_free(&w->by_number);
+	free(w->place);
+	free(w);
+	e->worker = NULL;
+}

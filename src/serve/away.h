@@ -1,0 +1,43 @@
+/*
+ * away: connections that the worker serves, as the master sees them: counted and limited as any other,
+ * sent to the worker, and over when it says so. A worker that dies takes its connections with it and
+ * is started again, after a growing pause.
+ */
+#ifndef SERVE_AWAY_H
+#define SERVE_AWAY_H
+
+#include "serve/engine.h"
+
+/* Does the worker serve it: a stream built-in that needs nothing of the master, or a relay? */
+bool away_serves(const struct service *s);
+
+/* Before it is listened on: there is a worker, and it knows where relays lead. -1: errno. */
+int away_prepare(struct unit *u);
+
+/* The unit is about to end. */
+void away_forget(struct unit *u);
+
+/* Takes fd and source. False: the listener should pause (errno says why); fd and source are taken. */
+bool away_serve(struct unit *u, int fd, const struct peer *peer, const struct addr *local,
+    struct source *source);
+
+/* Is there room for one more? Ask before accept(2). */
+bool away_room(const struct engine *e);
+
+/* Asks the worker to end one, or all. */
+void away_end(struct conn *c);
+void away_end_all(struct engine *e);
+
+/* That process has ended. False: it was not the worker. */
+bool away_reaped(struct engine *e, pid_t pid);
+
+/* Has it none? */
+bool away_none(const struct engine *e);
+
+/* Ends the worker at once. */
+void away_kill(struct engine *e);
+
+/* Lets the worker go: it ends when its connections have. Those of the master are closed. */
+void away_free(struct engine *e);
+
+#endif

@@ -1,0 +1,126 @@
+#include "serve/header.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "net/proxy.h"
+#include "serve/accept.h"
+#include "serve/conn.h"
+
+enum { HEADER_WAIT = 5 * SECOND };
+
+struct header {
+	struct addr local;
+	size_t len;
+	char bytes[PROXY_MOST];
+};
+
+static void
+leave(struct conn *c)
+{
+	loop_unwatch(c->unit->engine->loop, c->fd_watch);
+	c->fd_watch = 0;
+	loop_timer_stop(c->unit->engine->loop, &c->timer);
+	c->unit->awaited--;
+}
+
+/* It is no conn of ours any more: its descriptor is the caller's. */
+static int
+give_up(struct conn *c)
+{
+	int fd = c->fd;
+
+	leave(c);
+	c->fd = -1;
+	conn_free(c);
+	return fd;
+}
+
+static void
+refuse(struct conn *c)
+{
+	struct unit *u = c->unit;
+	struct peer peer = c->peer;
+
+	conn_refuse(u, give_up(c), &peer, REASON_PROXY);
+}
+
+void
+header_free(struct conn *c)
+{
+	free(c->header);
+	c->header = NULL;
+}
+
+/* The header is there: who it names comes now. */
+static void
+admitted(struct conn *c, const struct proxy *p)
+{
+	struct unit *u = c->unit;
+	struct peer peer = p->told ? p->from : c->peer;
+	struct addr local = p->told ? p->to : c->header->local;
+
+	peer.by_unix = c->peer.by_unix;
+	(void)accept_peer(u, give_up(c), &peer, &local);
+}
+
+static void
+readable(void *arg, uint32_t events)
+{
+	struct conn *c = arg;
+	struct header *h = c->header;
+	struct proxy p;
+	enum proxy_state state;
+	size_t used;
+	ssize_t n;
+
+	(void)events;
+	/* A look first: only what belongs to the header is taken. */
+	n = recv(c->fd, h->bytes + h->len, sizeof h->bytes - h->len, MSG_PEEK | MSG_DONTWAIT);
+	if (n == -1 && (errno == EAGAIN || errno == EINTR))
+		return;
+	state = n <= 0 ? PROXY_BAD : proxy_read(h->bytes, h->len + (size_t)n, &used, &p);
+	if (state == PROXY_BAD || used < h->len ||
+	    recv(c->fd, h->bytes + h->len, used - h->len, MSG_DONTWAIT) != (ssize_t)(used - h->len)) {
+		refuse(c);
+		return;
+	}
+	h->len = used;
+	if (state == PROXY_DONE)
+		admitted(c, &p);
+}
+
+void
+header_late(struct conn *c)
+{
+	refuse(c);
+}
+
+void
+header_await(struct unit *u, int fd, const struct peer *peer, const struct addr *local)
+{
+	struct engine *e = u->engine;
+	struct conn *c;
+
+	if (!access_allows(&u->conf->proxy_from, &(struct rules){ 0 }, peer, NULL, NULL)) {
+		conn_refuse(u, fd, peer, REASON_PROXY);
+		return;
+	}
+	c = conn_new(u, fd, peer, NULL);
+	c->header = malloc(sizeof *c->header);
+	c->fd_watch = c->header != NULL ? loop_watch(e->loop, fd, EPOLLIN, readable, c) : 0;
+	if (c->fd_watch == 0) {
+		c->fd = -1;
+		conn_free(c);
+		conn_refuse(u, fd, peer, REASON_FORK);
+		return;
+	}
+	memcpy(&c->header->local, local, offsetof(struct addr, sa) + local->len);
+	c->header->len = 0;
+	u->awaited++;
+	conn_enter(c, CONN_HEADER);
+	loop_timer(e->loop, &c->timer, loop_now(e->loop) + HEADER_WAIT);
+}

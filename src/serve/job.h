@@ -1,0 +1,59 @@
+/*
+ * job: what the master and its worker say to each other, in datagrams over a pair of sockets. Both
+ * are one program, so structs go as they are.
+ */
+#ifndef SERVE_JOB_H
+#define SERVE_JOB_H
+
+#include "net/addr.h"
+#include "net/where.h"
+
+enum job_kind {
+	JOB_TARGET,		/* where relays with that `target` lead from now on: a struct target */
+	JOB_ECHO, JOB_DISCARD, JOB_CHARGEN, JOB_DAYTIME, JOB_TIME,
+	JOB_MUX,		/* read one line and tell it; the connection is not the worker's */
+	JOB_RELAY,
+	JOB_END,		/* end that connection; of number 0, all */
+};
+
+struct job {			/* the connection comes along as SCM_RIGHTS */
+	enum job_kind kind;
+	uint64_t number;	/* how the master knows it */
+	uint32_t target;
+	unsigned send_proxy;	/* 0, or the version */
+	int64_t idle, linger;	/* ms; idle 0: no bound; linger -1: no */
+	struct peer peer;
+	struct addr local;
+};
+
+struct target {
+	enum job_kind kind;	/* JOB_TARGET */
+	uint32_t id;
+	enum scheme scheme;	/* SCHEME_TCP, SCHEME_UNIX, SCHEME_VSOCK */
+	int type, family;
+	unsigned port, cid;
+	char host[WHERE_HOST];
+};
+
+enum report_kind {
+	REPORT_TAKEN,		/* it has the connection: the master's copy may go */
+	REPORT_LOST,		/* it came without its descriptor */
+	REPORT_DONE,		/* it is over: bytes from the client, to it */
+	REPORT_IDLE,		/* it is ended for idleness; done follows */
+	REPORT_NO_TARGET,	/* nobody answered for the relay: errno in `fault`, 0: no such host; done follows */
+	REPORT_NAME,		/* of JOB_MUX: the line; empty: none came. Done as well */
+};
+
+enum { NAME_LINE = 64, REPORTS = 64 };
+
+struct report {
+	enum report_kind kind;
+	uint64_t number;
+	int fault;
+	union {
+		struct { uint64_t in, out; } bytes;
+		char name[NAME_LINE];	/* ends with a NUL */
+	};
+};
+
+#endif

@@ -1,0 +1,60 @@
+#include "serve/listing.h"
+
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/fd.h"
+#include "child/setup.h"
+#include "serve/conn.h"
+#include "serve/listener.h"
+
+enum { SLOW = 10 };		/* s: a client that takes nothing for so long has heard enough */
+
+/* A line a listener: service and address; of tcpmux the name to ask for. */
+static void
+list_services(const struct engine *e, struct buf *b)
+{
+	for (const struct unit *u = e->units; u != NULL; u = u->next) {
+		for (const struct listener *l = u->listeners; l != NULL; l = l->next)
+			buf_addf(b, "%s %s\r\n", u->conf->id, l->bound.name);
+		if (u->muxed)
+			buf_addf(b, "%s tcpmux:%s\r\n", u->conf->id, u->conf->name);
+	}
+}
+
+/* A line a child: service, process, client, for how long. */
+static void
+list_servers(const struct engine *e, struct buf *b)
+{
+	char from[ADDR_TEXT];
+
+	for (const struct conn *c = e->running; c != NULL; c = c->next)
+		buf_addf(b, "%s pid=%d%s%s duration=%lld(sec)\r\n", c->conf->id, (int)c->pid,
+		    c->peer.kind != PEER_NONE ? " from=" : "", peer_print(&c->peer, from),
+		    (long long)(loop_now(e->loop) - c->started) / 1000);
+}
+
+bool
+listing_before(void *arg, struct facts *f)
+{
+	const struct listing *l = arg;
+	const struct timeval slow = { .tv_sec = SLOW };
+	struct buf b = { 0 };
+	int fd = l->fd;
+
+	(void)f;
+	fd_close_from(3, &fd, 1);
+	if (geteuid() == 0 && !setup_lower(l->engine->lower.uid, l->engine->lower.gid))
+		return false;
+	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &slow, sizeof slow);
+	if (l->service->internal == BUILTIN_SERVICES)
+		list_services(l->engine, &b);
+	else
+		list_servers(l->engine, &b);
+	if (!b.failed && b.len > 0)
+		(void)fd_write_all(fd, b.data, b.len);
+	buf_free(&b);
+	return false;
+}

@@ -1,0 +1,17 @@
+/* mux: tcpmux (RFC 1078). One port, on which the client names the service it wants in a line. */
+#ifndef SERVE_MUX_H
+#define SERVE_MUX_H
+
+#include "serve/engine.h"
+
+/* A service that tcpmux leads to; no more. */
+void mux_add(struct unit *u);
+void mux_remove(struct unit *u);
+
+/*
+ * The client of c, a connection of tcpmux, asked for that name; empty: it sent none. Takes fd. The
+ * service's own rules and limits decide, as if the client had come to it.
+ */
+void mux_named(const struct conn *c, int fd, const char *name);
+
+#endif

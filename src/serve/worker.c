@@ -1,0 +1,900 @@
+#include "serve/worker.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "net/loop.h"
+#include "net/proxy.h"
+#include "serve/builtin.h"
+#include "serve/job.h"
+
+enum {
+	PIPE_SIZE = 1 << 20,
+	PIPES_KEPT = 64,
+	CHUNK = 1 << 20,	/* bytes moved at once */
+	TURN = 8,		/* chunks of one flow in a turn, so that others get theirs */
+	CONNECT_WAIT = 10 * SECOND,	/* for each address of a target */
+	MUX_WAIT = 10 * SECOND,
+	RESOLVE_WAIT = 10 * SECOND,
+	LOOK = 20,		/* ms between looks whether the client has taken all */
+	ADDRESSES = 16,		/* of one target, that are tried */
+};
+
+struct pipe { int in, out; struct pipe *next; };
+
+struct flow {			/* one direction */
+	int from, to;
+	struct pipe *pipe;	/* owned while something is in it; NULL */
+	size_t held;
+	uint64_t bytes;
+	bool eof;		/* the end has been read */
+	bool shut;		/* and passed on */
+	bool drop;		/* the reader is gone: what comes is dropped */
+};
+
+enum link_state { LINK_RESOLVING, LINK_CONNECTING, LINK_OPEN, LINK_LINGERING };
+
+struct link {			/* one connection */
+	struct hash_node node;	/* by number */
+	struct link *next;	/* of those that have more to do at once */
+	struct link *prev_waiting, *next_waiting;	/* of those whose target is not known yet */
+	struct place *place;	/* of a relay; held */
+	struct job job;
+	int fd, to;		/* the client; the target, -1 */
+	uint32_t watch, to_watch;
+	struct flow up, down;	/* from the client; to the client */
+	struct timer timer;
+	int64_t moved;
+	size_t address;		/* of the target, that is tried */
+	unsigned line;		/* chargen: the next; of it */
+	unsigned sent;
+	enum link_state state;
+	bool listed;		/* among those that have more to do */
+	bool reset;		/* lingering: it ends so, once the client has taken what there was */
+	bool waiting;		/* for its target's addresses */
+};
+
+struct place {			/* a target, and what its name stands for */
+	struct place *next;
+	unsigned refs;
+	struct target is;
+	struct addr to[ADDRESSES];
+	size_t n;
+	bool known;		/* resolved, if to nothing */
+	int fd;			/* of the process that resolves; -1 */
+	uint32_t watch;
+	pid_t pid;
+	struct link *waiting;
+};
+
+static struct worker {
+	struct loop *loop;
+	int channel;
+	uint32_t channel_watch;
+	bool closed;		/* the master is gone: no more connections come */
+	struct place *places;
+	struct hash links;
+	unsigned nlinks;
+	struct link *more;
+	struct pipe *pipes;
+	unsigned npipes;
+	struct report report[REPORTS];
+	unsigned nreports;
+} w;
+
+/* --- reports */
+
+static void
+flush_reports(void)
+{
+	if (w.nreports > 0 && !w.closed)
+		(void)send(w.channel, w.report, w.nreports * sizeof w.report[0], MSG_NOSIGNAL);
+	w.nreports = 0;
+}
+
+static struct report *
+report(const struct job *j, enum report_kind kind)
+{
+	struct report *r;
+
+	if (w.nreports == REPORTS)
+		flush_reports();
+	r = &w.report[w.nreports++];
+	*r = (struct report){ .kind = kind, .number = j->number };
+	return r;
+}
+
+/* --- pipes */
+
+static struct pipe *
+pipe_take(void)
+{
+	struct pipe *p = w.pipes;
+	int fd[2];
+
+	if (p != NULL) {
+		w.pipes = p->next;
+		w.npipes--;
+		return p;
+	}
+	p = malloc(sizeof *p);
+	if (p == NULL || pipe2(fd, O_CLOEXEC | O_NONBLOCK) == -1) {
+		free(p);
+		return NULL;
+	}
+	(void)fcntl(fd[1], F_SETPIPE_SZ, PIPE_SIZE);
+	*p = (struct pipe){ .in = fd[1], .out = fd[0] };
+	return p;
+}
+
+/* An empty one goes back, or is closed with what is in it. */
+static void
+pipe_leave(struct pipe *p, bool empty)
+{
+	if (p == NULL)
+		return;
+	if (empty && w.npipes < PIPES_KEPT) {
+		p->next = w.pipes;
+		w.pipes = p;
+		w.npipes++;
+		return;
+	}
+	(void)close(p->in);
+	(void)close(p->out);
+	free(p);
+}
+
+/* --- links */
+
+static void link_timer(void *arg, int64_t now);
+
+static void
+place_leave(struct place *p)
+{
+	if (p == NULL || --p->refs > 0)
+		return;
+	loop_close(w.loop, p->watch, p->fd);
+	free(p);
+}
+
+static void
+wait_no_more(struct link *l)
+{
+	if (!l->waiting)
+		return;
+	*(l->prev_waiting != NULL ? &l->prev_waiting->next_waiting : &l->place->waiting) = l->next_waiting;
+	if (l->next_waiting != NULL)
+		l->next_waiting->prev_waiting = l->prev_waiting;
+	l->waiting = false;
+}
+
+/* The end. `reset`: the client is to see that it was no good end. */
+static void
+link_free(struct link *l, bool reset)
+{
+	if (l->job.kind != JOB_MUX) {
+		struct report *r = report(&l->job, REPORT_DONE);
+
+		r->bytes.in = l->up.bytes;
+		r->bytes.out = l->down.bytes;
+	}
+	if (reset && l->job.peer.kind == PEER_IP)
+		(void)setsockopt(l->fd, SOL_SOCKET, SO_LINGER, &(struct linger){ 1, 0 }, sizeof(struct linger));
+	wait_no_more(l);
+	hash_remove(&w.links, &l->node);
+	loop_timer_stop(w.loop, &l->timer);
+	loop_timer_leave(w.loop);
+	loop_close(w.loop, l->watch, l->fd);
+	loop_close(w.loop, l->to_watch, l->to);
+	pipe_leave(l->up.pipe, l->up.held == 0);
+	pipe_leave(l->down.pipe, l->down.held == 0);
+	place_leave(l->place);
+	w.nlinks--;
+	if (l->listed)
+		for (struct link **at = &w.more; *at != NULL; at = &(*at)->next)
+			if (*at == l) {
+				*at = l->next;
+				break;
+			}
+	free(l);
+}
+
+/* Everything for the client is sent: its end of stream is awaited, but not for ever. */
+static void
+finish(struct link *l)
+{
+	if (!l->down.shut)
+		(void)shutdown(l->fd, SHUT_WR);
+	l->down.shut = true;
+	if (l->up.eof || l->job.linger < 0) {
+		link_free(l, false);
+		return;
+	}
+	l->up.drop = true;
+	l->state = LINK_LINGERING;
+	loop_timer(w.loop, &l->timer, clock_ms() + l->job.linger);
+}
+
+/* --- moving bytes */
+
+enum moved { MOVED_ALL, MOVED_MORE, MOVED_ERROR };
+
+/* Reads and drops. */
+static enum moved
+drop(struct flow *f)
+{
+	static char bytes[65536];
+
+	for (int i = 0; i < TURN; i++) {
+		ssize_t n = recv(f->from, bytes, sizeof bytes, MSG_DONTWAIT | MSG_TRUNC);
+
+		if (n == 0) {
+			f->eof = f->shut = true;
+			return MOVED_ALL;
+		}
+		if (n == -1)
+			return errno == EAGAIN || errno == EINTR ? MOVED_ALL : MOVED_ERROR;
+		f->bytes += (uint64_t)n;
+	}
+	return MOVED_MORE;
+}
+
+/* What is held goes on. MOVED_MORE: all of it. */
+static enum moved
+pass_on(struct flow *f)
+{
+	while (f->held > 0) {
+		ssize_t n = splice(f->pipe->out, NULL, f->to, NULL, f->held, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+
+		if (n == -1 && errno == EAGAIN)
+			return MOVED_ALL;
+		if (n <= 0) {
+			/* Nobody reads there any more: what comes is dropped, the other direction goes on. */
+			f->drop = true;
+			f->held = 0;
+			pipe_leave(f->pipe, false);
+			f->pipe = NULL;
+			return MOVED_MORE;
+		}
+		f->held -= (size_t)n;
+		f->bytes += (uint64_t)n;
+	}
+	return MOVED_MORE;
+}
+
+/* As much as can be moved now without waiting. */
+static enum moved
+flow_run(struct flow *f)
+{
+	enum moved m = MOVED_MORE;
+
+	for (int i = 0; i < TURN && m == MOVED_MORE && !f->eof; i++) {
+		ssize_t n;
+
+		if (f->held > 0 && pass_on(f) == MOVED_ALL)
+			return MOVED_ALL;
+		if (f->drop)
+			return drop(f);
+		if (f->pipe == NULL && (f->pipe = pipe_take()) == NULL)
+			return MOVED_ERROR;
+		n = splice(f->from, NULL, f->pipe->in, NULL, CHUNK, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+		if (n == 0)
+			f->eof = true;
+		else if (n > 0)
+			f->held += (size_t)n;
+		else
+			m = errno == EAGAIN || errno == EINTR ? MOVED_ALL : MOVED_ERROR;
+	}
+	if (f->held > 0 && pass_on(f) == MOVED_ALL && m != MOVED_ERROR)
+		m = MOVED_ALL;
+	if (f->held == 0) {
+		pipe_leave(f->pipe, true);
+		f->pipe = NULL;
+		if (f->eof && !f->shut) {
+			(void)shutdown(f->to, SHUT_WR);
+			f->shut = true;
+		}
+	}
+	return f->eof && m == MOVED_MORE ? MOVED_ALL : m;
+}
+
+static void
+again(struct link *l)
+{
+	if (l->listed)
+		return;
+	l->listed = true;
+	l->next = w.more;
+	w.more = l;
+}
+
+static void
+set_idle(struct link *l, int64_t now)
+{
+	l->moved = now;
+	if (l->job.idle > 0 && l->timer.place == 0)
+		loop_timer(w.loop, &l->timer, now + l->job.idle);
+}
+
+static void
+run_relay(struct link *l)
+{
+	uint64_t before = l->up.bytes + l->down.bytes + l->up.held + l->down.held;
+	enum moved up = flow_run(&l->up), down = flow_run(&l->down);
+
+	if (l->up.bytes + l->down.bytes + l->up.held + l->down.held != before)
+		set_idle(l, loop_now(w.loop));
+	if (l->down.drop) {		/* the client takes no more: nobody is served */
+		link_free(l, true);
+		return;
+	}
+	if (up == MOVED_ERROR) {	/* the client's reset is passed on */
+		(void)setsockopt(l->to, SOL_SOCKET, SO_LINGER, &(struct linger){ 1, 0 }, sizeof(struct linger));
+		link_free(l, true);
+		return;
+	}
+	if (down == MOVED_ERROR) {	/* and the target's, behind what it had said before */
+		l->state = LINK_LINGERING;
+		l->reset = l->up.drop = true;
+		l->moved = loop_now(w.loop) + (l->job.linger > 0 ? l->job.linger : 0);
+		link_timer(l, loop_now(w.loop));
+		return;
+	}
+	if (l->down.shut && (l->up.shut || l->up.drop)) {
+		finish(l);
+		return;
+	}
+	if (up == MOVED_MORE || down == MOVED_MORE)
+		again(l);
+}
+
+static void
+run_chargen(struct link *l)
+{
+	char text[CHARGEN_LINE];
+	enum moved in = drop(&l->up);
+
+	for (int i = 0; i < 256 && in != MOVED_ERROR; i++) {
+		ssize_t n;
+
+		chargen_line(text, l->line);
+		n = send(l->fd, text + l->sent, sizeof text - l->sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (n == -1) {
+			if (errno != EAGAIN)
+				in = MOVED_ERROR;
+			break;
+		}
+		l->down.bytes += (uint64_t)n;
+		l->moved = loop_now(w.loop);
+		l->sent += (unsigned)n;
+		if (l->sent == sizeof text) {
+			l->line = (l->line + 1) % CHARGEN_LINES;
+			l->sent = 0;
+		}
+		if (i == 255)
+			again(l);
+	}
+	/* Whoever has shut his side has heard enough. */
+	if (in == MOVED_ERROR || l->up.eof)
+		link_free(l, false);
+}
+
+/* The name in the line, without its end; at most what fits. */
+static void
+run_mux(struct link *l)
+{
+	char text[NAME_LINE + 2], *end;
+	ssize_t n = recv(l->fd, text, sizeof text, MSG_PEEK | MSG_DONTWAIT);
+	struct report *r;
+	size_t len;
+
+	if (n == -1 && (errno == EAGAIN || errno == EINTR))
+		return;
+	end = n > 0 ? memchr(text, '\n', (size_t)n) : NULL;
+	if (end == NULL && n > 0 && n < (ssize_t)sizeof text)
+		return;		/* the timer bounds it */
+	r = report(&l->job, REPORT_NAME);
+	if (end != NULL) {
+		/* No byte behind the line is taken: it is the service's. */
+		(void)recv(l->fd, text, (size_t)(end - text) + 1, MSG_DONTWAIT);
+		len = (size_t)(end - text);
+		if (len > 0 && text[len - 1] == '\r')
+			len--;
+		if (len < sizeof r->name && memchr(text, '\0', len) == NULL)
+			memcpy(r->name, text, len);
+	}
+	link_free(l, false);
+}
+
+static void
+run(struct link *l)
+{
+	enum moved m;
+
+	if (l->state == LINK_LINGERING) {
+		m = drop(&l->up);
+		if (m == MOVED_MORE)
+			again(l);
+		else if (m == MOVED_ERROR || l->up.eof)
+			link_free(l, false);
+		return;
+	}
+	switch (l->job.kind) {
+	case JOB_RELAY:
+		if (l->state == LINK_OPEN)
+			run_relay(l);
+		break;
+	case JOB_ECHO:
+		m = flow_run(&l->up);
+		l->down.bytes = l->up.bytes;
+		set_idle(l, loop_now(w.loop));
+		if (m == MOVED_ERROR || l->up.drop)
+			link_free(l, false);
+		else if (l->up.shut)
+			finish(l);
+		else if (m == MOVED_MORE)
+			again(l);
+		break;
+	case JOB_DISCARD:
+		m = drop(&l->up);
+		set_idle(l, loop_now(w.loop));
+		if (m == MOVED_MORE)
+			again(l);
+		else if (m == MOVED_ERROR || l->up.eof)
+			link_free(l, false);
+		break;
+	case JOB_CHARGEN:
+		run_chargen(l);
+		break;
+	case JOB_MUX:
+		run_mux(l);
+		break;
+	default:
+		break;
+	}
+}
+
+static void
+client_ready(void *arg, uint32_t events)
+{
+	struct link *l = arg;
+
+	/* Before there is a target only the client's reset matters. */
+	if (l->state < LINK_OPEN) {
+		if ((events & EPOLLERR) != 0)
+			link_free(l, true);
+		return;
+	}
+	run(l);
+}
+
+/* --- relays: reaching the target */
+
+static void try_next(struct link *l, int fault);
+
+static void
+opened(struct link *l)
+{
+	char header[PROXY_BUILT];
+	size_t n;
+
+	l->state = LINK_OPEN;
+	loop_timer_stop(w.loop, &l->timer);
+	set_idle(l, loop_now(w.loop));
+	if (l->job.send_proxy != 0) {
+		n = proxy_write(l->job.send_proxy, &l->job.peer, &l->job.local, header);
+		/* Nothing has been sent there yet: a new buffer takes so little. */
+		if (send(l->to, header, n, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)n) {
+			link_free(l, true);
+			return;
+		}
+	}
+	l->up = (struct flow){ .from = l->fd, .to = l->to };
+	l->down = (struct flow){ .from = l->to, .to = l->fd };
+	run(l);
+}
+
+static void
+target_ready(void *arg, uint32_t events)
+{
+	struct link *l = arg;
+	int fault = 0;
+	socklen_t len = sizeof fault;
+
+	(void)events;
+	if (l->state == LINK_LINGERING)
+		return;
+	if (l->state == LINK_OPEN) {
+		run(l);
+		return;
+	}
+	if (getsockopt(l->to, SOL_SOCKET, SO_ERROR, &fault, &len) == -1 || fault != 0) {
+		try_next(l, fault);
+		return;
+	}
+	/* Some events come before it is connected. */
+	if ((events & EPOLLOUT) != 0)
+		opened(l);
+}
+
+/* The next address of the target; behind the last one, `fault` is why there is no relay. */
+static void
+try_next(struct link *l, int fault)
+{
+	const struct place *p = l->place;
+
+	for (;; l->address++) {
+		const struct addr *a;
+
+		loop_close(w.loop, l->to_watch, l->to);
+		l->to = -1;
+		l->to_watch = 0;
+		if (l->address >= p->n) {
+			report(&l->job, REPORT_NO_TARGET)->fault = fault;
+			link_free(l, true);
+			return;
+		}
+		a = &p->to[l->address];
+		l->to = socket(a->sa.sa_family, p->is.type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		if (l->to == -1 || (connect(l->to, &a->sa, a->len) == -1 && errno != EINPROGRESS)) {
+			fault = errno;
+			continue;
+		}
+		l->address++;
+		l->to_watch = loop_watch(w.loop, l->to, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, target_ready, l);
+		if (l->to_watch == 0) {
+			fault = errno;
+			continue;
+		}
+		l->state = LINK_CONNECTING;
+		loop_timer(w.loop, &l->timer, clock_ms() + CONNECT_WAIT);
+		return;
+	}
+}
+
+/* --- targets */
+
+static void
+place_known(struct place *p)
+{
+	p->known = true;
+	while (p->waiting != NULL) {
+		struct link *l = p->waiting;
+
+		wait_no_more(l);
+		try_next(l, 0);
+	}
+}
+
+static void
+resolved(void *arg, uint32_t events)
+{
+	struct place *p = arg;
+	ssize_t n = read(p->fd, p->to, sizeof p->to);
+
+	(void)events;
+	if (n == -1 && errno == EAGAIN)
+		return;
+	p->n = n > 0 ? (size_t)n / sizeof p->to[0] : 0;
+	loop_close(w.loop, p->watch, p->fd);
+	p->watch = 0;
+	p->fd = -1;
+	(void)waitpid(p->pid, NULL, 0);
+	place_known(p);
+}
+
+/* In a process of its own, however long the resolver takes. */
+static void
+resolve(struct place *p)
+{
+	struct addrinfo hints = { .ai_family = p->is.family, .ai_socktype = SOCK_STREAM }, *list, *i;
+	struct addr to[ADDRESSES];
+	char port[16];
+	int fds[2];
+	size_t n = 0;
+
+	if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, fds) == -1) {
+		place_known(p);
+		return;
+	}
+	p->pid = fork();
+	if (p->pid == 0) {
+		memset(to, 0, sizeof to);
+		(void)snprintf(port, sizeof port, "%u", p->is.port);
+		if (getaddrinfo(p->is.host[0] != '\0' ? p->is.host : "localhost", port, &hints, &list) == 0)
+			for (i = list; i != NULL && n < ADDRESSES; i = i->ai_next)
+				if (i->ai_addrlen <= sizeof to[0].in6) {
+					to[n].len = i->ai_addrlen;
+					memcpy(&to[n++].sa, i->ai_addr, i->ai_addrlen);
+				}
+		(void)send(fds[1], to, n * sizeof to[0], MSG_NOSIGNAL);
+		_exit(0);
+	}
+	(void)close(fds[1]);
+	p->fd = fds[0];
+	(void)fcntl(p->fd, F_SETFL, O_NONBLOCK);
+	if (p->pid > 0)
+		p->watch = loop_watch(w.loop, p->fd, EPOLLIN, resolved, p);
+	if (p->watch == 0) {
+		(void)close(p->fd);
+		p->fd = -1;
+		place_known(p);
+	}
+}
+
+static struct place *
+place_find(uint32_t id)
+{
+	for (struct place *p = w.places; p != NULL; p = p->next)
+		if (p->is.id == id)
+			return p;
+	return NULL;
+}
+
+static void
+take_target(const struct target *t)
+{
+	struct place *p = calloc(1, sizeof *p), **at = &w.places;
+	struct ip ip;
+
+	if (p == NULL)
+		return;
+	while (*at != NULL && (*at)->is.id != t->id)
+		at = &(*at)->next;
+	if (*at != NULL) {
+		struct place *old = *at;
+
+		*at = old->next;
+		place_leave(old);
+	}
+	p->is = *t;
+	p->fd = -1;
+	p->refs = 1;
+	p->next = w.places;
+	w.places = p;
+	if (t->scheme == SCHEME_UNIX) {
+		struct addr *a = &p->to[0];
+		size_t len = strnlen(t->host, sizeof a->un.sun_path - 1);
+
+		a->un.sun_family = AF_UNIX;
+		memcpy(a->un.sun_path, t->host, len);
+		a->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len + 1);
+		if (t->host[0] == '@') {
+			a->un.sun_path[0] = '\0';
+			a->len--;
+		}
+		p->n = 1;
+		p->known = true;
+	} else if (t->scheme == SCHEME_VSOCK) {
+		p->to[0] = (struct addr){ .len = sizeof p->to[0].vm };
+		p->to[0].vm.svm_family = AF_VSOCK;
+		p->to[0].vm.svm_cid = t->cid;
+		p->to[0].vm.svm_port = t->port;
+		p->n = 1;
+		p->known = true;
+	} else if (ip_parse(t->host, &ip)) {
+		p->to[0] = (struct addr){ .len = sizeof p->to[0].in6 };
+		if (ip_is_v4(&ip)) {
+			p->to[0].len = sizeof p->to[0].in;
+			p->to[0].in.sin_family = AF_INET;
+			p->to[0].in.sin_port = htons((uint16_t)t->port);
+			memcpy(&p->to[0].in.sin_addr, ip.b + 12, 4);
+		} else {
+			p->to[0].in6.sin6_family = AF_INET6;
+			p->to[0].in6.sin6_port = htons((uint16_t)t->port);
+			memcpy(&p->to[0].in6.sin6_addr, ip.b, 16);
+		}
+		p->n = 1;
+		p->known = true;
+	} else {
+		resolve(p);
+	}
+}
+
+/* --- jobs */
+
+static void
+link_timer(void *arg, int64_t now)
+{
+	struct link *l = arg;
+	int left;
+
+	switch (l->state) {
+	case LINK_RESOLVING:
+		report(&l->job, REPORT_NO_TARGET)->fault = ETIMEDOUT;
+		link_free(l, true);
+		return;
+	case LINK_CONNECTING:
+		try_next(l, ETIMEDOUT);
+		return;
+	case LINK_LINGERING:
+		if (l->reset && now < l->moved && ioctl(l->fd, SIOCOUTQ, &left) == 0 && left > 0)
+			loop_timer(w.loop, &l->timer, now + LOOK);
+		else
+			link_free(l, l->reset);
+		return;
+	case LINK_OPEN:
+		if (l->job.kind == JOB_MUX) {
+			(void)report(&l->job, REPORT_NAME);
+			link_free(l, false);
+		} else if (now - l->moved >= l->job.idle) {
+			(void)report(&l->job, REPORT_IDLE);
+			link_free(l, false);
+		} else {
+			loop_timer(w.loop, &l->timer, l->moved + l->job.idle);
+		}
+	}
+}
+
+/* Says it once, and then the end. */
+static void
+say(struct link *l, const char *text, size_t len)
+{
+	ssize_t n = send(l->fd, text, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	l->down.bytes = n > 0 ? (uint64_t)n : 0;
+	l->up.from = l->fd;
+	finish(l);
+}
+
+static void
+take_job(const struct job *j, int fd)
+{
+	struct link *l = fd != -1 ? calloc(1, sizeof *l) : NULL;
+	struct report *r;
+	char text[DAYTIME_MOST];
+
+	if (l == NULL || loop_timer_room(w.loop) == -1) {
+		r = report(j, REPORT_LOST);
+		r->fault = fd == -1 ? EMFILE : ENOMEM;
+		free(l);
+		if (fd != -1)
+			(void)close(fd);
+		return;
+	}
+	(void)report(j, REPORT_TAKEN);
+	*l = (struct link){ .job = *j, .fd = fd, .to = -1, .state = LINK_OPEN, .moved = loop_now(w.loop),
+		.timer = { .fire = link_timer } };
+	l->timer.arg = l;
+	l->up = (struct flow){ .from = fd, .to = fd };
+	hash_put(&w.links, &l->node, hash_number(j->number));
+	w.nlinks++;
+	(void)fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK);
+	if (j->kind == JOB_RELAY) {
+		l->state = LINK_RESOLVING;
+		l->place = place_find(j->target);
+		if (l->place != NULL)
+			l->place->refs++;
+	}
+	l->watch = loop_watch(w.loop, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, client_ready, l);
+	if (l->watch == 0 || (j->kind == JOB_RELAY && l->place == NULL)) {
+		link_free(l, true);
+		return;
+	}
+	switch (j->kind) {
+	case JOB_RELAY:
+		if (l->place->known) {
+			try_next(l, 0);
+			return;
+		}
+		l->waiting = true;
+		l->next_waiting = l->place->waiting;
+		if (l->next_waiting != NULL)
+			l->next_waiting->prev_waiting = l;
+		l->place->waiting = l;
+		loop_timer(w.loop, &l->timer, clock_ms() + RESOLVE_WAIT);
+		return;
+	case JOB_DAYTIME:
+		say(l, text, daytime_text(text));
+		return;
+	case JOB_TIME:
+		say(l, text, time_bytes(text));
+		return;
+	case JOB_MUX:
+		loop_timer(w.loop, &l->timer, clock_ms() + MUX_WAIT);
+		break;
+	default:
+		set_idle(l, loop_now(w.loop));
+		break;
+	}
+	run(l);
+}
+
+static void
+end_links(uint64_t number)
+{
+	struct hash_node *n;
+
+	if (number == 0) {
+		for (size_t i = 0; i <= w.links.mask && w.links.bucket != NULL; i++)
+			while (w.links.bucket[i] != NULL)
+				link_free((struct link *)w.links.bucket[i], true);
+		return;
+	}
+	for (n = hash_find(&w.links, hash_number(number)); n != NULL; n = hash_next(n)) {
+		if (((struct link *)n)->job.number == number) {
+			link_free((struct link *)n, true);
+			return;
+		}
+	}
+}
+
+/* One message. False: none now, or the master is gone. */
+static bool
+take_message(void)
+{
+	union { struct job job; struct target target; } m;
+	union { struct cmsghdr head; char room[CMSG_SPACE(sizeof(int))]; } control;
+	struct iovec v = { &m, sizeof m };
+	struct msghdr h = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = &control,
+		.msg_controllen = sizeof control };
+	ssize_t n = recvmsg(w.channel, &h, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	struct cmsghdr *c;
+	int fd = -1;
+
+	if (n == -1 && (errno == EAGAIN || errno == EINTR))
+		return false;
+	if (n <= 0) {
+		w.closed = true;
+		loop_close(w.loop, w.channel_watch, w.channel);
+		return false;
+	}
+	c = CMSG_FIRSTHDR(&h);
+	if (c != NULL && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+		memcpy(&fd, CMSG_DATA(c), sizeof fd);
+	if (m.job.kind == JOB_TARGET)
+		take_target(&m.target);
+	else if (m.job.kind == JOB_END)
+		end_links(m.job.number);
+	else
+		take_job(&m.job, fd);
+	return true;
+}
+
+static void
+channel_ready(void *arg, uint32_t events)
+{
+	(void)arg;
+	(void)events;
+	for (int i = 0; i < 64 && take_message(); i++)
+		;
+}
+
+void
+worker_run(int channel, void *arg)
+{
+	(void)arg;
+	w.channel = channel;
+	w.loop = loop_new();
+	if (w.loop == NULL || hash_init(&w.links) == -1)
+		_exit(1);
+	w.channel_watch = loop_watch(w.loop, channel, EPOLLIN, channel_ready, NULL);
+	if (w.channel_watch == 0)
+		_exit(1);
+	while (!w.closed || w.nlinks > 0) {
+		if (loop_run_once(w.loop, w.more != NULL ? 0 : -1) == -1)
+			_exit(1);
+		/* Those that had more to do than a turn allows, each once. */
+		for (unsigned n = 0; w.more != NULL && n < w.nlinks + 1; n++) {
+			struct link *l = w.more;
+
+			w.more = l->next;
+			l->listed = false;
+			run(l);
+		}
+		flush_reports();
+	}
+	_exit(0);
+}

@@ -122,19 +122,34 @@ loop_change(struct loop *l, uint32_t watch, uint32_t events)
 	return epoll_ctl(l->epoll, EPOLL_CTL_MOD, l->watch[watch].fd, &ev);
 }
 
-void
-loop_unwatch(struct loop *l, uint32_t watch)
+static void
+forget(struct loop *l, uint32_t watch)
 {
 	struct watch *w = &l->watch[watch];
 
-	if (watch == 0)
-		return;
-	assert(w->fd != -1);
-	(void)epoll_ctl(l->epoll, EPOLL_CTL_DEL, w->fd, NULL);
 	w->fd = -1;
 	w->generation++;
 	w->next = l->free;
 	l->free = watch;
+}
+
+void
+loop_unwatch(struct loop *l, uint32_t watch)
+{
+	if (watch == 0)
+		return;
+	assert(l->watch[watch].fd != -1);
+	(void)epoll_ctl(l->epoll, EPOLL_CTL_DEL, l->watch[watch].fd, NULL);
+	forget(l, watch);
+}
+
+void
+loop_drop(struct loop *l, uint32_t watch, int fd)
+{
+	if (watch != 0)
+		forget(l, watch);
+	if (fd != -1)
+		(void)close(fd);
 }
 
 void

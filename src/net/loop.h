@@ -42,6 +42,12 @@ int loop_change(struct loop *l, uint32_t watch, uint32_t events);
  */
 void loop_close(struct loop *l, uint32_t watch, int fd);
 
+/*
+ * The same without telling epoll, which forgets a descriptor that nobody else has when it is closed.
+ * Where somebody has it, stale reports may come, and find nobody.
+ */
+void loop_drop(struct loop *l, uint32_t watch, int fd);
+
 /* Ends the watch and leaves the descriptor open. */
 void loop_unwatch(struct loop *l, uint32_t watch);
 

@@ -99,7 +99,8 @@ admit(struct listener *l, int fd, const struct addr *from)
 	}
 	/* Which of our addresses was asked? Only a wildcard does not know. */
 	memcpy(&local, own, offsetof(struct addr, sa) + own->len);
-	if (local.sa.sa_family == AF_INET || local.sa.sa_family == AF_INET6) {
+	if ((local.sa.sa_family == AF_INET || local.sa.sa_family == AF_INET6) &&
+	    (!away_serves(u->conf) || u->conf->send_proxy != SEND_PROXY_NO)) {
 		local.len = sizeof local - offsetof(struct addr, sa);
 		if (getsockname(fd, &local.sa, &local.len) == -1)
 			memcpy(&local, own, offsetof(struct addr, sa) + own->len);
@@ -149,6 +150,8 @@ accept_take(struct listener *l, unsigned most)
 {
 	struct unit *u = l->unit;
 	struct engine *e = u->engine;
+	/* A command's must block; the worker splices, and there is no flag for that. */
+	int flags = SOCK_CLOEXEC | (away_serves(u->conf) && u->conf->internal != BUILTIN_TCPMUX ? SOCK_NONBLOCK : 0);
 
 	for (unsigned n = 0; n < most; n++) {
 		struct addr from = { .len = sizeof from - offsetof(struct addr, sa) };
@@ -161,7 +164,7 @@ accept_take(struct listener *l, unsigned most)
 			return TOOK_SOME;
 		if (!listener_has_room(l, true))
 			return TOOK_PAUSE;
-		fd = accept4(l->bound.fd, &from.sa, &from.len, SOCK_CLOEXEC);
+		fd = accept4(l->bound.fd, &from.sa, &from.len, flags);
 		if (fd != -1) {
 			l->faults = 0;
 			if (!admit(l, fd, &from))

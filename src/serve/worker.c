@@ -24,6 +24,7 @@ enum {
 	PIPE_SIZE = 1 << 20,
 	PIPES_KEPT = 64,
 	CHUNK = 1 << 20,	/* bytes moved at once */
+	LITTLE = 16384,		/* that are rather copied */
 	TURN = 8,		/* chunks of one flow in a turn, so that others get theirs */
 	CONNECT_WAIT = 10 * SECOND,	/* for each address of a target */
 	MUX_WAIT = 10 * SECOND,
@@ -39,6 +40,9 @@ struct flow {			/* one direction */
 	struct pipe *pipe;	/* owned while something is in it; NULL */
 	size_t held;
 	uint64_t bytes;
+	bool ready;		/* something may be there to read: an event told so, and no read denied it */
+	bool ended;		/* its end is known to have come, if it is not read yet */
+	bool bulk;		/* there was much lately: it is moved by a pipe, without copying */
 	bool eof;		/* the end has been read */
 	bool shut;		/* and passed on */
 	bool drop;		/* the reader is gone: what comes is dropped */
@@ -196,8 +200,8 @@ link_free(struct link *l, bool reset)
 	hash_remove(&w.links, &l->node);
 	loop_timer_stop(w.loop, &l->timer);
 	loop_timer_leave(w.loop);
-	loop_close(w.loop, l->watch, l->fd);
-	loop_close(w.loop, l->to_watch, l->to);
+	loop_drop(w.loop, l->watch, l->fd);
+	loop_drop(w.loop, l->to_watch, l->to);
 	pipe_leave(l->up.pipe, l->up.held == 0);
 	pipe_leave(l->down.pipe, l->down.held == 0);
 	place_leave(l->place);
@@ -244,8 +248,10 @@ drop(struct flow *f)
 			f->eof = f->shut = true;
 			return MOVED_ALL;
 		}
-		if (n == -1)
+		if (n == -1) {
+			f->ready = errno != EAGAIN;
 			return errno == EAGAIN || errno == EINTR ? MOVED_ALL : MOVED_ERROR;
+		}
 		f->bytes += (uint64_t)n;
 	}
 	return MOVED_MORE;
@@ -274,9 +280,50 @@ pass_on(struct flow *f)
 	return MOVED_MORE;
 }
 
+/* A little is copied: that costs less than a pipe. What the reader does not take at once is held. */
+static ssize_t
+copy(struct flow *f)
+{
+	static char bytes[LITTLE];
+	ssize_t n = recv(f->from, bytes, sizeof bytes, MSG_DONTWAIT), sent;
+
+	if (n <= 0)
+		return n;
+	sent = send(f->to, bytes, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (sent == -1 && errno != EAGAIN) {
+		f->drop = true;
+		return n;
+	}
+	sent = sent == -1 ? 0 : sent;
+	f->bytes += (uint64_t)sent;
+	if (sent < n) {
+		f->pipe = pipe_take();
+		if (f->pipe == NULL || write(f->pipe->in, bytes + sent, (size_t)(n - sent)) != n - sent)
+			return -1;
+		f->held = (size_t)(n - sent);
+	}
+	f->ready = f->ended || n == LITTLE;	/* less means that this was all */
+	f->bulk = n == LITTLE;
+	return n;
+}
+
+static ssize_t
+move(struct flow *f)
+{
+	ssize_t n;
+
+	if (f->pipe == NULL && (f->pipe = pipe_take()) == NULL)
+		return -1;
+	n = splice(f->from, NULL, f->pipe->in, NULL, CHUNK, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+	if (n > 0)
+		f->held += (size_t)n;
+	f->bulk = n >= LITTLE;
+	return n;
+}
+
 /* As much as can be moved now without waiting. */
 static enum moved
-flow_run(struct flow *f)
+flow_run(struct flow *f, bool other_shut)
 {
 	enum moved m = MOVED_MORE;
 
@@ -285,17 +332,18 @@ flow_run(struct flow *f)
 
 		if (f->held > 0 && pass_on(f) == MOVED_ALL)
 			return MOVED_ALL;
+		if (!f->ready)
+			return MOVED_ALL;
 		if (f->drop)
 			return drop(f);
-		if (f->pipe == NULL && (f->pipe = pipe_take()) == NULL)
-			return MOVED_ERROR;
-		n = splice(f->from, NULL, f->pipe->in, NULL, CHUNK, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+		errno = 0;
+		n = f->bulk ? move(f) : copy(f);
 		if (n == 0)
 			f->eof = true;
-		else if (n > 0)
-			f->held += (size_t)n;
-		else
+		else if (n == -1)
 			m = errno == EAGAIN || errno == EINTR ? MOVED_ALL : MOVED_ERROR;
+		if (n <= 0)
+			f->ready = m == MOVED_ERROR;
 	}
 	if (f->held > 0 && pass_on(f) == MOVED_ALL && m != MOVED_ERROR)
 		m = MOVED_ALL;
@@ -303,11 +351,12 @@ flow_run(struct flow *f)
 		pipe_leave(f->pipe, true);
 		f->pipe = NULL;
 		if (f->eof && !f->shut) {
-			(void)shutdown(f->to, SHUT_WR);
+			if (!other_shut)	/* else it is closed at once */
+				(void)shutdown(f->to, SHUT_WR);
 			f->shut = true;
 		}
 	}
-	return f->eof && m == MOVED_MORE ? MOVED_ALL : m;
+	return m == MOVED_MORE && (f->eof || !f->ready) ? MOVED_ALL : m;
 }
 
 static void
@@ -332,7 +381,7 @@ static void
 run_relay(struct link *l)
 {
 	uint64_t before = l->up.bytes + l->down.bytes + l->up.held + l->down.held;
-	enum moved up = flow_run(&l->up), down = flow_run(&l->down);
+	enum moved up = flow_run(&l->up, l->down.shut), down = flow_run(&l->down, l->up.shut);
 
 	if (l->up.bytes + l->down.bytes + l->up.held + l->down.held != before)
 		set_idle(l, loop_now(w.loop));
@@ -437,7 +486,7 @@ run(struct link *l)
 			run_relay(l);
 		break;
 	case JOB_ECHO:
-		m = flow_run(&l->up);
+		m = flow_run(&l->up, false);
 		l->down.bytes = l->up.bytes;
 		set_idle(l, loop_now(w.loop));
 		if (m == MOVED_ERROR || l->up.drop)
@@ -466,11 +515,20 @@ run(struct link *l)
 	}
 }
 
+/* An event about the socket that the flow comes from. */
+static void
+told(struct flow *f, uint32_t events)
+{
+	f->ready |= (events & ~(uint32_t)EPOLLOUT) != 0;
+	f->ended |= (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+}
+
 static void
 client_ready(void *arg, uint32_t events)
 {
 	struct link *l = arg;
 
+	told(&l->up, events);
 	/* Before there is a target only the client's reset matters. */
 	if (l->state < LINK_OPEN) {
 		if ((events & EPOLLERR) != 0)
@@ -501,8 +559,9 @@ opened(struct link *l)
 			return;
 		}
 	}
-	l->up = (struct flow){ .from = l->fd, .to = l->to };
-	l->down = (struct flow){ .from = l->to, .to = l->fd };
+	l->up.to = l->to;
+	l->down.from = l->to;
+	l->down.to = l->fd;
 	run(l);
 }
 
@@ -513,20 +572,27 @@ target_ready(void *arg, uint32_t events)
 	int fault = 0;
 	socklen_t len = sizeof fault;
 
-	(void)events;
+	if (l->state > LINK_CONNECTING || (events & EPOLLERR) == 0)
+		told(&l->down, events);
 	if (l->state == LINK_LINGERING)
 		return;
 	if (l->state == LINK_OPEN) {
 		run(l);
 		return;
 	}
+	if ((events & (EPOLLERR | EPOLLHUP)) == 0 && (events & EPOLLOUT) != 0) {
+		opened(l);
+		return;
+	}
 	if (getsockopt(l->to, SOL_SOCKET, SO_ERROR, &fault, &len) == -1 || fault != 0) {
 		try_next(l, fault);
 		return;
 	}
-	/* Some events come before it is connected. */
-	if ((events & EPOLLOUT) != 0)
+	/* It may have come and gone; and some events come before it is connected. */
+	if ((events & EPOLLOUT) != 0) {
+		l->down.ready = l->down.ended = true;
 		opened(l);
+	}
 }
 
 /* The next address of the target; behind the last one, `fault` is why there is no relay. */
@@ -538,7 +604,7 @@ try_next(struct link *l, int fault)
 	for (;; l->address++) {
 		const struct addr *a;
 
-		loop_close(w.loop, l->to_watch, l->to);
+		loop_drop(w.loop, l->to_watch, l->to);
 		l->to = -1;
 		l->to_watch = 0;
 		if (l->address >= p->n) {
@@ -771,7 +837,6 @@ take_job(const struct job *j, int fd)
 	l->up = (struct flow){ .from = fd, .to = fd };
 	hash_put(&w.links, &l->node, hash_number(j->number));
 	w.nlinks++;
-	(void)fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK);
 	if (j->kind == JOB_RELAY) {
 		l->state = LINK_RESOLVING;
 		l->place = place_find(j->target);

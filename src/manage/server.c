@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "manage/rpc.h"
 #include "serve/connection.h"
 #include "serve/listener.h"
 #include "serve/mux.h"
@@ -47,6 +48,7 @@ struct server {
 	struct unit **unit;	/* owned */
 	size_t nunits, size;
 	struct pending *pending;	/* owned */
+	struct rpc *rpc;	/* owned */
 	enum phase phase;
 	int64_t grace;
 	struct timer phase_over;	/* of the drain, then of the stop */
@@ -143,6 +145,7 @@ close_listeners(struct server *s)
 {
 	while (s->pending != NULL)
 		drop_pending(s, s->pending);
+	rpc_forget(s->rpc);
 	for (size_t i = 0; i < s->nunits; i++)
 		while (s->unit[i]->listeners != NULL)
 			listener_close(s->unit[i]->listeners);
@@ -300,7 +303,10 @@ server_new(struct err *err)
 		server_free(s);
 		return NULL;
 	}
-	if (open_signals(s, err) == -1) {
+	s->rpc = rpc_new(s->engine);
+	if (s->rpc == NULL || open_signals(s, err) == -1) {
+		if (s->rpc == NULL)
+			(void)err_sys(err, ENOMEM, "cannot start");
 		server_free(s);
 		return NULL;
 	}
@@ -320,6 +326,7 @@ server_abandon(struct server *s)
 {
 	if (s->phase != PHASE_QUIT)
 		return false;
+	rpc_forget(s->rpc);
 	for (size_t i = 0; i < s->nunits; i++)
 		for (struct listener *l = s->unit[i]->listeners; l != NULL; l = l->next)
 			sock_remove_path(&l->bound);
@@ -335,8 +342,10 @@ server_free(struct server *s)
 		for (size_t i = 0; i < s->nunits; i++)
 			for (struct listener *l = s->unit[i]->listeners; l != NULL; l = l->next)
 				l->pausing = true;	/* nobody else is accepted */
-		close_listeners(s);
+		if (s->rpc != NULL)
+			close_listeners(s);
 		conn_free_all(s->engine);
+		rpc_free(s->rpc);
 	}
 	for (size_t i = 0; i < s->nunits; i++)
 		unit_free(s->unit[i]);
@@ -446,6 +455,7 @@ bind_again(void *arg, int64_t now)
 		loop_timer(s->loop, &p->timer, now + p->delay);
 		return;
 	}
+	rpc_register(s->rpc);
 	for (const struct listener *l = had != NULL ? had->next : u->listeners; l != NULL; l = l->next)
 		unit_say(u, LEVEL_INFO, "listen", "%s", l->bound.name);
 	drop_pending(s, p);
@@ -537,6 +547,7 @@ server_run(struct server *s, struct err *err)
 	static const char *const ways[] = { "clone", "vfork", "fork" };
 
 	log_say(LEVEL_DEBUG, "debug", "children are started by %s", ways[spawner_way(s->engine->spawner)]);
+	rpc_register(s->rpc);
 	while (s->phase != PHASE_QUIT) {
 		if (loop_run_once(s->loop, log_flush(clock_ms())) == -1)
 			return err_sys(err, errno, "epoll");

@@ -13,6 +13,7 @@
 
 #include "base/num.h"
 #include "base/str.h"
+#include "table/rpc.h"
 
 struct look {			/* at one service */
 	struct service *s;
@@ -199,7 +200,7 @@ infer(const struct look *k, struct err *err)
 		if (s->nlisten == 0)
 			return err_set(err, "listen names no address"), err_at(err, "listen", 0);
 		for (size_t i = 0; i < sizeof replaced / sizeof replaced[0]; i++)
-			if (attr_given(s, replaced[i]) && (s->type & TYPE_RPC) == 0)
+			if (attr_given(s, replaced[i]))
 				return err_set(err, "%s: listen says it already; give one of them", replaced[i]),
 				    err_at(err, replaced[i], 0);
 		if (attr_own(s, "v6only"))
@@ -216,8 +217,11 @@ infer(const struct look *k, struct err *err)
 		    err_at(err, "socket_type", 0);
 	if (infer_kind(k, &udp, &family, err) == -1)
 		return -1;
-	if ((s->type & (TYPE_RPC | TYPE_TCPMUX | TYPE_TCPMUXPLUS)) != 0)
+	if ((s->type & (TYPE_TCPMUX | TYPE_TCPMUXPLUS)) != 0)
 		return 0;
+	/* rpcbind tells clients the port: any will do. */
+	if ((s->type & TYPE_RPC) != 0 && s->port == NULL && give_text(s, &s->port, "port", "0", err) == -1)
+		return -1;
 	if (infer_port(k, udp, err) == -1)
 		return -1;
 	return infer_listen(k, udp, infer_family(k, family), err);
@@ -319,6 +323,28 @@ infer_target(struct service *s, struct err *err)
 	return 0;
 }
 
+/* What rpcbind is to be told: a number, by the name in /etc/rpc or as it is given, and versions. */
+static int
+infer_rpc(struct service *s, struct err *err)
+{
+	uint32_t number;
+
+	if (!attr_given(s, "rpc_number")) {
+		if (!rpc_number(s->name, &number))
+			return err_set(err, "%s is no RPC program in /etc/rpc; say rpc_number = NUMBER", s->name);
+		s->rpc_number = number;
+		attr_give(s, "rpc_number");
+	}
+	if (!attr_given(s, "rpc_version"))
+		return err_set(err, "an RPC service has versions; say rpc_version = 1"), err_at(err, "type", -1);
+	if (s->rpc_version.to - s->rpc_version.from > 255)
+		return err_set(err, "rpc_version: so many versions are none"), err_at(err, "rpc_version", 0);
+	for (size_t i = 0; i < s->nlisten; i++)
+		if (s->listen[i].where.scheme != SCHEME_TCP && s->listen[i].where.scheme != SCHEME_UDP)
+			return err_set(err, "%s: rpcbind knows TCP and UDP only", s->listen[i].text), err_at(err, "type", -1);
+	return 0;
+}
+
 int
 check_where(struct service *s, const struct master *m, attr_note *note, void *arg, struct err *err)
 {
@@ -330,9 +356,9 @@ check_where(struct service *s, const struct master *m, attr_note *note, void *ar
 		return err_set(err, "no ADDRESS to listen on");
 	if (s->table && !attr_given(s, "wait"))
 		attr_give(s, "wait");
-	if ((s->type & TYPE_RPC) != 0)
-		not_yet(&k, "type", "type = RPC");
-	else if ((s->type & TYPE_INTERNAL) != 0 && (s->flags & FLAG_SENSOR) == 0 && infer_builtin(&k, err) == -1)
+	if ((s->type & TYPE_RPC) != 0 && infer_rpc(s, err) == -1)
+		return -1;
+	if ((s->type & TYPE_INTERNAL) != 0 && (s->flags & FLAG_SENSOR) == 0 && infer_builtin(&k, err) == -1)
 		return -1;
 	if (s->internal == BUILTIN_STATUS)
 		not_yet(&k, "type", "status");

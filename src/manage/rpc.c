@@ -1,0 +1,219 @@
+#include "manage/rpc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "net/rpcb.h"
+#include "serve/listener.h"
+
+enum {
+	AGAIN_LEAST = 1000, AGAIN_MOST = 60000,	/* ms */
+	LONGEST = 60,		/* s: for all that is registered */
+};
+
+struct rpc {
+	struct engine *engine;
+	int answer;		/* of the process that registers; -1: none is at it */
+	uint32_t watch;
+	struct timer again;
+	int64_t delay;
+	bool registered;	/* something is, or may be */
+	bool told;		/* that it does not work */
+};
+
+struct task {			/* of the process */
+	const struct engine *engine;
+	bool set;
+};
+
+static bool
+is_rpc(const struct unit *u)
+{
+	return (u->conf->type & TYPE_RPC) != 0 && u->listeners != NULL;
+}
+
+/* One listener, under each name that rpcbind knows for it. -1: err. */
+static int
+register_one(const struct unit *u, const struct listener *l, struct err *err)
+{
+	bool dgram = l->type == SOCK_DGRAM, six = l->bound.addr->sa.sa_family == AF_INET6;
+	bool four = strncmp(l->bound.name + 3, "6:", 2) != 0;	/* "tcp:*:PORT" is both families */
+	struct rpcb_entry e = { .program = u->conf->rpc_number };
+	uint32_t scope, port;
+	struct ip ip;
+
+	if (!addr_ip(l->bound.addr, &ip, &scope, &port))
+		return 0;
+	for (unsigned long v = u->conf->rpc_version.from; v <= u->conf->rpc_version.to; v++) {
+		e.version = (uint32_t)v;
+		memcpy(&e.at, l->bound.addr, offsetof(struct addr, sa) + l->bound.addr->len);
+		if (six) {
+			e.netid = dgram ? "udp6" : "tcp6";
+			if (rpcb_call(&e, true, err) == -1)
+				return -1;
+		}
+		if (!four)
+			continue;
+		e.netid = dgram ? "udp" : "tcp";
+		if (six) {
+			e.at = (struct addr){ .len = sizeof e.at.in, .in = { .sin_family = AF_INET } };
+			e.at.in.sin_port = l->bound.addr->in6.sin6_port;
+		}
+		if (rpcb_call(&e, true, err) == -1)
+			return -1;
+	}
+	return 0;
+}
+
+/* First every version is forgotten, if a server that was killed has left it; then all are set. */
+static int
+work(const struct task *t, struct err *err)
+{
+	for (const struct unit *u = t->engine->units; u != NULL; u = u->next) {
+		if (!is_rpc(u))
+			continue;
+		for (unsigned long v = u->conf->rpc_version.from; v <= u->conf->rpc_version.to; v++) {
+			struct rpcb_entry e = { .program = u->conf->rpc_number, .version = (uint32_t)v, .netid = "" };
+
+			/* That there was none is said as a refusal. */
+			if (rpcb_call(&e, false, err) == -1 && err->system != 0)
+				return -1;
+		}
+	}
+	for (const struct unit *u = t->engine->units; u != NULL && t->set; u = u->next)
+		for (const struct listener *l = is_rpc(u) ? u->listeners : NULL; l != NULL; l = l->next)
+			if (register_one(u, l, err) == -1)
+				return -1;
+	return 0;
+}
+
+static void
+run(int answer, void *arg)
+{
+	struct err err;
+
+	(void)alarm(LONGEST);
+	if (work(arg, &err) == 0)
+		(void)!write(answer, "", 1);
+	else
+		(void)!write(answer, err.text, strlen(err.text) + 1);
+	_exit(0);
+}
+
+static void
+answered(void *arg, uint32_t events)
+{
+	struct rpc *r = arg;
+	struct loop *l = r->engine->loop;
+	char text[sizeof(struct err)] = "registering takes too long";
+	ssize_t n = read(r->answer, text, sizeof text - 1);
+
+	(void)events;
+	if (n == -1 && errno == EAGAIN)
+		return;
+	loop_close(l, r->watch, r->answer);
+	r->watch = 0;
+	r->answer = -1;
+	text[sizeof text - 1] = '\0';
+	if (n > 0 && text[0] == '\0') {
+		if (r->told)
+			log_say(LEVEL_NOTICE, "rpc", "the RPC services are registered");
+		r->told = false;
+		r->delay = 0;
+		return;
+	}
+	if (!r->told)
+		log_say(LEVEL_WARNING, "rpc", "%s; it is tried again", text);
+	r->told = true;
+	r->delay = r->delay == 0 ? AGAIN_LEAST : r->delay * 2 > AGAIN_MOST ? AGAIN_MOST : r->delay * 2;
+	loop_timer(l, &r->again, loop_now(l) + r->delay);
+}
+
+static void
+again(void *arg, int64_t now)
+{
+	(void)now;
+	rpc_register(arg);
+}
+
+struct rpc *
+rpc_new(struct engine *e)
+{
+	struct rpc *r = calloc(1, sizeof *r);
+
+	if (r == NULL || loop_timer_room(e->loop) == -1) {
+		free(r);
+		return NULL;
+	}
+	r->engine = e;
+	r->answer = -1;
+	r->again.fire = again;
+	r->again.arg = r;
+	return r;
+}
+
+static bool
+any(const struct engine *e)
+{
+	for (const struct unit *u = e->units; u != NULL; u = u->next)
+		if (is_rpc(u))
+			return true;
+	return false;
+}
+
+void
+rpc_register(struct rpc *r)
+{
+	struct task t = { .engine = r->engine, .set = true };
+	int fds[2];
+
+	if (!any(r->engine) || r->answer != -1)
+		return;
+	loop_timer_stop(r->engine->loop, &r->again);
+	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) == -1) {
+		loop_timer(r->engine->loop, &r->again, clock_ms() + AGAIN_LEAST);
+		return;
+	}
+	r->registered = true;
+	if (helper_start(fds[1], NULL, run, &t) == -1) {
+		(void)close(fds[0]);
+		(void)close(fds[1]);
+		loop_timer(r->engine->loop, &r->again, clock_ms() + AGAIN_LEAST);
+		return;
+	}
+	(void)close(fds[1]);
+	r->answer = fds[0];
+	r->watch = loop_watch(r->engine->loop, r->answer, EPOLLIN, answered, r);
+}
+
+void
+rpc_forget(struct rpc *r)
+{
+	struct task t = { .engine = r->engine };
+
+	loop_timer_stop(r->engine->loop, &r->again);
+	if (!r->registered)
+		return;
+	r->registered = false;
+	if (r->answer != -1)
+		loop_close(r->engine->loop, r->watch, r->answer);
+	r->answer = -1;
+	r->watch = 0;
+	(void)helper_start(-1, NULL, run, &t);
+}
+
+void
+rpc_free(struct rpc *r)
+{
+	if (r == NULL)
+		return;
+	loop_timer_stop(r->engine->loop, &r->again);
+	loop_timer_leave(r->engine->loop);
+	if (r->answer != -1)
+		loop_close(r->engine->loop, r->watch, r->answer);
+	free(r);
+}

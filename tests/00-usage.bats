@@ -32,7 +32,7 @@ wrong() {
 	wrong "--explain takes SERVICE ADDRESS" --explain x
 	wrong "--explain takes SERVICE ADDRESS" --explain x 1.2.3.4 5:00 y
 	wrong "-C: there is no control socket yet" -C x
-	wrong "needs a table" -o wait=yes 0 date
+	wrong "needs a table" -o disable=yes 0 date
 	wrong "belongs to one service" -o port=5 -t
 	wrong "did you mean instances" -o instnaces=5 -t
 }
@@ -61,8 +61,6 @@ wrong() {
 	wrong "not a vsock address" vsock:a:b date
 	wrong "no descriptor" fd: date
 	wrong "no descriptor of that name" fd:web date
-	wrong "not yet served" udp:0 date
-	wrong "not yet served" fifo:/tmp/x date
 	wrong "an empty ADDRESS" "" date
 	wrong "127.0.0.1 is not an IPv6 address" tcp6:127.0.0.1:80 date
 	wrong "::1 is not an IPv4 address" 'tcp4:[::1]:80' date
@@ -140,7 +138,7 @@ ready" date
 	only_from-=10.0.0.0/8|"10.0.0.0/8" is not in the list of only_from
 	env-=HOME|"HOME" is not in the list of env
 	access_times=24:00-08:00|is not a value of access_times
-	proxy_from=1.1.1.1|proxy_from: not yet served
+	proxy_from=300.1.1.1|300.1.1.1
 	log_type=FILE x|"x" is not a value of log_type; it takes SYSLOG facility
 	log_type=SYSLOG nowhere|"nowhere" is not a facility of syslog
 	log_type=SYSLOG user loud|"loud" is not a level of syslog
@@ -156,7 +154,7 @@ ready" date
 	backlog=0|is not a value of backlog
 	sndbuf=0|is not a value of sndbuf
 	rcvbuf=x|is not a value of rcvbuf
-	mode=777|mode: only the path of a UNIX socket has one
+	mode=777|mode: only the path of a UNIX socket or a FIFO has one
 	owner=root|owner: only the path of a UNIX socket has one
 	mode=9|is not a value of mode
 	log_format=xml|it takes text or json

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -21,6 +22,22 @@ enum {
 };
 
 /* --- what waits there */
+
+/*
+ * When the first datagram came. One that came before the kernel began to look at the clock has no
+ * time, and is said to have come now, whenever that is: so it is asked twice. 0: it is not told.
+ */
+static struct timespec
+when_it_came(const struct outlet *o)
+{
+	struct timespec at[2] = { { 0 }, { 0 } };
+	struct inbound in;
+
+	for (int i = 0; i < 2; i++)
+		if (!datagram_peek(o, &in) || ioctl(o->fd, SIOCGSTAMPNS, &at[i]) == -1)
+			return (struct timespec){ 0 };
+	return at[0].tv_sec == at[1].tv_sec && at[0].tv_nsec == at[1].tv_nsec ? at[0] : (struct timespec){ 0 };
+}
 
 /* The first datagram's mark: what it is and, where the kernel tells, when it came. 0: none is there. */
 static uint64_t
@@ -38,7 +55,7 @@ first_datagram(const struct listener *l, struct inbound *in)
 	memcpy(&m.from.sa, &in->from.sa, in->from.len);
 	m.len = in->len;
 	if (o.family != AF_UNIX)
-		(void)ioctl(l->bound.fd, SIOCGSTAMPNS, &m.at);
+		m.at = when_it_came(&o);
 	return hash_bytes(&m, sizeof m) | 1;
 }
 
@@ -86,9 +103,16 @@ static bool
 reopen_fifo(struct listener *l, int how)
 {
 	int fd = sock_open_fifo(sock_path(&l->bound), how);
+	struct stat was, is;
 
 	if (fd == -1)
 		return false;
+	/* Whoever may write into the directory could have put anything there. */
+	if (fstat(l->bound.fd, &was) == -1 || fstat(fd, &is) == -1 || was.st_ino != is.st_ino || was.st_dev != is.st_dev) {
+		(void)close(fd);
+		errno = ESTALE;
+		return false;
+	}
 	(void)close(l->bound.fd);
 	l->bound.fd = fd;
 	return true;
@@ -160,10 +184,14 @@ void
 handover_prepare(const struct listener *l, int fd)
 {
 	const struct service *s = l->unit->conf;
+	struct timespec at;
 	int one = 1;
 
-	if (l->type == SOCK_DGRAM && (s->only_from.given || s->no_access.given || s->source.rate.n != 0))
+	if (l->type != SOCK_DGRAM)
+		return;
+	if (s->only_from.given || s->no_access.given || s->source.rate.n != 0)
 		(void)setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &one, sizeof one);
+	(void)ioctl(fd, SIOCGSTAMPNS, &at);	/* there is none yet; from now on there are */
 }
 
 enum took
@@ -191,6 +219,16 @@ handover_take(struct listener *l, unsigned most)
 	l->head = amount(l);
 	(void)hand_over(l, &nobody, NULL);
 	return TOOK_PAUSE;
+}
+
+void
+handover_drop(struct listener *l)
+{
+	const struct outlet o = { .fd = l->bound.fd, .family = l->bound.addr->sa.sa_family };
+	struct inbound in;
+
+	if (l->type == SOCK_DGRAM && waits_still(l))
+		(void)datagram_read(&o, 1, &in);
 }
 
 void

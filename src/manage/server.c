@@ -377,7 +377,7 @@ add_address(struct unit *u, const struct address *a, struct err *err)
 	for (size_t i = 0; i < n; i++) {
 		int family = bound[i].addr->sa.sa_family;
 
-		if (u->conf->idle_timeout != 0 && family != AF_INET && family != AF_INET6)
+		if (u->conf->idle_timeout != 0 && !u->conf->session && family != AF_INET && family != AF_INET6)
 			(void)err_set(err, "%s: idle_timeout: only TCP connections tell when something moved",
 			    a->text);
 		else if (listener_open(u, &bound[i]) != NULL)

@@ -80,6 +80,8 @@ leader_ended(struct conn *c, const struct ended *end)
 		errlog_leave(c->errlog);
 		c->errlog = NULL;
 	}
+	if (c->dialog != NULL)
+		dialog_drain(c);	/* its bytes are counted in the line */
 	if (failed != 0)
 		record_not_started(c, failed);
 	if (!c->refused)
@@ -96,12 +98,13 @@ leader_ended(struct conn *c, const struct ended *end)
 		struct listener *l = c->handed;
 
 		c->handed = NULL;
+		if (c->refused)
+			handover_drop(l);
 		handover_over(l, loop_now(e->loop) - c->started);
 	}
-	if (c->dialog != NULL) {
-		dialog_drain(c);
+	if (c->dialog != NULL)
 		dialog_unlist(c);
-	} else if (c->refused && c->fd != -1)
+	else if (c->refused && c->fd != -1)
 		send_banner(c, &c->conf->banner_fail);
 	/* Nothing is held and nothing limits the group's life: it is on its own now. */
 	if ((c->fd == -1 || c->conf->linger == -1) && c->dialog == NULL && c->deadline == 0 && c->idle_at == 0 &&

@@ -16,8 +16,11 @@
 
 enum {
 	REPLIES = 32,		/* of one child that leave in one turn */
+	DRAIN = 8192,		/* at its end: more than its buffer holds, unless it was made larger */
 	QUEUE = 1 << 20,	/* bytes of datagrams that a session's command has not read yet */
-	CONTROL = 128,
+	CONTROL = CMSG_SPACE(sizeof(struct in6_pktinfo)),
+	/* Without room for descriptors: where SO_PASSRIGHTS is not known they would become ours. */
+	CONTROL_UNIX = CMSG_SPACE(sizeof(struct ucred)),
 };
 
 /* --- datagrams */
@@ -104,7 +107,7 @@ read_some(const struct outlet *o, unsigned most, int flags, struct inbound *out)
 		v[i] = (struct iovec){ bytes[i], DATAGRAM_MOST };
 		m[i] = (struct mmsghdr){ .msg_hdr = { .msg_name = &out[i].from.sa,
 			.msg_namelen = sizeof out[i].from - offsetof(struct addr, sa), .msg_iov = &v[i],
-			.msg_iovlen = 1, .msg_control = control[i], .msg_controllen = CONTROL } };
+			.msg_iovlen = 1, .msg_control = control[i], .msg_controllen = o->family == AF_UNIX ? CONTROL_UNIX : CONTROL } };
 	}
 	n = recvmmsg(o->fd, m, most, MSG_DONTWAIT | MSG_CMSG_CLOEXEC | flags, NULL);
 	for (int i = 0; i < n; i++) {
@@ -191,7 +194,7 @@ session_key(const struct outlet *o, const struct inbound *in)
 	struct {
 		const struct outlet *outlet;
 		struct ip to, from;
-		uint32_t scope, port;
+		uint32_t scope, port, uid, pid;
 		char path[sizeof in->from.un.sun_path];
 	} k;
 
@@ -203,17 +206,25 @@ session_key(const struct outlet *o, const struct inbound *in)
 		k.from = in->peer.ip;
 		k.scope = in->peer.scope;
 		k.port = in->peer.port;
-	} else if (in->from.len > offsetof(struct sockaddr_un, sun_path)) {
+	} else if (in->from.len <= offsetof(struct sockaddr_un, sun_path)) {
+		k.uid = in->peer.uid;
+		k.pid = (uint32_t)in->peer.pid;
+	} else {
+		k.uid = in->peer.uid;
 		memcpy(k.path, in->from.un.sun_path, in->from.len - offsetof(struct sockaddr_un, sun_path));
 	}
 	return hash_bytes(&k, sizeof k);
 }
 
+/* A UNIX sender is its user too, on whom the rules were tried; one without a name is its process. */
 static bool
 same_peer(const struct dialog *d, const struct outlet *o, const struct inbound *in)
 {
 	const struct inbound *w = &d->who;
 
+	if (in->peer.kind == PEER_UNIX && (w->peer.uid != in->peer.uid ||
+	    (in->from.len <= offsetof(struct sockaddr_un, sun_path) && w->peer.pid != in->peer.pid)))
+		return false;
 	return d->outlet == o && w->told == in->told && (!in->told || memcmp(&w->to, &in->to, sizeof in->to) == 0) &&
 	    w->from.len == in->from.len && memcmp(&w->from.sa, &in->from.sa, in->from.len) == 0;
 }
@@ -340,7 +351,7 @@ pass_reply(struct conn *c)
 	_Alignas(struct cmsghdr) char control[CONTROL];
 	struct iovec v = { bytes, sizeof bytes };
 	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = control,
-		.msg_controllen = sizeof control };
+		.msg_controllen = CONTROL_UNIX };
 	struct dialog *d = c->dialog;
 	struct engine *e = c->unit->engine;
 	ssize_t n = recvmsg(c->fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
@@ -377,7 +388,8 @@ dialog_ready(void *arg, uint32_t events)
 void
 dialog_drain(struct conn *c)
 {
-	while (pass_reply(c))
+	/* Whoever has left the group may write for ever. */
+	for (int i = 0; i < DRAIN && pass_reply(c); i++)
 		;
 }
 
@@ -431,8 +443,8 @@ begin(struct listener *l, const struct inbound *in)
 	return false;
 }
 
-/* One more for a command that is there. */
-static void
+/* One more for a command that is there. False: it has ended, or reads no more. */
+static bool
 pass_on(struct conn *c, const struct inbound *in)
 {
 	struct dialog *d = c->dialog;
@@ -441,10 +453,14 @@ pass_on(struct conn *c, const struct inbound *in)
 	if (send(c->fd, in->bytes, in->len, MSG_DONTWAIT | MSG_NOSIGNAL) != -1) {
 		d->bytes_in += in->len;
 		d->moved = loop_now(c->unit->engine->loop);
-	} else if (flood_allows(c->unit, FLOOD_REPLIES)) {
-		unit_say(c->unit, LEVEL_WARNING, "error", "a datagram from %s is lost: %s", peer_print(&in->peer, from),
-		    errno == EAGAIN ? "the command does not read" : "the command reads no more");
+		return true;
 	}
+	if (errno == EPIPE || errno == ECONNRESET)
+		return false;
+	if (flood_allows(c->unit, FLOOD_REPLIES))
+		unit_say(c->unit, LEVEL_WARNING, "error", "a datagram from %s is lost: %s", peer_print(&in->peer, from),
+		    errno == EAGAIN ? "the command does not read" : strerror(errno));
+	return true;
 }
 
 /* False: the listener pauses. */
@@ -462,10 +478,10 @@ arrived(struct listener *l, const struct inbound *in)
 		return true;
 	}
 	c = u->conf->session ? find_session(u->engine, l->outlet, in) : NULL;
-	if (c != NULL) {
-		pass_on(c, in);
+	if (c != NULL && pass_on(c, in))
 		return true;
-	}
+	if (c != NULL)
+		dialog_unlist(c);	/* its end is not known yet; this one begins the next */
 	return begin(l, in);
 }
 

@@ -240,6 +240,8 @@ open_one(const struct addr *a, int type, bool both, const char *iface, const str
 			goto out;
 		}
 	}
+	if (group && own.sa.sa_family == AF_INET6 && own.in6.sin6_scope_id == 0)
+		own.in6.sin6_scope_id = zone;	/* the kernel keeps it of link-local ones only */
 	if (keep_names(b, &own, type, both, own.sa.sa_family == AF_INET ? iface : "", err) == -1)
 		goto out;
 	return 0;
@@ -303,12 +305,14 @@ resolve(const struct where *w, struct addr *to, size_t *n, struct err *err)
 	struct addrinfo hints = { .ai_family = w->family, .ai_socktype = w->type,
 		.ai_flags = AI_PASSIVE }, *list = NULL, *i;
 	char host[WHERE_HOST + 24];
+	struct in6_addr six;
+	bool scoped;
 	int rc;
 
-	/* An IPv4 address has no scope: there the interface is only of use to a group. */
-	(void)snprintf(host, sizeof host, "%s%s%s", w->host,
-	    w->iface[0] != '\0' && strchr(w->host, ':') != NULL ? "%" : "",
-	    strchr(w->host, ':') != NULL ? w->iface : "");
+	/* What has no scope, as an IPv4 address, takes an interface only to join a group. */
+	scoped = w->iface[0] != '\0' && strchr(w->host, ':') != NULL && (inet_pton(AF_INET6, w->host, &six) != 1 ||
+	    !IN6_IS_ADDR_MULTICAST(&six) || IN6_IS_ADDR_MC_LINKLOCAL(&six));
+	(void)snprintf(host, sizeof host, "%s%s%s", w->host, scoped ? "%" : "", scoped ? w->iface : "");
 	rc = getaddrinfo(host, NULL, &hints, &list);
 	if (rc != 0) {
 		(void)err_set(err, "cannot resolve %s: %s", host,

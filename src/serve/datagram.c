@@ -178,7 +178,7 @@ datagram_reply(const struct outlet *o, const struct inbound *to, const void *byt
 		if (sendmsg(o->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) != -1)
 			return true;
 		/* What was asked may be nobody's address alone, as a broadcast's: the kernel chooses then. */
-		if (errno != EINVAL && errno != EADDRNOTAVAIL)
+		if (errno != EINVAL && errno != EADDRNOTAVAIL && errno != ENETUNREACH)
 			return false;
 		m.msg_control = NULL;
 		m.msg_controllen = 0;

@@ -3,7 +3,7 @@ bats_require_minimum_version 1.5.0
 
 B=${B:-build}
 case $B in /*) ;; *) B=$BATS_TEST_DIRNAME/../$B ;; esac
-SERVER=$B/server CLIENT=$B/client PEER=$B/tests/peer
+SERVER=$B/server CLIENT=$B/client PEER=$B/tests/peer DATAGRAMS=$B/tests/datagrams
 
 setup() {
 	cd "$BATS_TEST_TMPDIR" || return

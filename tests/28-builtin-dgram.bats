@@ -1,0 +1,238 @@
+load helper
+
+# The datagram services that the server answers itself.
+start_builtin() { # NAME [options]: sets HERE, BPORT
+	local name=$1; shift
+	cat >"t.$name" <<-X
+	service $name
+	{
+		type = INTERNAL UNLISTED
+		socket_type = dgram
+		protocol = udp
+		wait = yes
+		bind = 127.0.0.1
+		port = 0
+		user = $ME
+		$(printf '%s\n' "$@")
+	}
+	X
+	chmod 644 "t.$name"
+	AS_ME="" start_server -f "t.$name"
+	HERE=${ADDRESSES[0]/\*/127.0.0.1} BPORT=${ADDRESSES[0]##*:}
+}
+send() { timeout 20 "$DATAGRAMS" "$@"; }
+mute() { send -k 0 "$@"; }
+refused() { # what -t says of such an entry
+	{ echo "service $1 {"; echo "type = INTERNAL UNLISTED"; echo "socket_type = dgram"; echo "protocol = udp"
+	echo "wait = yes"; echo "user = $ME"; echo "port = 4000"; printf '%s\n' "${@:2}"; echo "}"; } >bad
+	chmod 644 bad
+	run -1 "$SERVER" -t -f bad
+}
+
+@test "echo sends back what came, byte for byte, and no process is made for it" {
+	start_builtin echo
+	run -0 send "$HERE" hello ""
+	[[ $output == hello ]]
+	run -0 send -l -z 65507 "$HERE"; [[ $output == 65507 ]]
+	run -0 send -l -z 0 "$HERE"; [[ $output == 0 ]]
+	run -0 send -n 100 -m 100 -w 64 "$HERE"
+	[[ $output == "10000 0" ]]
+	has_children 0
+	[[ $(count_log 'START|EXIT') == 0 ]]
+	kill -USR1 "$PID"; wait_log 'STATE: echo live=0 started=10004'
+}
+
+@test "wait = no does for a built-in as well, and a classic line" {
+	cat >t <<-X
+	service echo
+	{
+		id = e
+		type = INTERNAL
+		wait = no
+		user = $ME
+		listen = udp:127.0.0.1:0
+	}
+	X
+	chmod 644 t
+	AS_ME="" start_server -f t
+	run -0 send "${ADDRESSES[0]}" hi
+	[[ $output == hi ]]
+	echo "127.0.0.1:echo dgram udp wait $ME internal" >t
+	run -0 "$SERVER" -t -f t
+}
+
+@test "discard answers nothing" {
+	start_builtin discard
+	run -4 send -t 100 "$HERE" x y
+	[[ -z $output ]]
+	kill -USR1 "$PID"; wait_log 'STATE: discard live=0 started=1'
+}
+
+@test "daytime is a line, time are four bytes since 1900, chargen is a full line" {
+	requires od
+	start_builtin daytime 'only_from = 127.0.0.1'
+	run -0 send "$HERE" x
+	[[ $output =~ ^[A-Z][a-z]{2}\ [A-Z][a-z]{2}\ [\ 0-9][0-9]\ [0-9:]{8}\ 20[0-9]{2}$'\r' ]]
+	start_builtin time 'only_from = 127.0.0.1'
+	local t; t=$((0x$(send "$HERE" x | od -An -tx1 | tr -d ' \n') - 2208988800))
+	((t >= EPOCHSECONDS - 2 && t <= EPOCHSECONDS + 2))
+	start_builtin chargen 'only_from = 127.0.0.1'
+	run -0 send -l "$HERE" x
+	((output >= 74 && output <= 512 && output % 74 == 0))
+	run -0 send "$HERE" x
+	[[ ${lines[0]} == ' !"#$%&'* ]]
+}
+
+@test "daytime, time and chargen are errors without only_from" {
+	local s
+	for s in daytime time chargen; do
+		refused "$s"
+		[[ $output == *"error: "*only_from* ]]
+		refused "$s" 'no_access = 10.0.0.0/8'
+		[[ $output == *"error: "*only_from* ]]
+	done
+	for s in echo discard; do
+		"$SERVER" -t -f <(:) || :
+		{ echo "service $s {"; echo "type = INTERNAL UNLISTED"; echo "socket_type = dgram"; echo "wait = yes"; echo "user = $ME"; echo "protocol = udp"; echo "port = 4000"; echo "}"; } >good
+		chmod 644 good
+		run -0 "$SERVER" -t -f good
+	done
+}
+
+@test "a built-in that is none is an error" {
+	refused nothing
+	[[ $output == *"error: "*nothing* ]]
+}
+
+@test "only_from, no_access and source_cps hold" {
+	start_builtin echo 'no_access = 127.0.0.2' 'source_cps = 5/1h'
+	run -4 send -t 100 -b 127.0.0.2 "$HERE" x
+	wait_log 'FAIL: echo address from=127.0.0.2'
+	run -0 send "$HERE" 1 2 3 4 5
+	[[ $output == 12345 ]]
+	run -4 send -t 100 "$HERE" 6
+	wait_log 'FAIL: echo source_rate from=127.0.0.1'
+	run -0 send -b 127.0.0.3 "$HERE" 1
+}
+
+@test "a source port below 512 is not answered, 512 is" {
+	requires_root
+	start_builtin echo
+	local p
+	for p in 1 7 19 53 511; do
+		run -4 send -t 60 -b "127.0.0.8:$p" "$HERE" x
+		[[ -z $output ]]
+	done
+	run -0 send -b 127.0.0.8:512 "$HERE" x
+	[[ $output == x ]]
+	kill -USR1 "$PID"; wait_log 'STATE: echo live=0 started=1 '
+}
+
+@test "a source port that is a built-in's of this server is not answered; free of it, it is" {
+	cat >t <<-X
+	service echo
+	{
+		type = INTERNAL UNLISTED
+		user = $ME
+		listen = udp:127.0.0.1:0
+	}
+	service discard
+	{
+		type = INTERNAL UNLISTED
+		user = $ME
+		listen = udp:127.0.0.1:0
+	}
+	service mine
+	{
+		user = $ME
+		listen = udp:127.0.0.1:0
+		server = /bin/true
+	}
+	X
+	chmod 644 t
+	AS_ME="" start_server -f t
+	local e=${ADDRESSES[0]} d=${ADDRESSES[1]} m=${ADDRESSES[2]}
+	run -4 send -t 60 -b "127.0.0.9:${d##*:}" "$e" x
+	run -4 send -t 60 -b "127.0.0.9:${e##*:}" "$e" x
+	run -0 send -b "127.0.0.9:${m##*:}" "$e" x
+	[[ $output == x ]]
+}
+
+@test "two echos of this server cannot be set upon each other" {
+	requires_root; requires python3
+	cat >t <<-X
+	service echo
+	{
+		id = a
+		type = INTERNAL UNLISTED
+		user = $ME
+		listen = udp:127.0.0.1:0
+	}
+	service echo
+	{
+		id = b
+		type = INTERNAL UNLISTED
+		user = $ME
+		listen = udp:127.0.0.1:0
+	}
+	X
+	chmod 644 t
+	AS_ME="" start_server -f t
+	cat >spoof.py <<-'X'
+	import socket, struct, sys
+	a, b = int(sys.argv[1]), int(sys.argv[2])
+	s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+	data = b"loop"
+	udp = struct.pack("!HHHH", a, b, 8 + len(data), 0) + data
+	lo = socket.inet_aton("127.0.0.1")
+	ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 1, 0, 64, 17, 0, lo, lo)
+	for i in range(10): s.sendto(ip + udp, ("127.0.0.1", 0))
+	X
+	python3 -S spoof.py "${ADDRESSES[0]##*:}" "${ADDRESSES[1]##*:}" || skip "no raw sockets"
+	run -0 send "${ADDRESSES[0]}" ok; [[ $output == ok ]]
+	run -0 send "${ADDRESSES[1]}" ok; [[ $output == ok ]]
+	kill -USR1 "$PID"
+	wait_log 'STATE: a live=0 started=1 refused=0'; wait_log 'STATE: b live=0 started=1 refused=0'
+}
+
+@test "over IPv6 and on a UNIX socket, and from the address that was asked" {
+	cat >t <<-X
+	service echo
+	{
+		type = INTERNAL UNLISTED
+		user = $ME
+		listen = udp:0 unix-dgram:$PWD/sock
+	}
+	X
+	chmod 644 t
+	AS_ME="" start_server -f t
+	local p=${ADDRESSES[0]##*:}
+	run -0 send -f "udp:127.0.0.7:$p" x; [[ $output == "127.0.0.7:$p x" ]]
+	run -0 send -f "udp:[::1]:$p" x; [[ $output == "::1:$p x" ]]
+	run -0 send -b me "unix-dgram:$PWD/sock" x; [[ $output == x ]]
+}
+
+@test "while they are flooded others are served" {
+	cat >t <<-X
+	service echo
+	{
+		type = INTERNAL UNLISTED
+		user = $ME
+		listen = udp:127.0.0.1:0
+	}
+	service hello
+	{
+		type = UNLISTED
+		user = $ME
+		listen = tcp:127.0.0.1:0
+		exec = echo hello
+	}
+	X
+	chmod 644 t
+	AS_ME="" start_server -q -f t
+	send -t 300 -n 50 -m 2000 -w 4000 "${ADDRESSES[0]}" >/dev/null 3>&- & local p=$! t
+	t=$(now_ms)
+	for _ in 1 2 3 4 5; do run -0 ask; [[ $output == hello ]]; done
+	(($(now_ms) - t < 3000))
+	wait "$p" || :
+}

@@ -100,7 +100,7 @@ conn_say_kill(const struct conn *c, const char *why)
 	char from[ADDR_TEXT];
 
 	log_event(&(struct event){ .level = LEVEL_NOTICE, .name = "kill", .service = c->conf->id,
-	    .fields = LOG_PID | LOG_FROM, .pid = (int)c->pid,
+	    .fields = LOG_PID | (c->peer.kind != PEER_NONE ? LOG_FROM : 0), .pid = (int)c->pid,
 	    .from = peer_print(&c->peer, from), .message = why }, &style);
 }
 

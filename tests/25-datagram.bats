@@ -100,11 +100,12 @@ table() { cat >t; chmod 644 t; } # one that a server run by root takes
 	import os, stat, socket
 	fds = [f for f in os.listdir("/proc/self/fd") if os.path.exists("/proc/self/fd/" + f)]
 	kinds = ["socket" if stat.S_ISSOCK(os.fstat(f).st_mode) else "pipe" for f in (0, 1, 2)]
-	pair = socket.socket(fileno=1)
-	print(fds, kinds, [os.get_blocking(f) for f in (0, 1, 2)], pair.family.name)
+	family = socket.socket(fileno=os.dup(1)).family.name
+	os.write(1, ("%s %s %s %s" % (fds, kinds, [os.get_blocking(f) for f in (0, 1, 2)], family)).encode())
 	X
 	start_datagrams udp:127.0.0.1:0 python3 -S look.py
 	run -0 send "$HERE" x
+	echo "$output"
 	[[ $output == "['0', '1', '2'] ['pipe', 'socket', 'socket'] [True, True, True] AF_UNIX" ]]
 	start_datagrams -o session=yes udp:127.0.0.1:0 python3 -S look.py
 	run -0 send "$HERE" x
@@ -156,7 +157,7 @@ table() { cat >t; chmod 644 t; } # one that a server run by root takes
 	mute "$HERE" b
 	wait_log 'FAIL: g per_source_limit from=127.0.0.1'
 	send -b 127.0.0.2 "$HERE" c >c 3>&- & local c=$!
-	entered g; open_gate g; open_gate g; wait "$a"; wait "$c"
+	entered g; exec {go}<>g.go; printf 'go\ngo\n' >&"$go"; wait "$a"; wait "$c"
 	[[ $(<a) == bye && $(<c) == bye ]]
 	start_datagrams -o source_cps=2/1h -o id=s udp:127.0.0.1:0 echo hi
 	run -0 send "$HERE" 1 2

@@ -144,7 +144,7 @@ commands() {
 	"$PEER" "${ADDRESSES[1]}" >b 3>&- & local b=$!
 	entered g
 	has_children 2
-	open_gate g; open_gate g; wait "$a"; wait "$b"
+	exec {go}<>g.go; printf 'go\ngo\n' >&"$go"; wait "$a"; wait "$b"
 	[[ -s a && -s b ]]
 }
 

@@ -155,7 +155,7 @@ ready" date
 	sndbuf=0|is not a value of sndbuf
 	rcvbuf=x|is not a value of rcvbuf
 	mode=777|mode: only the path of a UNIX socket or a FIFO has one
-	owner=root|owner: only the path of a UNIX socket has one
+	owner=root|owner: only the path of a UNIX socket or a FIFO has one
 	mode=9|is not a value of mode
 	log_format=xml|it takes text or json
 	log_on_success=EVERYTHING|"EVERYTHING" is not a value of log_on_success

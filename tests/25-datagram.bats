@@ -205,9 +205,11 @@ table() { cat >t; chmod 644 t; } # one that a server run by root takes
 	[[ $(<out) == $'first\nbye' ]]
 }
 
-@test "a command in a session of its own that writes for ever does not hold the server" {
-	start_datagrams udp:127.0.0.1:0 sh -c 'read -r word || :; case $word in flood) setsid yes & ;; *) echo "$word" ;; esac'
-	send "$HERE" flood >/dev/null
+@test "a process in a session of its own that writes for ever does not hold the server" {
+	mkfifo go
+	start_datagrams udp:127.0.0.1:0 sh -c 'read -r word || :; case $word in flood) setsid yes & read -r x <go ;; *) echo "$word" ;; esac'
+	run -0 send -k 9 "$HERE" flood
+	echo >go
 	wait_log 'EXIT: sh status=0'
 	run -0 send "$HERE" other
 	[[ $output == other ]]
@@ -225,11 +227,18 @@ table() { cat >t; chmod 644 t; } # one that a server run by root takes
 	wait_end; [[ $STATUS == 0 ]]
 }
 
-@test "BYTES counts every datagram's, the last one's too" {
-	start_datagrams -o log_on_success='EXIT BYTES' udp:127.0.0.1:0 sh -c 'cat; echo abc; echo de'
-	local i
-	for i in 1 2 3 4 5 6 7 8 9 10; do send -k 3 "$HERE" 1234567 >/dev/null; done
-	until_true 5 log_has 10 'EXIT: sh status=0 bytes_in=7 bytes_out=14$'
+@test "BYTES counts every datagram's, the last ones' too" {
+	mkfifo go
+	start_datagrams -o log_on_success='PID EXIT BYTES' udp:127.0.0.1:0 sh -c 'cat; read -r x <go; i=0; while [ $i -lt 100 ]; do echo abc; i=$((i + 1)); done'
+	send -k 101 "$HERE" 1234567 >out 3>&- & local p=$! child
+	wait_log START
+	child=$(children "$PID")
+	# All of it and its end are there at once.
+	kill -STOP "$PID"; echo >go
+	until_true 5 gone "$child"
+	kill -CONT "$PID"
+	wait_log 'EXIT: sh status=0 pid=[0-9]+ bytes_in=7 bytes_out=407$'
+	wait "$p"; [[ $(wc -c <out) == 407 ]]
 }
 
 @test "timeout ends a datagram's command" {
@@ -349,7 +358,7 @@ one='one() { x=$(dd bs=65536 count=1 status=none) && [ -n "$x" ]; }; '
 
 @test "session: a command that never reads holds up nobody else; what is lost is told, not for ever" {
 	start_datagrams -q -o session=yes udp:127.0.0.1:0 sh -c "$one"'one; case $x in peer*) exec sleep 1000 ;; esac; echo "$x"; exec cat'
-	run -4 send -t 100 -n 1 -m 600 -w 600 -z 8000 "$HERE"
+	run -4 send -t 100 -p 1 -n 1 -m 400 -w 400 -z 8000 "$HERE"
 	[[ $output == "0 0" ]]
 	run -0 send "$HERE" other again
 	[[ $output == $'other\nagain' ]]

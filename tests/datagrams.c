@@ -2,7 +2,7 @@
  * datagrams: a client of datagram services for the tests, that says exactly what came and from where.
  *
  * datagrams [options] ADDRESS [TEXT...]          sends each TEXT, and awaits its reply before the next
- * datagrams -n PEERS [-m EACH] [-w WINDOW] [-z BYTES] ADDRESS
+ * datagrams -n PEERS [-m EACH] [-w WINDOW] [-p MS] [-z BYTES] ADDRESS
  *                                               so many peers, to a service that sends back what came
  *   ADDRESS udp:HOST:PORT, unix-dgram:PATH (@ for abstract)
  *   -b from that address: ADDR, ADDR:PORT, [V6]:PORT; a path, @NAME
@@ -10,6 +10,7 @@
  *   -f say from where each reply came, and take it from anywhere (else: only from where was asked)
  *   -l print only how long each reply is                -i interface of multicasts
  *   -r so many descriptors go along                     -t ms of silence that end it (3000)
+ *   -p ms between two of them
  *   -n prints ANSWERED WRONG: replies that are those of no datagram of that peer are wrong
  * Exit status: 0 every reply came, 4 silence, 5 refused, 1 anything else.
  */
@@ -29,7 +30,7 @@
 enum { END = 0, OTHER = 1, SILENCE = 4, REFUSED = 5, MOST = 65536, RIGHTS = 64 };
 
 static const char *from;
-static int limit = 3000, replies = 1, anywhere, lengths, size = -1, rights, peers, each = 1, window = 64;
+static int limit = 3000, replies = 1, anywhere, lengths, size = -1, rights, peers, each = 1, window = 64, pause_ms;
 static unsigned iface;
 static struct sockaddr_storage to;
 static socklen_t to_len;
@@ -251,6 +252,8 @@ crowd(void)
 			if (put(o[next].fd, buf, fill(buf, next, o[next].sent)) == -1)
 				break;
 			o[next].sent++;
+			if (pause_ms > 0)
+				(void)poll(NULL, 0, pause_ms);
 		}
 		if (poll(p, (nfds_t)peers, limit) <= 0)
 			break;
@@ -272,7 +275,7 @@ main(int argc, char **argv)
 	static char buf[MOST];
 	int o, fd, rc = END;
 
-	while ((o = getopt(argc, argv, "b:z:k:fli:r:t:n:m:w:")) != -1) {
+	while ((o = getopt(argc, argv, "b:z:k:fli:r:t:n:m:w:p:")) != -1) {
 		switch (o) {
 		case 'b': from = optarg; break;
 		case 'z': size = atoi(optarg); break;
@@ -284,6 +287,7 @@ main(int argc, char **argv)
 		case 't': limit = atoi(optarg); break;
 		case 'n': peers = atoi(optarg); break;
 		case 'm': each = atoi(optarg); break;
+		case 'p': pause_ms = atoi(optarg); break;
 		case 'w': window = atoi(optarg); break;
 		default: return OTHER;
 		}

@@ -207,7 +207,7 @@ table() { cat >t; chmod 644 t; } # one that a server run by root takes
 
 @test "a process in a session of its own that writes for ever does not hold the server" {
 	mkfifo go
-	start_datagrams udp:127.0.0.1:0 sh -c 'read -r word || :; case $word in flood) setsid yes & read -r x <go ;; *) echo "$word" ;; esac'
+	start_datagrams udp:127.0.0.1:0 sh -c 'read -r word || :; case $word in flood) setsid yes & setsid yes & setsid yes & read -r x <go ;; *) echo "$word" ;; esac'
 	run -0 send -k 9 "$HERE" flood
 	echo >go
 	wait_log 'EXIT: sh status=0'
@@ -382,6 +382,31 @@ one='one() { x=$(dd bs=65536 count=1 status=none) && [ -n "$x" ]; }; '
 	stop_server INT
 }
 
+@test "session: a drain lets it go on: its peer's datagrams arrive, a new peer's do not" {
+	requires python3
+	start_datagrams -o session=yes udp:127.0.0.1:0 sh -c "$one"'while one; do echo "$$ $x"; case $x in bye) exit ;; esac; done'
+	cat >talk.py <<-'X'
+	import os, signal, socket, sys
+	def peer():
+	    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(5)
+	    s.connect(("127.0.0.1", int(sys.argv[1])))
+	    return s
+	def ask(s, word):
+	    s.send(word)
+	    return s.recv(100).split()
+	s = peer()
+	child, _ = ask(s, b"a")
+	os.kill(int(sys.argv[2]), signal.SIGTERM)
+	while "DRAIN: " not in open(sys.argv[3]).read(): pass
+	peer().send(b"new")
+	assert ask(s, b"b") == [child, b"b"]
+	assert ask(s, b"bye") == [child, b"bye"]
+	X
+	timeout 20 python3 -S talk.py "$DPORT" "$PID" "$LOG"
+	wait_end; [[ $STATUS == 0 ]]
+	log_has 1 'START: '
+}
+
 @test "session with anything but datagrams and wait = no is an error" {
 	run -2 "$SERVER" -o user="$ME" -o session=yes 127.0.0.1:0 cat
 	[[ $output == *"session: only datagrams with wait = no have sessions"* ]]
@@ -496,7 +521,8 @@ one='one() { x=$(dd bs=65536 count=1 status=none) && [ -n "$x" ]; }; '
 in_net() {
 	requires ip
 	{
-		echo 'ip link set lo up && ip link add g0 type veth peer name g1 2>/dev/null || exit 77
+		echo 'trap "kill \$(jobs -p) 2>/dev/null || :" EXIT
+		ip link set lo up && ip link add g0 type veth peer name g1 2>/dev/null || exit 77
 		ip link set g0 up; ip link set g1 up; ip addr add 10.9.9.1/24 dev g0; ip -6 addr add fd00::1/64 dev g0 nodad 2>/dev/null || exit 77'
 		declare -f send mute
 		cat
@@ -508,7 +534,7 @@ in_net() {
 	echo "$output"
 	[[ $status == 0 ]]
 }
-up='up() { mkfifo f.$1; "$SERVER" -r 9 "${@:2}" 9>f.$1 2>>log & eval "$1=\$!"; while read -r x; do case $x in listen*) HERE=${x##* } ;; ready) return ;; esac; done <f.$1; return 1; }'
+up='up() { mkfifo f.$1; "$SERVER" -r 9 "${@:2}" 9>f.$1 >>log 2>&1 & eval "$1=\$!"; while read -r x; do case $x in listen*) HERE=${x##* } ;; ready) return ;; esac; done <f.$1; return 1; }'
 
 @test "a group of IPv4 and of IPv6 is joined at the interface named, and its members answer for themselves" {
 	in_net <<-X

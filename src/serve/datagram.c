@@ -40,7 +40,9 @@ outlet_put(struct outlet *o)
 {
 	if (o == NULL || --o->refs > 0)
 		return;
-	if (o->fd != -1)
+	if (o->watch != 0)
+		loop_close(o->engine->loop, o->watch, o->fd);
+	else if (o->fd != -1)
 		(void)close(o->fd);
 	free(o);
 }
@@ -483,6 +485,32 @@ arrived(struct listener *l, const struct inbound *in)
 	if (c != NULL)
 		dialog_unlist(c);	/* its end is not known yet; this one begins the next */
 	return begin(l, in);
+}
+
+/* For the sessions that live still: their peers' datagrams arrive, nobody else's do. */
+static void
+left_ready(void *arg, uint32_t events)
+{
+	struct outlet *o = arg;
+	struct inbound in;
+
+	(void)events;
+	for (int i = 0; i < REPLIES && datagram_read(o, 1, &in) == 1; i++) {
+		struct conn *c = find_session(o->engine, o, &in);
+
+		if (c != NULL && !in.cut)
+			(void)pass_on(c, &in);
+	}
+}
+
+void
+outlet_leave(struct outlet *o, struct engine *e)
+{
+	if (o->refs > 1) {
+		o->engine = e;
+		o->watch = loop_watch(e->loop, o->fd, EPOLLIN, left_ready, o);
+	}
+	outlet_put(o);
 }
 
 enum took

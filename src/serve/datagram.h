@@ -17,11 +17,19 @@ struct outlet {			/* a listener's socket, as long as a reply may leave through i
 	unsigned refs;
 	int fd;			/* owned */
 	int family;
+	struct engine *engine;	/* once its listener is closed */
+	uint32_t watch;
 };
 
 /* One reference; its fd is -1 still. NULL: errno. */
 struct outlet *outlet_new(const struct bound *b);
 void outlet_put(struct outlet *o);	/* gives one back; NULL is fine */
+
+/*
+ * The listener's own reference, when it is closed: sessions that live on get what their peers still
+ * send.
+ */
+void outlet_leave(struct outlet *o, struct engine *e);
 
 struct inbound {		/* one datagram, as it came */
 	struct addr from;	/* a UNIX sender without a name has none: len is 0 */

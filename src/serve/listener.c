@@ -398,7 +398,7 @@ listener_close(struct listener *l)
 		builtin_close(e, &l->bound);
 	if (l->outlet != NULL) {	/* replies may still have to leave through it */
 		l->bound.fd = -1;
-		outlet_put(l->outlet);
+		outlet_leave(l->outlet, e);
 	}
 	sock_close(&l->bound);
 	free(l);

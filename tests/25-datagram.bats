@@ -421,12 +421,12 @@ one='one() { x=$(dd bs=65536 count=1 status=none) && [ -n "$x" ]; }; '
 # --- UNIX
 
 @test "unix-dgram: a sender with a name is answered, one without is served and that is told" {
-	start_datagrams unix-dgram:sock sh -c 'tee got; echo "$PROTO $UNIXREMOTEEUID $UNIXREMOTEEGID $UNIXLOCALPATH" >env'
+	start_datagrams unix-dgram:sock sh -c 'tee got; echo "$PROTO $UNIXREMOTEEUID $UNIXREMOTEEGID $UNIXLOCALPATH" >vars'
 	[[ ${PATHS[sh]} == sock ]]
 	run -0 send -b me "$HERE" hello
 	[[ $output == hello ]]
 	wait_log 'EXIT: sh'
-	[[ $(<env) == "UNIX $(id -u) $(id -g) sock" ]]
+	[[ $(<vars) == "UNIX $(id -u) $(id -g) sock" ]]
 	mute "$HERE" nameless
 	wait_log 'a reply of 8 bytes to uid:[0-9]+ is lost'
 	[[ $(<got) == nameless ]]

@@ -167,7 +167,7 @@ commands() {
 		: >"$LOG"
 		start_wait "$kind" true
 		case $kind in
-		tcp* | unix:*) "$PEER" -c done "$HERE" >/dev/null 3>&- & local p=$! ;;
+		tcp* | unix:*) "$PEER" -c over "$HERE" >/dev/null 3>&- & local p=$! ;;
 		*) mute "$HERE" x y ;;
 		esac
 		wait_log 'ERROR: true .*: the command ends and leaves there what was there; from now on it is started after growing pauses'
@@ -178,7 +178,7 @@ commands() {
 		(($(ticks "$PID") - before <= 1 && $(started) <= n + 1))
 		log_has 1 'ERROR: '
 		stop_server INT
-		case $kind in tcp* | unix:*) : >done; wait "$p" || :; rm done ;; esac
+		case $kind in tcp* | unix:*) : >over; wait "$p" || :; rm over ;; esac
 	done
 }
 
@@ -303,12 +303,12 @@ commands() {
 
 @test "a command that cannot be started is told, and does not spin" {
 	start_wait tcp:127.0.0.1:0 ./nothing
-	"$PEER" -c done "$HERE" >/dev/null 3>&- & local p=$!
+	"$PEER" -c over "$HERE" >/dev/null 3>&- & local p=$!
 	wait_log 'ERROR: nothing cannot execute "./nothing"'
 	wait_log 'growing pauses'
 	(($(count_log 'cannot execute') <= 6))
 	stop_server INT
-	: >done; wait "$p" || :
+	: >over; wait "$p" || :
 }
 
 @test "drain: the command has its time, and is not started again" {
@@ -327,14 +327,14 @@ commands() {
 
 @test "drain: a command that goes on is told to end after grace" {
 	start_wait -o grace=100ms tcp:127.0.0.1:0 sleep 1000
-	"$PEER" -c done "$HERE" >/dev/null 3>&- & local p=$!
+	"$PEER" -c over "$HERE" >/dev/null 3>&- & local p=$!
 	wait_log START
 	local t; t=$(now_ms)
 	stop_server
 	[[ $STATUS == 0 ]]
 	(($(now_ms) - t < 3000))
 	logged 'EXIT: sleep signal=15'
-	: >done; wait "$p" || :
+	: >over; wait "$p" || :
 }
 
 @test "a thousand datagrams: no descriptor and no child is left" {

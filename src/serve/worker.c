@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -942,6 +943,7 @@ worker_run(int channel, void *arg)
 {
 	(void)arg;
 	w.channel = channel;
+	(void)signal(SIGPIPE, SIG_IGN);	/* splice(2) cannot be told to send none */
 	w.loop = loop_new();
 	if (w.loop == NULL || hash_init(&w.links) == -1)
 		_exit(1);

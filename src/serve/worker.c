@@ -36,10 +36,16 @@ enum {
 
 struct pipe { int in, out; struct pipe *next; };
 
+struct rest {			/* what was copied and not taken at once */
+	size_t n;
+	char bytes[LITTLE];
+};
+
 struct flow {			/* one direction */
 	int from, to;
 	struct pipe *pipe;	/* owned while something is in it; NULL */
-	size_t held;
+	struct rest *rest;	/* the same */
+	size_t held;		/* bytes, in the one or the other */
 	uint64_t bytes;
 	bool ready;		/* something may be there to read: an event told so, and no read denied it */
 	bool ended;		/* its end is known to have come, if it is not read yet */
@@ -161,6 +167,17 @@ pipe_leave(struct pipe *p, bool empty)
 	free(p);
 }
 
+/* Nothing of what a flow holds is wanted any more, or nothing is left. */
+static void
+let_go(struct flow *f)
+{
+	pipe_leave(f->pipe, f->held == 0);
+	free(f->rest);
+	f->pipe = NULL;
+	f->rest = NULL;
+	f->held = 0;
+}
+
 /* --- links */
 
 static void link_timer(void *arg, int64_t now);
@@ -203,8 +220,8 @@ link_free(struct link *l, bool reset)
 	loop_timer_leave(w.loop);
 	loop_drop(w.loop, l->watch, l->fd);
 	loop_drop(w.loop, l->to_watch, l->to);
-	pipe_leave(l->up.pipe, l->up.held == 0);
-	pipe_leave(l->down.pipe, l->down.held == 0);
+	let_go(&l->up);
+	let_go(&l->down);
 	place_leave(l->place);
 	w.nlinks--;
 	if (l->listed)
@@ -258,26 +275,34 @@ drop(struct flow *f)
 	return MOVED_MORE;
 }
 
+static ssize_t
+pass_some(const struct flow *f)
+{
+	if (f->rest != NULL)
+		return send(f->to, f->rest->bytes + f->rest->n - f->held, f->held, MSG_DONTWAIT | MSG_NOSIGNAL);
+	return splice(f->pipe->out, NULL, f->to, NULL, f->held, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+}
+
 /* What is held goes on. MOVED_MORE: all of it. */
 static enum moved
 pass_on(struct flow *f)
 {
 	while (f->held > 0) {
-		ssize_t n = splice(f->pipe->out, NULL, f->to, NULL, f->held, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+		ssize_t n = pass_some(f);
 
 		if (n == -1 && errno == EAGAIN)
 			return MOVED_ALL;
 		if (n <= 0) {
 			/* Nobody reads there any more: what comes is dropped, the other direction goes on. */
 			f->drop = true;
-			f->held = 0;
-			pipe_leave(f->pipe, false);
-			f->pipe = NULL;
+			let_go(f);
 			return MOVED_MORE;
 		}
 		f->held -= (size_t)n;
 		f->bytes += (uint64_t)n;
 	}
+	free(f->rest);
+	f->rest = NULL;
 	return MOVED_MORE;
 }
 
@@ -290,21 +315,23 @@ copy(struct flow *f)
 
 	if (n <= 0)
 		return n;
+	f->ready = f->ended || n == LITTLE;	/* less means that this was all */
+	f->bulk = n == LITTLE;
 	sent = send(f->to, bytes, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (sent == -1 && errno != EAGAIN) {
-		f->drop = true;
+		f->drop = f->ready = true;
 		return n;
 	}
 	sent = sent == -1 ? 0 : sent;
 	f->bytes += (uint64_t)sent;
-	if (sent < n) {
-		f->pipe = pipe_take();
-		if (f->pipe == NULL || write(f->pipe->in, bytes + sent, (size_t)(n - sent)) != n - sent)
-			return -1;
-		f->held = (size_t)(n - sent);
-	}
-	f->ready = f->ended || n == LITTLE;	/* less means that this was all */
-	f->bulk = n == LITTLE;
+	if (sent == n)
+		return n;
+	/* Not in a pipe: a user who has many gets small ones. */
+	f->rest = malloc(sizeof *f->rest);
+	if (f->rest == NULL)
+		return -1;
+	f->rest->n = f->held = (size_t)(n - sent);
+	memcpy(f->rest->bytes, bytes + sent, f->held);
 	return n;
 }
 
@@ -314,7 +341,7 @@ move(struct flow *f)
 	ssize_t n;
 
 	if (f->pipe == NULL && (f->pipe = pipe_take()) == NULL)
-		return -1;
+		return copy(f);
 	n = splice(f->from, NULL, f->pipe->in, NULL, CHUNK, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 	if (n > 0)
 		f->held += (size_t)n;
@@ -349,8 +376,7 @@ flow_run(struct flow *f, bool other_shut)
 	if (f->held > 0 && pass_on(f) == MOVED_ALL && m != MOVED_ERROR)
 		m = MOVED_ALL;
 	if (f->held == 0) {
-		pipe_leave(f->pipe, true);
-		f->pipe = NULL;
+		let_go(f);
 		if (f->eof && !f->shut) {
 			if (!other_shut)	/* else it is closed at once */
 				(void)shutdown(f->to, SHUT_WR);

@@ -34,6 +34,8 @@ enum {
 	ADDRESSES = 16,		/* of one target, that are tried */
 };
 
+static const uint32_t EVENTS = EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+
 struct pipe { int in, out; struct pipe *next; };
 
 struct rest {			/* what was copied and not taken at once */
@@ -49,6 +51,8 @@ struct flow {			/* one direction */
 	uint64_t bytes;
 	bool ready;		/* something may be there to read: an event told so, and no read denied it */
 	bool ended;		/* its end is known to have come, if it is not read yet */
+	bool parted;		/* a read may stop short of what is there, at descriptors or an urgent byte */
+	bool urgent;		/* there was an urgent byte */
 	bool bulk;		/* there was much lately: it is moved by a pipe, without copying */
 	bool eof;		/* the end has been read */
 	bool shut;		/* and passed on */
@@ -315,7 +319,7 @@ copy(struct flow *f)
 
 	if (n <= 0)
 		return n;
-	f->ready = f->ended || n == LITTLE;	/* less means that this was all */
+	f->ready = f->ended || f->parted || n == LITTLE;	/* else less means that this was all */
 	f->bulk = n == LITTLE;
 	sent = send(f->to, bytes, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (sent == -1 && errno != EAGAIN) {
@@ -340,7 +344,7 @@ move(struct flow *f)
 {
 	ssize_t n;
 
-	if (f->pipe == NULL && (f->pipe = pipe_take()) == NULL)
+	if (f->urgent || (f->pipe == NULL && (f->pipe = pipe_take()) == NULL))
 		return copy(f);
 	n = splice(f->from, NULL, f->pipe->in, NULL, CHUNK, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 	if (n > 0)
@@ -548,6 +552,11 @@ told(struct flow *f, uint32_t events)
 {
 	f->ready |= (events & ~(uint32_t)EPOLLOUT) != 0;
 	f->ended |= (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+	/* An urgent byte goes along in its place; splice(2) would stop before it for ever. */
+	if ((events & EPOLLPRI) != 0 && !f->urgent) {
+		f->urgent = f->parted = true;
+		(void)setsockopt(f->from, SOL_SOCKET, SO_OOBINLINE, &(int){ 1 }, sizeof(int));
+	}
 }
 
 static void
@@ -587,7 +596,6 @@ opened(struct link *l)
 		}
 	}
 	l->up.to = l->to;
-	l->down.from = l->to;
 	l->down.to = l->fd;
 	run(l);
 }
@@ -646,7 +654,9 @@ try_next(struct link *l, int fault)
 			continue;
 		}
 		l->address++;
-		l->to_watch = loop_watch(w.loop, l->to, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, target_ready, l);
+		l->down.from = l->to;
+		l->down.parted = a->sa.sa_family == AF_UNIX;
+		l->to_watch = loop_watch(w.loop, l->to, EVENTS, target_ready, l);
 		if (l->to_watch == 0) {
 			fault = errno;
 			continue;
@@ -861,7 +871,7 @@ take_job(const struct job *j, int fd)
 	*l = (struct link){ .job = *j, .fd = fd, .to = -1, .state = LINK_OPEN, .moved = loop_now(w.loop),
 		.timer = { .fire = link_timer } };
 	l->timer.arg = l;
-	l->up = (struct flow){ .from = fd, .to = fd };
+	l->up = (struct flow){ .from = fd, .to = fd, .parted = j->peer.by_unix };
 	hash_put(&w.links, &l->node, hash_number(j->number));
 	w.nlinks++;
 	if (j->kind == JOB_RELAY) {
@@ -870,7 +880,7 @@ take_job(const struct job *j, int fd)
 		if (l->place != NULL)
 			l->place->refs++;
 	}
-	l->watch = loop_watch(w.loop, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, client_ready, l);
+	l->watch = loop_watch(w.loop, fd, EVENTS, client_ready, l);
 	if (l->watch == 0 || (j->kind == JOB_RELAY && l->place == NULL)) {
 		link_free(l, true);
 		return;

@@ -102,9 +102,9 @@ static struct worker {
 	struct place *places;
 	struct hash links;
 	unsigned nlinks;
-	struct link *more;
+	struct link *more, **more_end;	/* a queue */
 	struct pipe *pipes;
-	unsigned npipes;
+	unsigned nmore, npipes;
 	struct report report[REPORTS];
 	unsigned nreports;
 } w;
@@ -232,6 +232,9 @@ link_free(struct link *l, bool reset)
 		for (struct link **at = &w.more; *at != NULL; at = &(*at)->next)
 			if (*at == l) {
 				*at = l->next;
+				if (*at == NULL)
+					w.more_end = at;
+				w.nmore--;
 				break;
 			}
 	free(l);
@@ -396,8 +399,10 @@ again(struct link *l)
 	if (l->listed)
 		return;
 	l->listed = true;
-	l->next = w.more;
-	w.more = l;
+	l->next = NULL;
+	*w.more_end = l;
+	w.more_end = &l->next;
+	w.nmore++;
 }
 
 static void
@@ -466,6 +471,8 @@ run_chargen(struct link *l)
 		if (i == 255)
 			again(l);
 	}
+	if (in == MOVED_MORE)
+		again(l);
 	/* Whoever has shut his side has heard enough. */
 	if (in == MOVED_ERROR || l->up.eof)
 		link_free(l, false);
@@ -979,6 +986,7 @@ worker_run(int channel, void *arg)
 {
 	(void)arg;
 	w.channel = channel;
+	w.more_end = &w.more;
 	(void)signal(SIGPIPE, SIG_IGN);	/* splice(2) cannot be told to send none */
 	w.loop = loop_new();
 	if (w.loop == NULL || hash_init(&w.links) == -1)
@@ -990,10 +998,13 @@ worker_run(int channel, void *arg)
 		if (loop_run_once(w.loop, w.more != NULL ? 0 : -1) == -1)
 			_exit(1);
 		/* Those that had more to do than a turn allows, each once. */
-		for (unsigned n = 0; w.more != NULL && n < w.nlinks + 1; n++) {
+		for (unsigned n = w.nmore; n > 0 && w.more != NULL; n--) {
 			struct link *l = w.more;
 
 			w.more = l->next;
+			if (w.more == NULL)
+				w.more_end = &w.more;
+			w.nmore--;
 			l->listed = false;
 			run(l);
 		}

@@ -77,6 +77,7 @@ struct link {			/* one connection */
 	unsigned sent;
 	enum link_state state;
 	bool listed;		/* among those that have more to do */
+	bool reported;		/* that it is over */
 	bool reset;		/* lingering: it ends so, once the client has taken what there was */
 	bool waiting;		/* for its target's addresses */
 };
@@ -206,23 +207,34 @@ wait_no_more(struct link *l)
 	l->waiting = false;
 }
 
+static void
+report_done(struct link *l)
+{
+	struct report *r;
+
+	if (l->reported)
+		return;
+	l->reported = true;
+	r = report(&l->job, REPORT_DONE);
+	r->bytes.in = l->up.bytes;
+	r->bytes.out = l->down.bytes;
+}
+
 /* The end. `reset`: the client is to see that it was no good end. */
 static void
 link_free(struct link *l, bool reset)
 {
-	if (l->job.kind != JOB_MUX) {
-		struct report *r = report(&l->job, REPORT_DONE);
-
-		r->bytes.in = l->up.bytes;
-		r->bytes.out = l->down.bytes;
-	}
+	report_done(l);
 	if (reset && l->job.peer.kind == PEER_IP)
 		(void)setsockopt(l->fd, SOL_SOCKET, SO_LINGER, &(struct linger){ 1, 0 }, sizeof(struct linger));
 	wait_no_more(l);
 	hash_remove(&w.links, &l->node);
 	loop_timer_stop(w.loop, &l->timer);
 	loop_timer_leave(w.loop);
-	loop_drop(w.loop, l->watch, l->fd);
+	if (l->job.kind == JOB_MUX)	/* the service has it from now on: its events are none of ours */
+		loop_close(w.loop, l->watch, l->fd);
+	else
+		loop_drop(w.loop, l->watch, l->fd);
 	loop_drop(w.loop, l->to_watch, l->to);
 	let_go(&l->up);
 	let_go(&l->down);
@@ -490,9 +502,10 @@ run_mux(struct link *l)
 	if (n == -1 && (errno == EAGAIN || errno == EINTR))
 		return;
 	end = n > 0 ? memchr(text, '\n', (size_t)n) : NULL;
-	if (end == NULL && n > 0 && n < (ssize_t)sizeof text)
+	if (end == NULL && n > 0 && n < (ssize_t)sizeof text && !l->up.ended)
 		return;		/* the timer bounds it */
 	r = report(&l->job, REPORT_NAME);
+	l->reported = true;
 	if (end != NULL) {
 		/* No byte behind the line is taken: it is the service's. */
 		(void)recv(l->fd, text, (size_t)(end - text) + 1, MSG_DONTWAIT);
@@ -838,6 +851,7 @@ link_timer(void *arg, int64_t now)
 	case LINK_OPEN:
 		if (l->job.kind == JOB_MUX) {
 			(void)report(&l->job, REPORT_NAME);
+			l->reported = true;
 			link_free(l, false);
 		} else if (now - l->moved >= l->job.idle) {
 			(void)report(&l->job, REPORT_IDLE);

@@ -20,6 +20,7 @@ enum {
 	AGAIN_LEAST = 100, AGAIN_MOST = 10000,	/* ms until a worker that died is replaced */
 	SPARE = 256,		/* descriptors of the worker that are not connections */
 	EACH = 2,		/* that a connection takes there, beside pipes in use */
+	LINGERING = 8,		/* the part of all that those may have that only linger there */
 	QUEUE = 1 << 20,
 };
 
@@ -109,7 +110,8 @@ start_worker(struct worker_state *w)
 		if (setsockopt(pair[i], SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size) == -1)
 			(void)setsockopt(pair[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
 	w->most = getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur > 2 * SPARE ?
-	    (unsigned)((r.rlim_cur < CONN_MOST ? r.rlim_cur : CONN_MOST) - SPARE) / EACH : SPARE / 2;
+	    (unsigned)((r.rlim_cur < CONN_MOST ? r.rlim_cur : CONN_MOST) * (LINGERING - 1) / LINGERING - SPARE) / EACH :
+	    SPARE / EACH;
 	w->pid = helper_start(pair[1], &e->lower, worker_run, NULL);
 	why = errno;
 	(void)close(pair[1]);

@@ -10,11 +10,13 @@
 #include <string.h>
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fd.h"
 #include "base/hash.h"
 #include "net/loop.h"
 #include "net/proxy.h"
@@ -30,7 +32,9 @@ enum {
 	CONNECT_WAIT = 10 * SECOND,	/* for each address of a target */
 	MUX_WAIT = 10 * SECOND,
 	RESOLVE_WAIT = 10 * SECOND,
-	LOOK = 20,		/* ms between looks whether the client has taken all */
+	LOOK_LEAST = 10, LOOK_MOST = 250,	/* ms between looks whether the client has taken all */
+	NO_PROGRESS = 60 * SECOND,	/* a client that takes nothing for so long is cut */
+	LINGERING_PART = 8,	/* of all descriptors, that may only linger */
 	ADDRESSES = 16,		/* of one target, that are tried */
 };
 
@@ -79,6 +83,9 @@ struct link {			/* one connection */
 	bool listed;		/* among those that have more to do */
 	bool reported;		/* that it is over */
 	bool reset;		/* lingering: it ends so, once the client has taken what there was */
+	int untaken;		/* lingering: bytes that the client had not taken */
+	int64_t until;		/* lingering: it is over then */
+	int64_t interval;	/* the last between looks */
 	bool waiting;		/* for its target's addresses */
 };
 
@@ -102,7 +109,7 @@ static struct worker {
 	bool closed;		/* the master is gone: no more connections come */
 	struct place *places;
 	struct hash links;
-	unsigned nlinks;
+	unsigned nlinks, nlingering, lingering_most;
 	struct link *more, **more_end;	/* a queue */
 	struct pipe *pipes;
 	unsigned nmore, npipes;
@@ -193,6 +200,10 @@ place_leave(struct place *p)
 	if (p == NULL || --p->refs > 0)
 		return;
 	loop_close(w.loop, p->watch, p->fd);
+	if (p->pid > 0) {
+		(void)kill(p->pid, SIGKILL);
+		(void)waitpid(p->pid, NULL, 0);
+	}
 	free(p);
 }
 
@@ -240,6 +251,7 @@ link_free(struct link *l, bool reset)
 	let_go(&l->down);
 	place_leave(l->place);
 	w.nlinks--;
+	w.nlingering -= l->state == LINK_LINGERING;
 	if (l->listed)
 		for (struct link **at = &w.more; *at != NULL; at = &(*at)->next)
 			if (*at == l) {
@@ -252,6 +264,51 @@ link_free(struct link *l, bool reset)
 	free(l);
 }
 
+/*
+ * One look at a connection that lingers: it is closed at the client's end of stream, or when the client
+ * has taken everything and `linger` has passed since. One that is still taking a long reply is not cut.
+ */
+static void
+look(struct link *l, int64_t now)
+{
+	int left = 0;
+
+	if (ioctl(l->fd, SIOCOUTQ, &left) == -1)
+		left = 0;
+	if (left != l->untaken) {
+		l->untaken = left;
+		l->until = now + (left > 0 ? NO_PROGRESS : l->job.linger);
+		l->interval = LOOK_LEAST;
+	} else if (now >= l->until) {
+		link_free(l, l->reset);
+		return;
+	}
+	if (left == 0 && l->reset) {
+		link_free(l, true);
+		return;
+	}
+	/* While bytes are on their way nothing tells when they have arrived. */
+	loop_timer(w.loop, &l->timer, left == 0 || now + l->interval > l->until ? l->until : now + l->interval);
+	l->interval = l->interval * 2 > LOOK_MOST ? LOOK_MOST : l->interval * 2;
+}
+
+/* It is served, and counts for nothing any more; but the client may not have everything yet. */
+static void
+linger(struct link *l)
+{
+	report_done(l);
+	if (l->job.linger < 0 || w.nlingering >= w.lingering_most) {
+		link_free(l, l->reset);
+		return;
+	}
+	l->state = LINK_LINGERING;
+	w.nlingering++;
+	l->up.drop = true;
+	l->until = loop_now(w.loop) + l->job.linger;
+	l->interval = LOOK_LEAST;
+	look(l, loop_now(w.loop));
+}
+
 /* Everything for the client is sent: its end of stream is awaited, but not for ever. */
 static void
 finish(struct link *l)
@@ -259,13 +316,10 @@ finish(struct link *l)
 	if (!l->down.shut)
 		(void)shutdown(l->fd, SHUT_WR);
 	l->down.shut = true;
-	if (l->up.eof || l->job.linger < 0) {
+	if (l->up.eof)
 		link_free(l, false);
-		return;
-	}
-	l->up.drop = true;
-	l->state = LINK_LINGERING;
-	loop_timer(w.loop, &l->timer, clock_ms() + l->job.linger);
+	else
+		linger(l);
 }
 
 /* --- moving bytes */
@@ -426,6 +480,13 @@ set_idle(struct link *l, int64_t now)
 }
 
 static void
+reset_target(const struct link *l)
+{
+	if (l->to != -1)
+		(void)setsockopt(l->to, SOL_SOCKET, SO_LINGER, &(struct linger){ 1, 0 }, sizeof(struct linger));
+}
+
+static void
 run_relay(struct link *l)
 {
 	uint64_t before = l->up.bytes + l->down.bytes + l->up.held + l->down.held;
@@ -438,15 +499,13 @@ run_relay(struct link *l)
 		return;
 	}
 	if (up == MOVED_ERROR) {	/* the client's reset is passed on */
-		(void)setsockopt(l->to, SOL_SOCKET, SO_LINGER, &(struct linger){ 1, 0 }, sizeof(struct linger));
+		reset_target(l);
 		link_free(l, true);
 		return;
 	}
 	if (down == MOVED_ERROR) {	/* and the target's, behind what it had said before */
-		l->state = LINK_LINGERING;
-		l->reset = l->up.drop = true;
-		l->moved = loop_now(w.loop) + (l->job.linger > 0 ? l->job.linger : 0);
-		link_timer(l, loop_now(w.loop));
+		l->reset = true;
+		linger(l);
 		return;
 	}
 	if (l->down.shut && (l->up.shut || l->up.drop)) {
@@ -527,7 +586,7 @@ run(struct link *l)
 		m = drop(&l->up);
 		if (m == MOVED_MORE)
 			again(l);
-		else if (m == MOVED_ERROR || l->up.eof)
+		else if (m == MOVED_ERROR || (l->up.eof && !l->reset))
 			link_free(l, false);
 		return;
 	}
@@ -589,6 +648,12 @@ client_ready(void *arg, uint32_t events)
 	if (l->state < LINK_OPEN) {
 		if ((events & EPOLLERR) != 0)
 			link_free(l, true);
+		return;
+	}
+	/* Behind its end of stream nothing is read that would tell of the reset. */
+	if (l->up.eof && !l->down.shut && (events & (EPOLLERR | EPOLLHUP)) != 0) {
+		reset_target(l);
+		link_free(l, true);
 		return;
 	}
 	run(l);
@@ -693,12 +758,14 @@ static void
 place_known(struct place *p)
 {
 	p->known = true;
+	p->refs++;	/* the last that waits may be the last that has it */
 	while (p->waiting != NULL) {
 		struct link *l = p->waiting;
 
 		wait_no_more(l);
 		try_next(l, 0);
 	}
+	place_leave(p);
 }
 
 static void
@@ -715,6 +782,7 @@ resolved(void *arg, uint32_t events)
 	p->watch = 0;
 	p->fd = -1;
 	(void)waitpid(p->pid, NULL, 0);
+	p->pid = 0;
 	place_known(p);
 }
 
@@ -728,12 +796,14 @@ resolve(struct place *p)
 	int fds[2];
 	size_t n = 0;
 
-	if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, fds) == -1) {
+	/* In packets, with an end: the process may die without a word. */
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) == -1) {
 		place_known(p);
 		return;
 	}
 	p->pid = fork();
 	if (p->pid == 0) {
+		fd_close_from(3, &fds[1], 1);	/* a connection must not live on in here */
 		memset(to, 0, sizeof to);
 		(void)snprintf(port, sizeof port, "%u", p->is.port);
 		if (getaddrinfo(p->is.host[0] != '\0' ? p->is.host : "localhost", port, &hints, &list) == 0)
@@ -832,7 +902,6 @@ static void
 link_timer(void *arg, int64_t now)
 {
 	struct link *l = arg;
-	int left;
 
 	switch (l->state) {
 	case LINK_RESOLVING:
@@ -843,10 +912,7 @@ link_timer(void *arg, int64_t now)
 		try_next(l, ETIMEDOUT);
 		return;
 	case LINK_LINGERING:
-		if (l->reset && now < l->moved && ioctl(l->fd, SIOCOUTQ, &left) == 0 && left > 0)
-			loop_timer(w.loop, &l->timer, now + LOOK);
-		else
-			link_free(l, l->reset);
+		look(l, now);
 		return;
 	case LINK_OPEN:
 		if (l->job.kind == JOB_MUX) {
@@ -935,6 +1001,13 @@ take_job(const struct job *j, int fd)
 	run(l);
 }
 
+/* As the master wants it. What only lingers has its last bytes with the kernel. */
+static void
+link_end(struct link *l)
+{
+	link_free(l, l->state != LINK_LINGERING || l->reset);
+}
+
 static void
 end_links(uint64_t number)
 {
@@ -943,7 +1016,7 @@ end_links(uint64_t number)
 	if (number == 0) {
 		for (size_t i = 0; i <= w.links.mask && w.links.bucket != NULL; i++)
 			while (w.links.bucket[i] != NULL)
-				link_free((struct link *)w.links.bucket[i], true);
+				link_end((struct link *)w.links.bucket[i]);
 		return;
 	}
 	for (n = hash_find(&w.links, hash_number(number)); n != NULL; n = hash_next(n)) {
@@ -998,9 +1071,13 @@ channel_ready(void *arg, uint32_t events)
 void
 worker_run(int channel, void *arg)
 {
+	struct rlimit r;
+
 	(void)arg;
 	w.channel = channel;
 	w.more_end = &w.more;
+	w.lingering_most = getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < UINT32_MAX ?
+	    (unsigned)r.rlim_cur / LINGERING_PART : UINT32_MAX;
 	(void)signal(SIGPIPE, SIG_IGN);	/* splice(2) cannot be told to send none */
 	w.loop = loop_new();
 	if (w.loop == NULL || hash_init(&w.links) == -1)
@@ -1018,6 +1095,8 @@ worker_run(int channel, void *arg)
 			w.more = l->next;
 			if (w.more == NULL)
 				w.more_end = &w.more;
+	w.lingering_most = getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < UINT32_MAX ?
+	    (unsigned)r.rlim_cur / LINGERING_PART : UINT32_MAX;
 			w.nmore--;
 			l->listed = false;
 			run(l);

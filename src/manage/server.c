@@ -15,6 +15,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "manage/rpc.h"
+#include "serve/away.h"
 #include "serve/connection.h"
 #include "serve/listener.h"
 #include "serve/mux.h"
@@ -344,6 +345,7 @@ server_free(struct server *s)
 				l->pausing = true;	/* nobody else is accepted */
 		if (s->rpc != NULL)
 			close_listeners(s);
+		away_free(s->engine);
 		conn_free_all(s->engine);
 		rpc_free(s->rpc);
 	}
@@ -377,7 +379,8 @@ add_address(struct unit *u, const struct address *a, struct err *err)
 	for (size_t i = 0; i < n; i++) {
 		int family = bound[i].addr->sa.sa_family;
 
-		if (u->conf->idle_timeout != 0 && !u->conf->session && family != AF_INET && family != AF_INET6)
+		if (u->conf->idle_timeout != 0 && !u->conf->session && !away_serves(u->conf) &&
+		    family != AF_INET && family != AF_INET6)
 			(void)err_set(err, "%s: idle_timeout: only TCP connections tell when something moved",
 			    a->text);
 		else if (listener_open(u, &bound[i]) != NULL)

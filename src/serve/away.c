@@ -122,18 +122,20 @@ start_worker(struct worker_state *w)
 	}
 	w->channel = pair[0];
 	w->watch = loop_watch(e->loop, w->channel, EPOLLIN, channel_ready, w);
-	if (w->watch == 0) {
-		why = errno;
-		(void)close(w->channel);
-		w->channel = -1;
-		errno = why;
-		return -1;
-	}
+	if (w->watch == 0)
+		goto out;
 	w->since = loop_now(e->loop);
 	for (uint32_t i = 0; i < w->nplaces; i++)
 		if (w->place[i] != NULL && send_target(w, i) == -1)
-			return -1;
+			goto out;
 	return 0;
+out:
+	why = errno;
+	loop_close(e->loop, w->watch, w->channel);
+	w->watch = 0;
+	w->channel = -1;
+	errno = why;
+	return -1;
 }
 
 static void
@@ -215,9 +217,9 @@ away_prepare(struct unit *u)
 		w->again.fire = start_again;
 		w->again.arg = w;
 		e->worker = w;
-		if (start_worker(w) == -1)
-			return -1;
 	}
+	if (w->channel == -1 && w->again.place == 0 && start_worker(w) == -1)
+		return -1;
 	if (u->conf->internal == BUILTIN_NONE && !u->placed) {
 		struct unit **p = realloc(w->place, (w->nplaces + 1) * sizeof(struct unit *));
 
@@ -330,8 +332,12 @@ away_serve(struct unit *u, int fd, const struct peer *peer, const struct addr *l
 		c->deadline = loop_now(u->engine->loop) + u->conf->timeout;
 		conn_set_timer(c);
 	}
+	if (w->channel == -1) {	/* it ended while a header was awaited */
+		over(w, c, &(struct ended){ .status = 1 });
+		return true;
+	}
 	if (w->unsent == NULL && !send_job(w, c)) {
-		if (errno != EAGAIN && errno != EINTR && errno != ETOOMANYREFS) {
+		if (errno == EPIPE || errno == ECONNRESET) {
 			lost(w);
 			return true;
 		}

@@ -113,6 +113,16 @@ conn_end_group(struct conn *c, const char *why)
 
 	if (e->stopping && after > SECOND)
 		after = SECOND;
+	if (c->state == CONN_AWAY) {
+		if (!c->told && why != NULL)
+			conn_say_kill(c, why);
+		/* It may get lost, or come before the connection itself: until that is over. */
+		c->told = true;
+		away_end(c);
+		c->deadline = loop_now(e->loop) + SECOND;
+		conn_set_timer(c);
+		return;
+	}
 	if (c->told) {		/* already; but a stop does not wait as long */
 		if (c->deadline > loop_now(e->loop) + after)
 			c->deadline = loop_now(e->loop) + after;
@@ -121,11 +131,6 @@ conn_end_group(struct conn *c, const char *why)
 	}
 	if (why != NULL)
 		conn_say_kill(c, why);
-	if (c->state == CONN_AWAY) {
-		c->told = true;
-		away_end(c);
-		return;
-	}
 	if (c->dialog != NULL)
 		dialog_unlist(c);	/* what its peer sends now begins another */
 	(void)signal_group(c, SIGTERM);

@@ -1,6 +1,7 @@
 #include "serve/accept.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -67,14 +68,22 @@ accept_muxed(struct unit *u, int fd, const struct peer *peer, const char *yes, c
 	struct engine *e = u->engine;
 	struct addr local = { .len = sizeof local - offsetof(struct addr, sa) };
 	struct source *source = NULL;
+	bool away = away_serves(u->conf);
 	enum reason why;
 	int64_t until;
 
 	if (unit_lets_in(u, peer, &why, &source)) {
-		if (!unit_is_full(u, &why, &until) && getsockname(fd, &local.sa, &local.len) == 0) {
+		if (!unit_is_full(u, &why, &until) && getsockname(fd, &local.sa, &local.len) == 0 &&
+		    (!away || (away_prepare(u) == 0 && away_room(e)))) {
 			pace_count(&u->pace, loop_now(e->loop));
 			(void)send(fd, yes, strlen(yes), MSG_DONTWAIT | MSG_NOSIGNAL);
-			(void)conn_serve(u, fd, peer, &local, source);
+			/* A command's must block, the worker's must not. */
+			if (!away) {
+				(void)conn_serve(u, fd, peer, &local, source);
+				return;
+			}
+			(void)fcntl(fd, F_SETFL, O_NONBLOCK);
+			(void)away_serve(u, fd, peer, &local, source);
 			return;
 		}
 		source_leave(&e->sources, source);

@@ -423,6 +423,7 @@ take_report(struct worker_state *w, const struct report *r)
 			end.signalled = true;
 			end.status = SIGTERM;
 		}
+		record_traffic(c);
 		over(w, c, &end);
 		break;
 	case REPORT_NAME: {

@@ -113,6 +113,7 @@ void record_start(const struct conn *c, const char *host);
 void record_user(const struct unit *u, const struct peer *peer, const char *user);
 void record_fail(struct unit *u, const struct peer *peer, enum reason why, const char *host);
 void record_exit(const struct conn *c, const struct ended *end);
+void record_traffic(const struct conn *c);	/* what a relay carried */
 void record_not_started(const struct conn *c, uint32_t failed);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include <linux/sockios.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
@@ -65,6 +66,22 @@ record_user(const struct unit *u, const struct peer *peer, const char *user)
 	log_event(&(struct event){ .level = LEVEL_INFO, .name = "userid", .service = u->conf->id,
 	    .from = peer_print(peer, from), .fields = u->conf->json != 0 ? LOG_FROM : 0,
 	    .user = user, .message = u->conf->json != 0 ? NULL : user }, &style);
+}
+
+void
+record_traffic(const struct conn *c)
+{
+	struct log_style style = unit_style(c->unit);
+	bool json = c->conf->json != 0;
+	char text[80];
+
+	if ((c->conf->on_success & RECORD_TRAFFIC) == 0)
+		return;
+	(void)snprintf(text, sizeof text, "in=%llu(bytes) out=%llu(bytes)", (unsigned long long)c->bytes_in,
+	    (unsigned long long)c->bytes_out);
+	log_event(&(struct event){ .level = LEVEL_INFO, .name = "traffic", .service = c->conf->id,
+	    .fields = json ? LOG_BYTES | LOG_CONN : 0, .conn = c->number, .bytes_in = c->bytes_in,
+	    .bytes_out = c->bytes_out, .message = json ? NULL : text }, &style);
 }
 
 enum tcp_side { PEER_FIN = 1, OUR_FIN = 2 };

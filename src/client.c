@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <net/if.h>
 #include <netdb.h>
 #include <poll.h>
 #include <signal.h>
@@ -53,6 +54,7 @@ struct client {
 	char **message;		/* NULL: standard input */
 	int type;
 	int fd;
+	struct addr group;	/* multicast: where it is sent to; len 0: the socket is connected */
 };
 
 static int __attribute__((format(printf, 3, 4)))
@@ -278,6 +280,33 @@ bind_source(const struct client *c, int fd, const struct addr *to)
 	return bind(fd, &a.sa, a.len);
 }
 
+static bool
+is_group(const struct addr *a)
+{
+	return (a->sa.sa_family == AF_INET && IN_MULTICAST(ntohl(a->in.sin_addr.s_addr))) ||
+	    (a->sa.sa_family == AF_INET6 && IN6_IS_ADDR_MULTICAST(&a->in6.sin6_addr));
+}
+
+/*
+ * Members answer from their own addresses, which a connected socket would not hear: so it only gets
+ * the interface to send by. zone 0: the kernel's route to the group. -1: errno.
+ */
+static int
+aim_at_group(struct client *c, const struct addr *to)
+{
+	unsigned zone = c->to.iface[0] != '\0' ? if_nametoindex(c->to.iface) : 0;
+	struct ip_mreqn four = { .imr_ifindex = (int)zone };
+
+	c->group = *to;
+	if (c->to.iface[0] == '\0')
+		return 0;
+	if (zone == 0)
+		return -1;
+	return to->sa.sa_family == AF_INET ?
+	    setsockopt(c->fd, IPPROTO_IP, IP_MULTICAST_IF, &four, sizeof four) :
+	    setsockopt(c->fd, IPPROTO_IPV6, IPV6_MULTICAST_IF, &zone, sizeof zone);
+}
+
 /* -1: errno. */
 static int
 try_one(struct client *c, const struct addr *to, int64_t until)
@@ -287,7 +316,8 @@ try_one(struct client *c, const struct addr *to, int64_t until)
 	c->fd = socket(to->sa.sa_family, c->type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (c->fd == -1)
 		return -1;
-	if (bind_source(c, c->fd, to) == 0 && connect_within(c->fd, to, until) == 0)
+	if (bind_source(c, c->fd, to) == 0 && (c->type == SOCK_DGRAM && is_group(to) ?
+	    aim_at_group(c, to) : connect_within(c->fd, to, until)) == 0)
 		return 0;
 	why = errno;
 	(void)close(c->fd);
@@ -304,6 +334,7 @@ resolve(struct client *c, struct addr *to, struct err *err)
 	struct addrinfo hints = { .ai_family = w->family, .ai_socktype = w->type }, *list, *i;
 	char host[WHERE_HOST + 24], port[16];
 	size_t n = 0, len;
+	bool scoped;
 	int rc;
 
 	assert(w->host != NULL);	/* it was parsed */
@@ -323,9 +354,10 @@ resolve(struct client *c, struct addr *to, struct err *err)
 		to[0].vm.svm_port = w->port;
 		return 1;
 	}
+	/* An IPv4 address has no scope: there the interface is only of use to a group. */
+	scoped = w->iface[0] != '\0' && strchr(w->host, ':') != NULL;
 	(void)snprintf(host, sizeof host, "%s%s%s", w->host[0] != '\0' ? w->host :
-	    w->family == AF_INET6 ? "::1" : "localhost",
-	    w->iface[0] != '\0' ? "%" : "", w->iface);
+	    w->family == AF_INET6 ? "::1" : "localhost", scoped ? "%" : "", scoped ? w->iface : "");
 	(void)snprintf(port, sizeof port, "%u", w->port);
 	rc = getaddrinfo(host, port, &hints, &list);
 	if (rc != 0) {
@@ -384,7 +416,10 @@ say_ends(const struct client *c)
 	struct addr a = { .len = sizeof a - offsetof(struct addr, sa) }, b = a;
 	char near[WHERE_HOST + 64], far[WHERE_HOST + 64];
 
-	if (getsockname(c->fd, &a.sa, &a.len) == -1 || getpeername(c->fd, &b.sa, &b.len) == -1)
+	if (c->group.len != 0)
+		b = c->group;
+	if (getsockname(c->fd, &a.sa, &a.len) == -1 ||
+	    (c->group.len == 0 && getpeername(c->fd, &b.sa, &b.len) == -1))
 		return;
 	sock_name(&a, c->type, false, near, sizeof near);
 	sock_name(&b, c->type, false, far, sizeof far);
@@ -414,12 +449,20 @@ read_input(const struct client *c, struct copy *k)
 		k->input_over = true;
 }
 
+static ssize_t
+send_to_peer(const struct client *c, const void *bytes, size_t len)
+{
+	const bool group = c->group.len != 0;
+
+	return sendto(c->fd, bytes, len, MSG_NOSIGNAL, group ? &c->group.sa : NULL, group ? c->group.len : 0);
+}
+
 /* False: the peer takes no more; what it sends is read all the same. */
 static void
 send_some(const struct client *c, struct copy *k)
 {
 	ssize_t n = c->to.scheme == SCHEME_FIFO ? write(c->fd, k->out.data, k->out.len) :
-	    send(c->fd, k->out.data, k->out.len, MSG_NOSIGNAL);
+	    send_to_peer(c, k->out.data, k->out.len);
 
 	if (n >= 0) {
 		k->sent = true;
@@ -438,7 +481,7 @@ end_output(const struct client *c, struct copy *k)
 		return;
 	if (c->type == SOCK_DGRAM) {
 		if (!k->sent)
-			(void)send(c->fd, "", 0, MSG_NOSIGNAL);
+			(void)send_to_peer(c, "", 0);
 	} else if (c->type != 0) {
 		(void)shutdown(c->fd, SHUT_WR);
 	}

@@ -589,6 +589,7 @@ says() { grep -qF -- ":$1" <<<"$output" || die "not said: $1" "$output"; }
 @test "the samples of etc are sound, without a remark" {
 	for f in server.conf inetd.conf xinetd.conf; do
 		cp "$BATS_TEST_DIRNAME/../etc/$f" .
+		sed -i "s|/usr/local/share/examples/server|$BATS_TEST_DIRNAME/../etc/examples|" $f
 		[[ $f != inetd.conf || $(id -u) == 0 ]] || sed -i "s/ nobody:tty \| nobody / $ME /" $f
 		[[ $f != xinetd.conf || $(id -u) == 0 ]] || sed -i "/user /d" $f
 		sound $f || die "$f"

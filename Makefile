@@ -110,12 +110,17 @@ fuzz: all
 install: all
 	install -d '$(DESTDIR)$(PREFIX)/sbin' '$(DESTDIR)$(PREFIX)/bin' \
 		'$(DESTDIR)$(PREFIX)/share/man/man1' \
-		'$(DESTDIR)$(PREFIX)/share/man/man5' '$(DESTDIR)$(PREFIX)/share/man/man8'
+		'$(DESTDIR)$(PREFIX)/share/man/man5' '$(DESTDIR)$(PREFIX)/share/man/man8' \
+		'$(DESTDIR)$(PREFIX)/share/examples/server'
 	install -m 755 $B/server '$(DESTDIR)$(PREFIX)/sbin/server'
 	install -m 755 $B/client '$(DESTDIR)$(PREFIX)/bin/client'
 	install -m 644 man/server.8 '$(DESTDIR)$(PREFIX)/share/man/man8/server.8'
 	install -m 644 man/server.conf.5 '$(DESTDIR)$(PREFIX)/share/man/man5/server.conf.5'
 	install -m 644 man/client.1 '$(DESTDIR)$(PREFIX)/share/man/man1/client.1'
+	install -m 755 etc/examples/* '$(DESTDIR)$(PREFIX)/share/examples/server'
+	sed 's|/usr/local/share/examples|$(PREFIX)/share/examples|g' etc/server.conf \
+		>'$(DESTDIR)$(PREFIX)/share/examples/server/server.conf'
+	chmod 644 '$(DESTDIR)$(PREFIX)/share/examples/server/server.conf'
 
 clean:
 	rm -rf build build-*

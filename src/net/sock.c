@@ -396,7 +396,7 @@ open_fifo(const struct where *w, const struct sock_options *o, struct bound *b, 
 		b->dev = st.st_dev;
 		b->ino = st.st_ino;
 	}
-	b->addr = malloc(offsetof(struct addr, sa) + none.len);
+	b->addr = calloc(1, offsetof(struct addr, sa) + none.len);
 	b->name = malloc(strlen(w->host) + sizeof "fifo:");
 	if (b->addr == NULL || b->name == NULL) {
 		(void)err_sys(err, ENOMEM, "fifo:%s", w->host);

@@ -376,3 +376,27 @@ except TimeoutError: pass'
 	run -0 "$PEER" "${ADDRESSES[0]}"; [[ $output =~ ^[0-9]+$ ]]
 	run -0 send "${ADDRESSES[1]}" hi; [[ $output == hi ]]
 }
+
+@test "a command that accepts one and ends is not taken for one that does not read, however many come" {
+	requires python3
+	cat >one.py <<-'X'
+	import socket
+	s = socket.socket(fileno=0)
+	c, _ = s.accept()
+	c.sendall(b"one\n")
+	c.shutdown(socket.SHUT_WR)
+	c.recv(1)
+	X
+	start_server -o wait=yes -o listen+=unix:s 127.0.0.1:0 python3 -S one.py
+	local a n=0 pids=()
+	for a in tcp:127.0.0.1:"$PORT" unix:s; do
+		for _ in 1 2 3 4 5 6 7 8; do
+			{ timeout 30 "$PEER" -n 4 -t 20000 "$a" >>got; } &
+			pids+=($!)
+		done
+	done
+	for a in "${pids[@]}"; do wait "$a" || n=$((n + 1)); done
+	((n == 0))
+	[[ $(sort -u got) == "4 16" ]] || die "$(sort got | uniq -c)"
+	log_has 0 'leaves there what was there'
+}

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "net/queue.h"
 #include "serve/conn.h"
 #include "serve/datagram.h"
 
@@ -67,29 +68,44 @@ is_readable(const struct listener *l)
 	return poll(&p, 1, 0) == 1;
 }
 
-/* How much waits: connections, or bytes of a FIFO; where it is not told, whether anything does. */
+/* How much waits; where the kernel does not say, whether anything does. */
 static uint64_t
 amount(const struct listener *l)
 {
-	struct tcp_info i;
-	socklen_t len = sizeof i;
-	int n;
+	int n = queue_length(l->bound.fd, l->type);
 
-	if (l->type == 0)
-		return ioctl(l->bound.fd, FIONREAD, &n) == 0 && n > 0 ? (uint64_t)n : 0;
-	if (getsockopt(l->bound.fd, IPPROTO_TCP, TCP_INFO, &i, &len) == 0)
-		return i.tcpi_unacked;
-	return is_readable(l);
+	return n >= 0 ? (uint64_t)n : is_readable(l);
 }
 
 static bool
-waits_still(const struct listener *l)
+same_datagram(const struct listener *l)
 {
 	struct inbound in;
 
-	if (l->type == SOCK_DGRAM)
-		return l->head != 0 && first_datagram(l, &in) == l->head;
-	return amount(l) >= l->head && is_readable(l);
+	return l->head != 0 && first_datagram(l, &in) == l->head;
+}
+
+/*
+ * Has the command left what was there? Of connections only numbers are known. None came meanwhile,
+ * and there are as many as before: yes. One came, or more, and there are no more than before: no. More
+ * came than can be told apart: it counts for neither.
+ */
+static void
+judge(struct listener *l)
+{
+	uint64_t left;
+
+	if (l->ran >= SHORT || !is_readable(l)) {
+		l->unread = 0;
+	} else if (l->type == SOCK_DGRAM) {
+		l->unread = same_datagram(l) ? l->unread + 1 : 0;
+	} else {
+		left = amount(l);
+		if (left < l->head || (l->arrivals > 0 && left == l->head))
+			l->unread = 0;
+		else if (l->arrivals <= 0)
+			l->unread++;
+	}
 }
 
 /* --- a FIFO's two descriptors */
@@ -120,6 +136,18 @@ reopen_fifo(struct listener *l, int how)
 
 /* --- */
 
+/* Something more waits. The first time it is what was there when this began to be told. */
+static void
+arrived(void *arg, uint32_t events)
+{
+	struct listener *l = arg;
+
+	if ((events & EPOLLIN) == 0)
+		return;
+	if (l->arrivals++ == -1)
+		l->head = amount(l);
+}
+
 static bool
 hand_over(struct listener *l, const struct peer *peer, struct source *source)
 {
@@ -127,8 +155,8 @@ hand_over(struct listener *l, const struct peer *peer, struct source *source)
 	struct conn *c;
 	int flags;
 
-	if (l->watch != 0)
-		loop_unwatch(e->loop, l->watch);
+	listener_resume(l);	/* what it paused for is over */
+	loop_unwatch(e->loop, l->watch);
 	l->watch = 0;
 	l->pausing = true;	/* until it has ended */
 	if (l->type == 0 && !reopen_fifo(l, O_RDONLY)) {
@@ -144,8 +172,12 @@ hand_over(struct listener *l, const struct peer *peer, struct source *source)
 	c = conn_new(l->unit, -1, peer, source);
 	c->handed = l;
 	l->child = c;
-	if (conn_start(c, l->bound.addr) == 0)
+	if (conn_start(c, l->bound.addr) == 0) {
+		l->arrivals = -1;
+		if (l->type != SOCK_DGRAM)
+			l->watch = loop_watch(e->loop, l->bound.fd, EPOLLIN | EPOLLET, arrived, l);
 		return true;
+	}
 	flags = errno;
 	c->handed = NULL;
 	l->child = NULL;
@@ -194,6 +226,33 @@ handover_prepare(const struct listener *l, int fd)
 	(void)ioctl(fd, SIOCGSTAMPNS, &at);	/* there is none yet; from now on there are */
 }
 
+/* Its command has ended. False: the next one has to wait. */
+static bool
+go_on(struct listener *l)
+{
+	struct engine *e = l->unit->engine;
+	int64_t rest = REST_LEAST;
+
+	loop_unwatch(e->loop, l->watch);
+	l->watch = 0;
+	judge(l);
+	if (l->type == 0 && !reopen_fifo(l, O_RDWR)) {
+		unit_say(l->unit, LEVEL_ERR, "error", "%s: cannot open it: %s", l->bound.name, strerror(errno));
+		loop_timer(e->loop, &l->timer, loop_now(e->loop) + SECOND);
+		return false;
+	}
+	l->ended = false;
+	if (l->unread < FREE)
+		return true;
+	if (l->unread == FREE)
+		unit_say(l->unit, LEVEL_WARNING, "error", "%s: the command ends and leaves there what was there; from "
+		    "now on it is started after growing pauses", l->bound.name);
+	for (unsigned i = FREE; i < l->unread && rest < REST_MOST; i++)
+		rest *= 2;
+	loop_timer(e->loop, &l->timer, loop_now(e->loop) + (rest > REST_MOST ? REST_MOST : rest));
+	return false;
+}
+
 enum took
 handover_take(struct listener *l, unsigned most)
 {
@@ -202,6 +261,8 @@ handover_take(struct listener *l, unsigned most)
 	enum took took = TOOK_SOME;
 
 	if (l->child != NULL)
+		return TOOK_PAUSE;
+	if (l->ended && !go_on(l))
 		return TOOK_PAUSE;
 	if (!is_readable(l))
 		return TOOK_ALL;
@@ -227,7 +288,7 @@ handover_drop(struct listener *l)
 	const struct outlet o = { .fd = l->bound.fd, .family = l->bound.addr->sa.sa_family };
 	struct inbound in;
 
-	if (l->type == SOCK_DGRAM && waits_still(l))
+	if (l->type == SOCK_DGRAM && same_datagram(l))
 		(void)datagram_read(&o, 1, &in);
 }
 
@@ -235,26 +296,10 @@ void
 handover_over(struct listener *l, int64_t ran)
 {
 	struct engine *e = l->unit->engine;
-	int64_t rest = REST_LEAST;
 
 	l->child = NULL;
-	if (ran < SHORT && waits_still(l))
-		l->unread++;
-	else
-		l->unread = 0;
-	if (l->type == 0 && !reopen_fifo(l, O_RDWR)) {
-		unit_say(l->unit, LEVEL_ERR, "error", "%s: cannot open it: %s", l->bound.name, strerror(errno));
-		loop_timer(e->loop, &l->timer, loop_now(e->loop) + SECOND);
-		return;
-	}
-	if (l->unread < FREE) {
-		listener_resume(l);
-		return;
-	}
-	if (l->unread == FREE)
-		unit_say(l->unit, LEVEL_WARNING, "error", "%s: the command ends and leaves there what was there; from "
-		    "now on it is started after growing pauses", l->bound.name);
-	for (unsigned i = FREE; i < l->unread && rest < REST_MOST; i++)
-		rest *= 2;
-	loop_timer(e->loop, &l->timer, loop_now(e->loop) + (rest > REST_MOST ? REST_MOST : rest));
+	l->ran = ran;
+	l->ended = true;
+	/* Behind what else this turn of the loop tells, arrivals among it. */
+	loop_timer(e->loop, &l->timer, loop_now(e->loop));
 }

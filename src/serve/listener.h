@@ -40,7 +40,10 @@ struct listener {
 	struct outlet *outlet;		/* of datagrams: held; what replies leave through */
 	struct conn *child;		/* wait = yes, FIFO: who has the socket now; it pauses meanwhile */
 	uint64_t head;			/* what waited there when that one was started */
-	unsigned unread;		/* how often in a row it waits there still */
+	int arrivals;			/* more came while it runs, so often at least; -1: not told yet */
+	bool ended;			/* it has ended, and it is to be seen what it left */
+	int64_t ran;			/* ms: how long */
+	unsigned unread;		/* how often in a row it left what was there */
 };
 
 /* Takes what `b` holds and begins to serve. NULL: errno, and b is the caller's still. */

@@ -117,10 +117,11 @@ install: all
 	install -m 644 man/server.8 '$(DESTDIR)$(PREFIX)/share/man/man8/server.8'
 	install -m 644 man/server.conf.5 '$(DESTDIR)$(PREFIX)/share/man/man5/server.conf.5'
 	install -m 644 man/client.1 '$(DESTDIR)$(PREFIX)/share/man/man1/client.1'
+	# The table stands beside the directory, not in it: one example shows the files of that one.
 	install -m 755 etc/examples/* '$(DESTDIR)$(PREFIX)/share/examples/server'
 	sed 's|/usr/local/share/examples|$(PREFIX)/share/examples|g' etc/server.conf \
-		>'$(DESTDIR)$(PREFIX)/share/examples/server/server.conf'
-	chmod 644 '$(DESTDIR)$(PREFIX)/share/examples/server/server.conf'
+		>'$(DESTDIR)$(PREFIX)/share/examples/server.conf'
+	chmod 644 '$(DESTDIR)$(PREFIX)/share/examples/server.conf'
 
 clean:
 	rm -rf build build-*

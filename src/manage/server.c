@@ -46,8 +46,6 @@ struct pending {		/* an address that could not be bound yet */
 struct server {
 	struct loop *loop;
 	struct engine *engine;
-	struct unit **unit;	/* owned */
-	size_t nunits, size;
 	struct pending *pending;	/* owned */
 	struct rpc *rpc;	/* owned */
 	enum phase phase;
@@ -147,9 +145,9 @@ close_listeners(struct server *s)
 	while (s->pending != NULL)
 		drop_pending(s, s->pending);
 	rpc_forget(s->rpc);
-	for (size_t i = 0; i < s->nunits; i++)
-		while (s->unit[i]->listeners != NULL)
-			listener_close(s->unit[i]->listeners);
+	for (struct unit *u = s->engine->units; u != NULL; u = u->next)
+		while (u->listeners != NULL)
+			listener_close(u->listeners);
 }
 
 static void
@@ -191,8 +189,7 @@ phase_over(void *arg, int64_t now)
 static void
 log_state(const struct server *s)
 {
-	for (size_t i = 0; i < s->nunits; i++) {
-		const struct unit *u = s->unit[i];
+	for (const struct unit *u = s->engine->units; u != NULL; u = u->next) {
 		uint64_t refused = 0;
 
 		for (int r = 0; r < REASONS; r++)
@@ -328,8 +325,8 @@ server_abandon(struct server *s)
 	if (s->phase != PHASE_QUIT)
 		return false;
 	rpc_forget(s->rpc);
-	for (size_t i = 0; i < s->nunits; i++)
-		for (struct listener *l = s->unit[i]->listeners; l != NULL; l = l->next)
+	for (const struct unit *u = s->engine->units; u != NULL; u = u->next)
+		for (struct listener *l = u->listeners; l != NULL; l = l->next)
 			sock_remove_path(&l->bound);
 	return true;
 }
@@ -340,8 +337,8 @@ server_free(struct server *s)
 	if (s == NULL)
 		return;
 	if (s->engine != NULL) {
-		for (size_t i = 0; i < s->nunits; i++)
-			for (struct listener *l = s->unit[i]->listeners; l != NULL; l = l->next)
+		for (const struct unit *u = s->engine->units; u != NULL; u = u->next)
+			for (struct listener *l = u->listeners; l != NULL; l = l->next)
 				l->pausing = true;	/* nobody else is accepted */
 		if (s->rpc != NULL)
 			close_listeners(s);
@@ -349,9 +346,8 @@ server_free(struct server *s)
 		conn_free_all(s->engine);
 		rpc_free(s->rpc);
 	}
-	for (size_t i = 0; i < s->nunits; i++)
-		unit_free(s->unit[i]);
-	free(s->unit);
+	while (s->engine != NULL && s->engine->units != NULL)
+		unit_free(s->engine->units);
 	engine_free(s->engine);
 	if (s->signals != -1)
 		(void)close(s->signals);
@@ -398,23 +394,12 @@ static struct unit *
 add_unit(struct server *s, struct service *conf, struct err *err)
 {
 	struct unit *u = unit_new(s->engine, conf);
-	struct unit **p = s->unit;
 
-	if (s->nunits == s->size) {
-		p = realloc(s->unit, (s->size * 2 + 1) * sizeof(struct unit *));
-		if (p != NULL) {
-			s->unit = p;
-			s->size = s->size * 2 + 1;
-		}
-	}
-	if (u == NULL || p == NULL) {
+	if (u == NULL || ((conf->type & (TYPE_TCPMUX | TYPE_TCPMUXPLUS)) != 0 && mux_add(u) == -1)) {
 		unit_free(u);
 		(void)err_sys(err, ENOMEM, "%s", conf->id);
 		return NULL;
 	}
-	s->unit[s->nunits++] = u;
-	if ((conf->type & (TYPE_TCPMUX | TYPE_TCPMUXPLUS)) != 0)
-		mux_add(u);
 	return u;
 }
 
@@ -431,7 +416,6 @@ server_add(struct server *s, struct service *conf, struct err *err)
 				u->listeners->pausing = true;
 				listener_close(u->listeners);
 			}
-			s->nunits--;
 			unit_free(u);
 			return -1;
 		}
@@ -512,8 +496,8 @@ server_listening(const struct server *s, const char **why)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < s->nunits; i++)
-		for (const struct listener *l = s->unit[i]->listeners; l != NULL; l = l->next)
+	for (const struct unit *u = s->engine->units; u != NULL; u = u->next)
+		for (const struct listener *l = u->listeners; l != NULL; l = l->next)
 			n++;
 	*why = s->pending != NULL ? s->pending->text : NULL;
 	return n;
@@ -522,9 +506,9 @@ server_listening(const struct server *s, const char **why)
 void
 server_ready_lines(const struct server *s, struct buf *out)
 {
-	for (size_t i = 0; i < s->nunits; i++)
-		for (const struct listener *l = s->unit[i]->listeners; l != NULL; l = l->next)
-			buf_addf(out, "listen %s %s\n", s->unit[i]->conf->id, l->bound.name);
+	for (const struct unit *u = s->engine->units; u != NULL; u = u->next)
+		for (const struct listener *l = u->listeners; l != NULL; l = l->next)
+			buf_addf(out, "listen %s %s\n", u->conf->id, l->bound.name);
 	for (const struct pending *p = s->pending; p != NULL; p = p->next) {
 		const char *reason = strstr(p->text, ": ");
 		size_t n = reason != NULL ? (size_t)(reason - p->text) : strlen(p->text);
@@ -537,9 +521,9 @@ server_ready_lines(const struct server *s, struct buf *out)
 void
 server_log_listeners(const struct server *s)
 {
-	for (size_t i = 0; i < s->nunits; i++)
-		for (const struct listener *l = s->unit[i]->listeners; l != NULL; l = l->next)
-			unit_say(s->unit[i], LEVEL_INFO, "listen", "%s", l->bound.name);
+	for (const struct unit *u = s->engine->units; u != NULL; u = u->next)
+		for (const struct listener *l = u->listeners; l != NULL; l = l->next)
+			unit_say(u, LEVEL_INFO, "listen", "%s", l->bound.name);
 	for (const struct pending *p = s->pending; p != NULL; p = p->next)
 		unit_say(p->unit, LEVEL_WARNING, "error", "%s; it is tried again", p->text);
 }

@@ -89,7 +89,7 @@ kind_of(const struct service *s)
 static int
 send_target(struct worker_state *w, uint32_t id)
 {
-	const struct where *to = &w->place[id]->conf->target;
+	const struct where *to = w->place[id - 1]->conf->target;
 	struct target t = { .kind = JOB_TARGET, .id = id, .scheme = to->scheme, .type = to->type,
 		.family = to->family, .port = to->port, .cid = to->cid };
 
@@ -125,8 +125,8 @@ start_worker(struct worker_state *w)
 	if (w->watch == 0)
 		goto out;
 	w->since = loop_now(e->loop);
-	for (uint32_t i = 0; i < w->nplaces; i++)
-		if (w->place[i] != NULL && send_target(w, i) == -1)
+	for (uint32_t i = 1; i <= w->nplaces; i++)
+		if (w->place[i - 1] != NULL && send_target(w, i) == -1)
 			goto out;
 	return 0;
 out:
@@ -220,15 +220,14 @@ away_prepare(struct unit *u)
 	}
 	if (w->channel == -1 && w->again.place == 0 && start_worker(w) == -1)
 		return -1;
-	if (u->conf->internal == BUILTIN_NONE && !u->placed) {
+	if (u->conf->internal == BUILTIN_NONE && u->place == 0) {
 		struct unit **p = realloc(w->place, (w->nplaces + 1) * sizeof(struct unit *));
 
 		if (p == NULL)
 			return -1;
 		w->place = p;
-		p[w->nplaces] = u;
-		u->place = w->nplaces++;
-		u->placed = true;
+		p[w->nplaces++] = u;
+		u->place = w->nplaces;
 		return w->channel == -1 ? 0 : send_target(w, u->place);
 	}
 	return 0;
@@ -239,8 +238,8 @@ away_forget(struct unit *u)
 {
 	struct worker_state *w = u->engine->worker;
 
-	if (u->placed && w != NULL)
-		w->place[u->place] = NULL;
+	if (u->place != 0 && w != NULL)
+		w->place[u->place - 1] = NULL;
 }
 
 bool

@@ -39,6 +39,32 @@ tick(void *arg, int64_t now)
 		loop_timer(e->loop, &e->tick, now + SECOND);
 }
 
+static void
+tell_dropped(struct unit *u, enum flood f)
+{
+	static const char *const what[FLOODS] = { "refusals", "failed starts", "lines of stderr", "lost datagrams" };
+
+	if (u->flood[f].dropped > 0)
+		unit_say(u, LEVEL_NOTICE, "suppressed", "%u more %s", u->flood[f].dropped, what[f]);
+	u->flood[f].dropped = 0;
+}
+
+static void
+flood_over(void *arg, int64_t now)
+{
+	struct engine *e = arg;
+
+	(void)now;
+	while (e->flooded != NULL) {
+		struct unit *u = e->flooded;
+
+		e->flooded = u->next_flooded;
+		u->flooded = false;
+		for (enum flood f = 0; f < FLOODS; f++)
+			tell_dropped(u, f);
+	}
+}
+
 struct engine *
 engine_new(struct loop *loop)
 {
@@ -52,13 +78,16 @@ engine_new(struct loop *loop)
 	e->load_fd = -1;
 	e->tick.fire = tick;
 	e->tick.arg = e;
+	e->flood_over.fire = flood_over;
+	e->flood_over.arg = e;
 	e->retry.fire = conn_retry;
 	e->retry.arg = e;
 	e->failed = spawn_shared(CONN_MOST * sizeof *e->failed);
 	e->spawner = spawner_new();
 	if (e->failed == NULL || e->spawner == NULL || sources_init(&e->sources) == -1 ||
 	    hash_init(&e->by_pid) == -1 || hash_init(&e->sessions) == -1 ||
-	    hash_init(&e->muxed) == -1 || loop_timer_room(loop) == -1 || loop_timer_room(loop) == -1) {
+	    hash_init(&e->muxed) == -1 || loop_timer_room(loop) == -1 || loop_timer_room(loop) == -1 ||
+	    loop_timer_room(loop) == -1) {
 		int why = errno;
 
 		engine_free(e);
@@ -90,26 +119,6 @@ engine_free(struct engine *e)
 	free(e);
 }
 
-static void
-tell_dropped(struct unit *u, enum flood f)
-{
-	static const char *const what[FLOODS] = { "refusals", "failed starts", "lines of stderr", "lost datagrams" };
-
-	if (u->flood[f].dropped > 0)
-		unit_say(u, LEVEL_NOTICE, "suppressed", "%u more %s", u->flood[f].dropped, what[f]);
-	u->flood[f].dropped = 0;
-}
-
-static void
-flood_over(void *arg, int64_t now)
-{
-	struct unit *u = arg;
-
-	(void)now;
-	for (enum flood f = 0; f < FLOODS; f++)
-		tell_dropped(u, f);
-}
-
 struct unit *
 unit_new(struct engine *e, struct service *conf)
 {
@@ -120,10 +129,7 @@ unit_new(struct engine *e, struct service *conf)
 		return NULL;
 	u->engine = e;
 	u->number = ++number;
-	u->flood_over.fire = flood_over;
-	u->flood_over.arg = u;
-	if (pace_init(&u->pace, &conf->cps) == -1 || loop_timer_room(e->loop) == -1) {
-		pace_free(&u->pace);
+	if (pace_init(&u->pace, &conf->cps) == -1) {
 		free(u);
 		return NULL;
 	}
@@ -144,8 +150,11 @@ unit_free(struct unit *u)
 	*(u->next != NULL ? &u->next->prev : &u->engine->units_last) = u->prev;
 	mux_remove(u);
 	away_forget(u);
-	loop_timer_stop(u->engine->loop, &u->flood_over);
-	loop_timer_leave(u->engine->loop);
+	for (struct unit **at = &u->engine->flooded; *at != NULL; at = &(*at)->next_flooded)
+		if (*at == u) {
+			*at = u->next_flooded;
+			break;
+		}
 	pace_free(&u->pace);
 	sink_put(u->log);
 	service_free(u->conf);
@@ -183,8 +192,13 @@ flood_allows(struct unit *u, enum flood f)
 		return true;
 	}
 	u->flood[f].dropped++;
-	if (u->flood_over.place == 0)
-		loop_timer(l, &u->flood_over, loop_now(l) + SECOND);
+	if (!u->flooded) {
+		u->flooded = true;
+		u->next_flooded = u->engine->flooded;
+		u->engine->flooded = u;
+	}
+	if (u->engine->flood_over.place == 0)
+		loop_timer(l, &u->engine->flood_over, loop_now(l) + SECOND);
 	return false;
 }
 

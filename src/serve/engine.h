@@ -38,10 +38,8 @@ struct unit {
 	unsigned live;		/* children whose first process lives */
 	unsigned starting;	/* starts in flight */
 	unsigned awaited;	/* connections whose PROXY header is not there yet */
-	uint32_t place;		/* the worker's number of its target, if `placed` */
-	bool placed;
-	bool muxed;		/* tcpmux leads here */
-	struct hash_node mux;	/* then by name */
+	uint32_t place;		/* the worker's number of its target, from 1; 0: none */
+	struct muxed *muxed;	/* owned: tcpmux leads here; NULL: it does not */
 	struct pace pace;
 	struct listener *listeners;	/* a list */
 	struct sink *log;	/* held: where its lines go; NULL: the master's own log */
@@ -49,7 +47,8 @@ struct unit {
 		int64_t full;	/* a bucket, as policy/rate keeps one */
 		unsigned dropped;
 	} flood[FLOODS];
-	struct timer flood_over;	/* tells what was dropped when no line comes any more */
+	struct unit *next_flooded;	/* in the engine's list, if `flooded` */
+	bool flooded;		/* lines were dropped and not told yet */
 	uint64_t started, failed, refused[REASONS];
 };
 
@@ -81,6 +80,8 @@ struct engine {
 	struct listener *paused, *paused_last;	/* until a child ends anywhere, oldest first */
 	unsigned npaused_short;	/* listeners that pause for want of a resource */
 	int64_t backoff;	/* ms: the next delay for want of a resource */
+	struct unit *flooded;	/* a list: of their lines some were dropped */
+	struct timer flood_over;	/* tells what was dropped when no line comes any more */
 	struct timer tick;	/* once a second while starts are in flight */
 	struct timer retry;	/* for `waiting` */
 	double load;		/* load average, read at load_at */

@@ -5,6 +5,7 @@
 #include <linux/sockios.h>
 #include <poll.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -82,7 +83,7 @@ same_datagram(const struct listener *l)
 {
 	struct inbound in;
 
-	return l->head != 0 && first_datagram(l, &in) == l->head;
+	return l->handover->head != 0 && first_datagram(l, &in) == l->handover->head;
 }
 
 /*
@@ -95,16 +96,16 @@ judge(struct listener *l)
 {
 	uint64_t left;
 
-	if (l->ran >= SHORT || !is_readable(l)) {
-		l->unread = 0;
+	if (l->handover->ran >= SHORT || !is_readable(l)) {
+		l->handover->unread = 0;
 	} else if (l->type == SOCK_DGRAM) {
-		l->unread = same_datagram(l) ? l->unread + 1 : 0;
+		l->handover->unread = same_datagram(l) ? l->handover->unread + 1 : 0;
 	} else {
 		left = amount(l);
-		if (left < l->head || (l->arrivals > 0 && left == l->head))
-			l->unread = 0;
-		else if (l->arrivals <= 0)
-			l->unread++;
+		if (left < l->handover->head || (l->handover->arrivals > 0 && left == l->handover->head))
+			l->handover->unread = 0;
+		else if (l->handover->arrivals <= 0)
+			l->handover->unread++;
 	}
 }
 
@@ -144,8 +145,8 @@ arrived(void *arg, uint32_t events)
 
 	if ((events & EPOLLIN) == 0)
 		return;
-	if (l->arrivals++ == -1)
-		l->head = amount(l);
+	if (l->handover->arrivals++ == -1)
+		l->handover->head = amount(l);
 }
 
 static bool
@@ -171,16 +172,16 @@ hand_over(struct listener *l, const struct peer *peer, struct source *source)
 	pace_count(&l->unit->pace, loop_now(e->loop));
 	c = conn_new(l->unit, -1, peer, source);
 	c->handed = l;
-	l->child = c;
+	l->handover->child = c;
 	if (conn_start(c, l->bound.addr) == 0) {
-		l->arrivals = -1;
+		l->handover->arrivals = -1;
 		if (l->type != SOCK_DGRAM)
 			l->watch = loop_watch(e->loop, l->bound.fd, EPOLLIN | EPOLLET, arrived, l);
 		return true;
 	}
 	flags = errno;
 	c->handed = NULL;
-	l->child = NULL;
+	l->handover->child = NULL;
 	conn_free(c);
 	if (l->type == 0)
 		(void)reopen_fifo(l, O_RDWR);
@@ -198,8 +199,8 @@ look_at_first(struct listener *l)
 	struct inbound in;
 	enum reason why;
 
-	l->head = first_datagram(l, &in);
-	if (l->head == 0)
+	l->handover->head = first_datagram(l, &in);
+	if (l->handover->head == 0)
 		return TOOK_ALL;
 	if (in.peer.kind == PEER_UNIX && in.peer.uid == UINT32_MAX)
 		in.peer = nobody;	/* who it was was not asked: no rule needs it */
@@ -212,18 +213,22 @@ look_at_first(struct listener *l)
 	return TOOK_SOME;
 }
 
-void
-handover_prepare(const struct listener *l, int fd)
+int
+handover_prepare(struct listener *l, int fd)
 {
 	const struct service *s = l->unit->conf;
 	struct timespec at;
 	int one = 1;
 
+	l->handover = calloc(1, sizeof *l->handover);
+	if (l->handover == NULL)
+		return -1;
 	if (l->type != SOCK_DGRAM)
-		return;
+		return 0;
 	if (s->only_from.given || s->no_access.given || s->source.rate.n != 0)
 		(void)setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &one, sizeof one);
 	(void)ioctl(fd, SIOCGSTAMPNS, &at);	/* there is none yet; from now on there are */
+	return 0;
 }
 
 /* Its command has ended. False: the next one has to wait. */
@@ -241,13 +246,13 @@ go_on(struct listener *l)
 		loop_timer(e->loop, &l->timer, loop_now(e->loop) + SECOND);
 		return false;
 	}
-	l->ended = false;
-	if (l->unread < FREE)
+	l->handover->ended = false;
+	if (l->handover->unread < FREE)
 		return true;
-	if (l->unread == FREE)
+	if (l->handover->unread == FREE)
 		unit_say(l->unit, LEVEL_WARNING, "error", "%s: the command ends and leaves there what was there; from "
 		    "now on it is started after growing pauses", l->bound.name);
-	for (unsigned i = FREE; i < l->unread && rest < REST_MOST; i++)
+	for (unsigned i = FREE; i < l->handover->unread && rest < REST_MOST; i++)
 		rest *= 2;
 	loop_timer(e->loop, &l->timer, loop_now(e->loop) + (rest > REST_MOST ? REST_MOST : rest));
 	return false;
@@ -260,9 +265,9 @@ handover_take(struct listener *l, unsigned most)
 	const struct peer nobody = { .kind = PEER_NONE };
 	enum took took = TOOK_SOME;
 
-	if (l->child != NULL)
+	if (l->handover->child != NULL)
 		return TOOK_PAUSE;
-	if (l->ended && !go_on(l))
+	if (l->handover->ended && !go_on(l))
 		return TOOK_PAUSE;
 	if (!is_readable(l))
 		return TOOK_ALL;
@@ -277,7 +282,7 @@ handover_take(struct listener *l, unsigned most)
 		listener_pause(l, REASON_TIME, loop_now(e->loop) + SECOND, NULL);
 		return TOOK_PAUSE;
 	}
-	l->head = amount(l);
+	l->handover->head = amount(l);
 	(void)hand_over(l, &nobody, NULL);
 	return TOOK_PAUSE;
 }
@@ -297,9 +302,9 @@ handover_over(struct listener *l, int64_t ran)
 {
 	struct engine *e = l->unit->engine;
 
-	l->child = NULL;
-	l->ran = ran;
-	l->ended = true;
+	l->handover->child = NULL;
+	l->handover->ran = ran;
+	l->handover->ended = true;
 	/* Behind what else this turn of the loop tells, arrivals among it. */
 	loop_timer(e->loop, &l->timer, loop_now(e->loop));
 }

@@ -8,10 +8,19 @@
 
 #include "serve/listener.h"
 
+struct handover {
+	struct conn *child;		/* who has the socket now; the listener pauses meanwhile. NULL: nobody */
+	uint64_t head;			/* what waited there when that one was started */
+	int64_t ran;			/* ms: how long it did */
+	int arrivals;			/* more came while it ran, so often at least; -1: not told yet */
+	unsigned unread;		/* how often in a row one left what was there */
+	bool ended;			/* it has ended, and it is to be seen what it left */
+};
+
 listener_take handover_take;
 
-/* Before it is listened on: of UNIX datagrams the sender is asked for where a rule needs it. */
-void handover_prepare(const struct listener *l, int fd);
+/* Before it is listened on; -1: no memory. Of UNIX datagrams the sender is asked for where a rule needs it. */
+int handover_prepare(struct listener *l, int fd);
 
 /* Who sent the first datagram was refused by the name that was found: it is read and dropped. */
 void handover_drop(struct listener *l);

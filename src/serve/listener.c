@@ -317,6 +317,48 @@ choose(const struct listener *l)
 	return l->type == SOCK_DGRAM ? datagram_take : accept_take;
 }
 
+/* What the way of taking needs; -1: errno. And the end of it. */
+static int
+begin(struct listener *l, const struct bound *b)
+{
+	struct unit *u = l->unit;
+
+	if (l->take == accept_take)
+		return away_serves(u->conf) ? away_prepare(u) : 0;
+	if (l->take == handover_take)
+		return handover_prepare(l, b->fd);
+	if (l->take == builtin_take && builtin_open(u->engine, b) == -1)
+		return -1;
+	l->outlet = outlet_new(b);
+	if (l->outlet == NULL) {
+		if (l->take == builtin_take)
+			builtin_close(u->engine, b);
+		return -1;
+	}
+	datagram_prepare(b->fd, l->outlet->family);
+	return 0;
+}
+
+static void
+end(struct listener *l, struct bound *b)
+{
+	struct engine *e = l->unit->engine;
+
+	if (l->take == accept_take)
+		return;
+	if (l->take == handover_take) {
+		if (l->handover->child != NULL)
+			l->handover->child->handed = NULL;
+		free(l->handover);
+		return;
+	}
+	if (l->take == builtin_take)
+		builtin_close(e, b);
+	if (l->outlet->fd != -1)
+		b->fd = -1;	/* replies may still have to leave through it */
+	outlet_leave(l->outlet, e);
+}
+
 struct listener *
 listener_open(struct unit *u, struct bound *b)
 {
@@ -327,34 +369,30 @@ listener_open(struct unit *u, struct bound *b)
 
 	if (l == NULL)
 		return NULL;
-	if (loop_timer_room(e->loop) == -1) {
-		free(l);
-		errno = ENOMEM;
-		return NULL;
-	}
 	l->unit = u;
 	l->batch = 1;
+	l->timer.fire = pause_over;
+	l->timer.arg = l;
 	if (getsockopt(b->fd, SOL_SOCKET, SO_TYPE, &l->type, &len) == -1)
 		l->type = 0;
 	l->take = choose(l);
-	if (l->take == accept_take && away_serves(u->conf) && away_prepare(u) == -1)
+	if (loop_timer_room(e->loop) == -1) {
+		why = ENOMEM;
 		goto out;
-	if (l->take == builtin_take && builtin_open(e, b) == -1)
-		goto out;
-	if (l->take == datagram_take || l->take == builtin_take) {
-		l->outlet = outlet_new(b);
-		if (l->outlet == NULL)
-			goto closed;
-		datagram_prepare(b->fd, l->outlet->family);
-	} else if (l->take == handover_take) {
-		handover_prepare(l, b->fd);
 	}
-	l->timer.fire = pause_over;
-	l->timer.arg = l;
+	if (begin(l, b) == -1) {
+		why = errno;
+		loop_timer_leave(e->loop);
+		goto out;
+	}
 	l->watch = loop_watch(e->loop, b->fd, EPOLLIN, listener_ready, l);
-	if (l->watch == 0)
-		goto closed;
-	if (l->outlet != NULL)
+	if (l->watch == 0) {
+		why = errno;
+		end(l, b);
+		loop_timer_leave(e->loop);
+		goto out;
+	}
+	if (l->take == datagram_take || l->take == builtin_take)
 		l->outlet->fd = b->fd;
 	l->bound = *b;
 	*b = (struct bound){ .fd = -1 };
@@ -362,13 +400,7 @@ listener_open(struct unit *u, struct bound *b)
 		last = &(*last)->next;
 	*last = l;
 	return l;
-closed:
-	if (l->take == builtin_take)
-		builtin_close(e, b);
 out:
-	why = errno;
-	outlet_put(l->outlet);
-	loop_timer_leave(e->loop);
 	free(l);
 	errno = why;
 	return NULL;
@@ -392,14 +424,7 @@ listener_close(struct listener *l)
 		at = &(*at)->next;
 	*at = l->next;
 	loop_unwatch(e->loop, l->watch);
-	if (l->child != NULL)
-		l->child->handed = NULL;
-	if (l->take == builtin_take)
-		builtin_close(e, &l->bound);
-	if (l->outlet != NULL) {	/* replies may still have to leave through it */
-		l->bound.fd = -1;
-		outlet_leave(l->outlet, e);
-	}
+	end(l, &l->bound);
 	sock_close(&l->bound);
 	free(l);
 }

@@ -37,13 +37,10 @@ struct listener {
 	struct listener *prev_paused, *next_paused;
 	bool listed;			/* among those that wait for a child's end anywhere */
 
-	struct outlet *outlet;		/* of datagrams: held; what replies leave through */
-	struct conn *child;		/* wait = yes, FIFO: who has the socket now; it pauses meanwhile */
-	uint64_t head;			/* what waited there when that one was started */
-	int arrivals;			/* more came while it runs, so often at least; -1: not told yet */
-	bool ended;			/* it has ended, and it is to be seen what it left */
-	int64_t ran;			/* ms: how long */
-	unsigned unread;		/* how often in a row it left what was there */
+	union {				/* by what it takes; NULL: it is a connection's */
+		struct outlet *outlet;		/* datagram_take, builtin_take: held; replies leave through it */
+		struct handover *handover;	/* handover_take: owned */
+	};
 };
 
 /* Takes what `b` holds and begins to serve. NULL: errno, and b is the caller's still. */

@@ -19,7 +19,7 @@ list_services(const struct engine *e, struct buf *b)
 	for (const struct unit *u = e->units; u != NULL; u = u->next) {
 		for (const struct listener *l = u->listeners; l != NULL; l = l->next)
 			buf_addf(b, "%s %s\r\n", u->conf->id, l->bound.name);
-		if (u->muxed)
+		if (u->muxed != NULL)
 			buf_addf(b, "%s tcpmux:%s\r\n", u->conf->id, u->conf->name);
 	}
 }

@@ -1,6 +1,7 @@
 #include "serve/mux.h"
 
 #include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
@@ -21,33 +22,37 @@ key_of(const char *name)
 	return hash_bytes(low, sizeof low);
 }
 
-static struct unit *
-unit_of(struct hash_node *n)
-{
-	return (struct unit *)(void *)((char *)n - offsetof(struct unit, mux));
-}
+struct muxed {
+	struct hash_node node;	/* by name */
+	struct unit *unit;
+};
 
-void
+int
 mux_add(struct unit *u)
 {
-	hash_put(&u->engine->muxed, &u->mux, key_of(u->conf->name));
-	u->muxed = true;
+	u->muxed = malloc(sizeof *u->muxed);
+	if (u->muxed == NULL)
+		return -1;
+	u->muxed->unit = u;
+	hash_put(&u->engine->muxed, &u->muxed->node, key_of(u->conf->name));
+	return 0;
 }
 
 void
 mux_remove(struct unit *u)
 {
-	if (u->muxed)
-		hash_remove(&u->engine->muxed, &u->mux);
-	u->muxed = false;
+	if (u->muxed != NULL)
+		hash_remove(&u->engine->muxed, &u->muxed->node);
+	free(u->muxed);
+	u->muxed = NULL;
 }
 
 static struct unit *
 find(const struct engine *e, const char *name)
 {
 	for (struct hash_node *n = hash_find(&e->muxed, key_of(name)); n != NULL; n = hash_next(n))
-		if (strcasecmp(unit_of(n)->conf->name, name) == 0)
-			return unit_of(n);
+		if (strcasecmp(((struct muxed *)n)->unit->conf->name, name) == 0)
+			return ((struct muxed *)n)->unit;
 	return NULL;
 }
 
@@ -71,7 +76,7 @@ help(const struct conn *c, int fd)
 
 	for (size_t i = 0; h->bucket != NULL && i <= h->mask; i++)
 		for (struct hash_node *n = h->bucket[i]; n != NULL; n = n->next)
-			buf_addf(&b, "%s\r\n", unit_of(n)->conf->name);
+			buf_addf(&b, "%s\r\n", ((struct muxed *)n)->unit->conf->name);
 	answer(c, fd, b.data != NULL ? b.data : "", b.failed ? 0 : b.len);
 	buf_free(&b);
 }

@@ -4,8 +4,8 @@
 
 #include "serve/engine.h"
 
-/* A service that tcpmux leads to; no more. */
-void mux_add(struct unit *u);
+/* A service that tcpmux leads to, -1: no memory; no more. */
+int mux_add(struct unit *u);
 void mux_remove(struct unit *u);
 
 /*

@@ -305,6 +305,7 @@ infer_target(struct service *s, struct err *err)
 {
 	const char *host = s->redirect.word[0];
 	char text[WHERE_HOST + 64];
+	struct where *to;
 	struct ip ip;
 
 	if (s->redirect.n == 1)
@@ -314,11 +315,14 @@ infer_target(struct service *s, struct err *err)
 	else
 		(void)snprintf(text, sizeof text, ip_parse(host, &ip) && !ip_is_v4(&ip) ? "tcp:[%s]:%s" :
 		    "tcp:%s:%s", host, s->redirect.word[1]);
-	if (where_parse(&s->target, text, err) == -1)
+	to = s->target = calloc(1, sizeof *to);
+	if (to == NULL)
+		return err_sys(err, ENOMEM, "redirect");
+	if (where_parse(to, text, err) == -1)
 		return -1;
-	if (s->target.type != SOCK_STREAM || s->target.scheme == SCHEME_FD || s->target.scheme == SCHEME_FIFO)
+	if (to->type != SOCK_STREAM || to->scheme == SCHEME_FD || to->scheme == SCHEME_FIFO)
 		return err_set(err, "redirect: %s takes no connections; tcp, unix and vsock do", text);
-	if (s->target.scheme != SCHEME_UNIX && s->target.port == 0)
+	if (to->scheme != SCHEME_UNIX && to->port == 0)
 		return err_set(err, "redirect: nobody can be reached at port 0");
 	return 0;
 }

@@ -79,7 +79,7 @@ service_copy(const struct service *from)
 	*s = *from;
 	s->refs = 1;
 	s->run = (struct run){ 0 };
-	s->target.host = NULL;
+	s->target = NULL;
 	s->own[0] = s->own[1] = 0;
 	s->banner.text = s->banner_success.text = s->banner_fail.text = NULL;
 	s->banner.len = s->banner_success.len = s->banner_fail.len = 0;
@@ -184,7 +184,9 @@ service_free(struct service *s)
 	for (size_t i = 0; i < s->nlisten; i++)
 		address_free(&s->listen[i]);
 	free(s->listen);
-	where_free(&s->target);
+	if (s->target != NULL)
+		where_free(s->target);
+	free(s->target);
 	free(s->times);
 	free(s->rlimit);
 	free(s->banner.text);

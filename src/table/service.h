@@ -138,12 +138,13 @@ struct service {
 	bool disable, wait, v6only, session;
 	unsigned type;		/* enum type */
 	unsigned socket_type;	/* enum socket_type */
+	enum builtin internal;	/* found by check */
 	char *protocol, *port, *bind;
 	struct number_range rpc_version;
 	unsigned rpc_number;
 	struct words redirect;
-	unsigned send_proxy;	/* enum send_proxy */
 	unsigned deny_time;	/* minutes; 0: never, FOREVER */
+	unsigned send_proxy;	/* enum send_proxy */
 
 	enum child_stderr stderr_to;
 	char *directory, *chroot;
@@ -160,7 +161,6 @@ struct service {
 	double max_load;	/* 0: none */
 	enum overload overload;
 	struct rules only_from, no_access, proxy_from;
-	bool proxy_protocol;
 	struct interval *times;	/* owned */
 	size_t ntimes;
 
@@ -169,7 +169,7 @@ struct service {
 	enum hangup hangup;
 	struct sock_options sock;
 	char *owner;
-	bool lookup;
+	bool lookup, proxy_protocol;
 	unsigned flags;		/* enum flag */
 
 	unsigned json;		/* 0: text */
@@ -184,8 +184,7 @@ struct service {
 	unsigned dialect;	/* enum dialect */
 	struct words enabled, disabled;
 
-	enum builtin internal;
-	struct where target;	/* of redirect; its host is owned */
+	struct where *target;	/* of redirect: owned; NULL: none */
 	struct run run;
 };
 

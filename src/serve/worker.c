@@ -84,7 +84,7 @@ struct link {			/* one connection */
 	bool reported;		/* that it is over */
 	bool reset;		/* lingering: it ends so, once the client has taken what there was */
 	int untaken;		/* lingering: bytes that the client had not taken */
-	int64_t until;		/* lingering: it is over then */
+	int64_t until;		/* lingering: it is over then; connecting: how long a full queue is waited for */
 	int64_t interval;	/* the last between looks */
 	bool waiting;		/* for its target's addresses */
 };
@@ -715,6 +715,21 @@ target_ready(void *arg, uint32_t events)
 	}
 }
 
+/* A UNIX socket's queue is full, and nothing will tell when it is not. False: it was so for too long. */
+static bool
+wait_for_queue(struct link *l)
+{
+	int64_t now = clock_ms();
+
+	if (l->until == 0)
+		l->until = now + CONNECT_WAIT;
+	if (now >= l->until)
+		return false;
+	l->state = LINK_CONNECTING;
+	loop_timer(w.loop, &l->timer, now + LOOK_LEAST);
+	return true;
+}
+
 /* The next address of the target; behind the last one, `fault` is why there is no relay. */
 static void
 try_next(struct link *l, int fault)
@@ -736,6 +751,9 @@ try_next(struct link *l, int fault)
 		l->to = socket(a->sa.sa_family, p->is.type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 		if (l->to == -1 || (connect(l->to, &a->sa, a->len) == -1 && errno != EINPROGRESS)) {
 			fault = errno;
+			if (fault == EAGAIN && wait_for_queue(l))
+				return;
+			l->until = 0;
 			continue;
 		}
 		l->address++;

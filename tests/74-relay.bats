@@ -314,6 +314,7 @@ say() { run -0 "$PEER" -s "$1" -H "tcp:127.0.0.1:${2:-$PORT}"; }
 	requires_fds 2048
 	behaves t <<-'X'
 	import threading
+	s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 40000)
 	def serve(c):
 	    who = c.recv(1); gate("go")
 	    d, n = c.recv(1 << 16), 1
@@ -327,7 +328,7 @@ say() { run -0 "$PEER" -s "$1" -H "tcp:127.0.0.1:${2:-$PORT}"; }
 	timeout 30 python3 - "$PORT" <<-'X'
 	import select, socket, sys
 	cs = []
-	for i in range(90):
+	for i in range(80):
 	    c = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
 	    c.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 30000)
 	    who = bytes([65 + i % 26]); c.send(who); c.setblocking(False)
@@ -338,9 +339,9 @@ say() { run -0 "$PEER" -s "$1" -H "tcp:127.0.0.1:${2:-$PORT}"; }
 	    quiet += 1
 	    for k, x in enumerate(cs):
 	        try:
-	            x[2] += x[0].send(x[1] * (10000 if k % 2 else 60000)); quiet = 0
+	            x[2] += x[0].send(x[1] * (10000 if k > 68 else 200000)); quiet = 0
 	        except BlockingIOError: pass
-	    select.select([], [], [], .02)
+	    select.select([], [], [], .005)
 	open("go", "w").close()
 	for c, who, n in cs:
 	    c.setblocking(True); c.shutdown(1)

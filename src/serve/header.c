@@ -46,6 +46,7 @@ refuse(struct conn *c)
 	struct peer peer = c->peer;
 
 	conn_refuse(u, give_up(c), &peer, REASON_PROXY);
+	u->engine->room(u->engine, u);	/* its place was kept */
 }
 
 void
@@ -65,6 +66,7 @@ admitted(struct conn *c, const struct proxy *p)
 
 	peer.by_unix = c->peer.by_unix;
 	(void)accept_peer(u, give_up(c), &peer, &local);
+	u->engine->room(u->engine, u);	/* if it was refused, its place is free */
 }
 
 static void

@@ -13,6 +13,7 @@
 #include "base/put.h"
 #include "base/str.h"
 #include "net/loop.h"
+#include "net/proxy.h"
 #include "net/sock.h"
 #include "policy/access.h"
 #include "policy/ban.h"
@@ -644,6 +645,123 @@ bans(void)
 	bans_free(&b);
 }
 
+#define SIGNATURE "\r\n\r\n\0\r\nQUIT\n"
+#define FOUR "\xc0\0\x02\x07\xc0\0\x02\x63\xd4\x31\x01\xbb"	/* 192.0.2.7:54321 192.0.2.99:443 */
+#define BYTES(s) (s), sizeof (s) - 1
+
+/* In memory that ends with the last byte, so that a sanitizer sees who reads on. */
+static enum proxy_state
+read_proxy(const char *bytes, size_t n, size_t *used, struct proxy *out)
+{
+	char *copy = malloc(n + 1);
+	enum proxy_state state;
+
+	CHECK(copy != NULL);
+	memcpy(copy + 1, bytes, n);
+	state = proxy_read(copy + 1, n, used, out);
+	free(copy);
+	return state;
+}
+
+static void
+proxy_headers(void)
+{
+	static const struct { const char *bytes; size_t n; enum proxy_state want; size_t used; const char *from; } t[] = {
+		{ BYTES("PROXY TCP4 192.0.2.7 192.0.2.99 54321 443\r\n"), PROXY_DONE, 43, "192.0.2.7" },
+		{ BYTES("PROXY TCP4 192.0.2.7 192.0.2.99 54321 443\r\nrest\n"), PROXY_DONE, 43, "192.0.2.7" },
+		{ BYTES("PROXY TCP6 2001:db8::7 ::1 54321 0\r\n"), PROXY_DONE, 36, "2001:db8::7" },
+		{ BYTES("PROXY UNKNOWN\r\n"), PROXY_DONE, 15, NULL },
+		{ BYTES("PROXY UNKNOWN what ever\r\nrest"), PROXY_DONE, 25, NULL },
+		{ BYTES("P"), PROXY_MORE, 1, NULL },
+		{ BYTES("PROXY TCP4 192.0.2.7"), PROXY_MORE, 20, NULL },
+		{ BYTES("PROXY\tTCP4"), PROXY_BAD, 0, NULL },
+		{ BYTES("PROXY TCP4 192.0.2.7 192.0.2.99 54321 443\n"), PROXY_BAD, 0, NULL },
+		{ BYTES("PROXY TCP4 192.0.2.7 192.0.2.99 54321 65536\r\n"), PROXY_BAD, 0, NULL },
+		{ BYTES("PROXY TCP4 192.0.2.7 192.0.2.99 54321 443 \r\n"), PROXY_BAD, 0, NULL },
+		{ BYTES("PROXY TCP4 192.0.2.7 192.0.2.99 54321\r\n"), PROXY_BAD, 0, NULL },
+		{ BYTES("PROXY TCP4 ::1 ::1 1 2\r\n"), PROXY_BAD, 0, NULL },
+		{ BYTES("PROXY TCP6 192.0.2.7 ::1 1 2\r\n"), PROXY_BAD, 0, NULL },
+		{ BYTES("PROXY TCP4 192.0.2.7\0 192.0.2.99 1 2\r\n"), PROXY_BAD, 0, NULL },
+		{ BYTES("PROXY \r\n"), PROXY_BAD, 0, NULL },
+		{ BYTES("GET / HTTP/1.0\r\n"), PROXY_BAD, 0, NULL },
+		{ BYTES("\r"), PROXY_MORE, 1, NULL },
+		{ BYTES("\r\n\r\nx"), PROXY_BAD, 0, NULL },
+		{ BYTES(SIGNATURE), PROXY_MORE, 12, NULL },
+		{ BYTES(SIGNATURE "\x21\x11\0\x0c" FOUR "rest"), PROXY_DONE, 28, "192.0.2.7" },
+		{ BYTES(SIGNATURE "\x21\x11\0\x0c\xc0\0"), PROXY_MORE, 18, NULL },
+		{ BYTES(SIGNATURE "\x21\x11\0\x10" FOUR "\x04\0\x01x" "rest"), PROXY_DONE, 32, "192.0.2.7" },
+		{ BYTES(SIGNATURE "\x20\0\0\0rest"), PROXY_DONE, 16, NULL },
+		{ BYTES(SIGNATURE "\x20\x11\0\x03" "abc" "rest"), PROXY_DONE, 19, NULL },
+		{ BYTES(SIGNATURE "\x21\0\0\0rest"), PROXY_DONE, 16, NULL },
+		{ BYTES(SIGNATURE "\x21\x11\0\x0b" FOUR), PROXY_BAD, 0, NULL },
+		{ BYTES(SIGNATURE "\x21\x21\0\x0c" FOUR), PROXY_BAD, 0, NULL },
+		{ BYTES(SIGNATURE "\x31\x11\0\x0c" FOUR), PROXY_BAD, 0, NULL },
+		{ BYTES(SIGNATURE "\x22\x11\0\x0c" FOUR), PROXY_BAD, 0, NULL },
+		{ BYTES(SIGNATURE "\x21\x41\0\x0c" FOUR), PROXY_BAD, 0, NULL },
+		{ BYTES(SIGNATURE "\x21\x11\x10\x01" FOUR), PROXY_BAD, 0, NULL },	/* 4097 bytes */
+		{ BYTES(SIGNATURE "\x21\x11\x10\0" FOUR), PROXY_MORE, 28, NULL },
+	};
+	char line[600] = "PROXY UNKNOWN ", text[ADDR_TEXT];
+	struct proxy p;
+	size_t used;
+
+	CHECK(proxy_read("", 0, &used, &p) == PROXY_MORE && used == 0);
+	for (size_t i = 0; i < sizeof t / sizeof t[0]; i++) {
+		enum proxy_state state = read_proxy(t[i].bytes, t[i].n, &used, &p);
+
+		if (state != t[i].want)
+			(void)printf("case %zu\n", i);
+		CHECK(state == t[i].want);
+		CHECK(state == PROXY_BAD || (used == t[i].used && p.told == (t[i].from != NULL)));
+		CHECK(t[i].from == NULL || strcmp(peer_print(&p.from, text), t[i].from) == 0);
+		/* In single bytes: nothing is decided before its time, and then the same. */
+		for (size_t n = 1; state == PROXY_DONE && n < t[i].used; n++)
+			CHECK(read_proxy(t[i].bytes, n, &used, &p) == PROXY_MORE && used == n);
+	}
+	memset(line + 14, 'x', sizeof line - 14);
+	CHECK(read_proxy(line, PROXY_V1_MOST - 1, &used, &p) == PROXY_MORE);
+	CHECK(read_proxy(line, PROXY_V1_MOST, &used, &p) == PROXY_BAD);
+	memcpy(line + PROXY_V1_MOST - 2, "\r\n", 2);
+	CHECK(read_proxy(line, sizeof line, &used, &p) == PROXY_DONE && used == (size_t)PROXY_V1_MOST);
+}
+
+static void
+proxy_writing(void)
+{
+	struct peer from = { .kind = PEER_IP, .port = 54321 }, other = { .kind = PEER_UNIX };
+	struct addr to = { .len = sizeof to.in, .in = { .sin_family = AF_INET, .sin_port = htons(443) } };
+	struct addr six = { .len = sizeof six.in6, .in6 = { .sin6_family = AF_INET6, .sin6_port = htons(1) } };
+	struct addr path = { .len = sizeof path.un, .un = { .sun_family = AF_UNIX } };
+	char out[PROXY_BUILT];
+	struct proxy p;
+	size_t n, used;
+
+	CHECK(ip_parse("192.0.2.7", &from.ip) && inet_pton(AF_INET, "192.0.2.99", &to.in.sin_addr) == 1);
+	n = proxy_write(1, &from, &to, out);
+	CHECK(n == 43 && memcmp(out, "PROXY TCP4 192.0.2.7 192.0.2.99 54321 443\r\n", 43) == 0);
+	n = proxy_write(2, &from, &to, out);
+	CHECK(n == 28 && memcmp(out, SIGNATURE "\x21\x11\0\x0c" FOUR, 28) == 0);
+	/* Of two kinds: both as IPv6. */
+	six.in6.sin6_addr = in6addr_loopback;
+	n = proxy_write(1, &from, &six, out);
+	CHECK(n > 11 && memcmp(out, "PROXY TCP6 ::ffff:192.0.2.7 ::1 54321 1\r\n", n) == 0);
+	n = proxy_write(2, &from, &six, out);
+	CHECK(n == 52 && read_proxy(out, n, &used, &p) == PROXY_DONE && used == n && p.told);
+	CHECK(memcmp(&p.from.ip, &from.ip, sizeof from.ip) == 0 && p.from.port == 54321 &&
+	    memcmp(&p.to.in6.sin6_addr, &in6addr_loopback, 16) == 0 && p.to.in6.sin6_port == htons(1));
+	n = proxy_write(1, &other, &path, out);
+	CHECK(n == 15 && memcmp(out, "PROXY UNKNOWN\r\n", n) == 0);
+	n = proxy_write(2, &other, &path, out);
+	CHECK(n == 16 && memcmp(out, SIGNATURE "\x20\0\0\0", n) == 0);
+	/* The longest there is. */
+	CHECK(inet_pton(AF_INET6, "2001:1db8:1111:2222:3333:4444:5555:6666", &six.in6.sin6_addr) == 1 &&
+	    ip_parse("2001:1db8:1111:2222:3333:4444:5555:6666", &from.ip));
+	six.in6.sin6_port = htons(65535);
+	from.port = 65535;
+	n = proxy_write(1, &from, &six, out);
+	CHECK(n < PROXY_BUILT && read_proxy(out, n, &used, &p) == PROXY_DONE && used == n);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
@@ -653,7 +771,7 @@ static const struct {
 	{ "likeness", likeness }, { "addresses", addresses }, { "names", names }, { "prefixes", prefixes },
 	{ "precedence", precedence }, { "bad_rules", bad_rules }, { "times", times }, { "paces", paces },
 	{ "buckets", buckets }, { "sources", sources }, { "timers", timers }, { "hashes", hashes },
-	{ "attributes", attributes },
+	{ "attributes", attributes }, { "proxy_headers", proxy_headers }, { "proxy_writing", proxy_writing },
 };
 
 int

@@ -217,7 +217,7 @@ python() {
 	    while w[0] in kids(): pass
 	    time.sleep(.005)
 	    try: all(c, b"OWN\r\nx")
-	    except ConnectionResetError: pass
+	    except OSError: pass
 	X
 	echoes() { sees 'PROXY UNKNOWN\r\nhello'; [[ $output == hello ]]; }
 	until_true 5 echoes
@@ -232,7 +232,7 @@ python() {
 	    c = conn(); c.send(b"nonsense"); c.close()
 	    if i % 4 == 0: all(conn(), v2(0x21, 0x11, four))
 	X
-	settled() { has_children 0 && [[ $(nfds "$PID") == "$before" ]]; }
+	settled() { has_children 0 && [[ $(nfds "$PID") -le $before ]]; }
 	until_true 5 settled
 }
 

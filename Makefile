@@ -103,6 +103,7 @@ check: all tools
 
 bench: all tools
 	B=$B scripts/bench $(ARGS)
+	B=$B scripts/bench-transports
 
 fuzz: all
 	T=$(T) scripts/fuzz

@@ -17,6 +17,7 @@ table() { cat >t; chmod 644 t; } # one that a server run by root takes
 	[[ $output == *20[0-9][0-9]* ]]
 }
 
+# bats test_tags=child
 @test "the datagram is what 0 reads, then end of file" {
 	start_datagrams udp:127.0.0.1:0 sh -c 'wc -c; readlink /proc/self/fd/0 | cut -d: -f1'
 	run -0 send -k 2 "$HERE" "four"
@@ -82,6 +83,7 @@ table() { cat >t; chmod 644 t; } # one that a server run by root takes
 	[[ $output == "127.0.0.1:$DPORT hi" ]]
 }
 
+# bats test_tags=child
 @test "the environment tells both ends by UDP's names" {
 	export TCPREMOTEIP=stale UDPREMOTEHOST=stale LISTEN_FDS=1 LISTEN_PID=1
 	start_datagrams udp:0 sh -c 'echo $PROTO $UDPLOCALIP $UDPLOCALPORT $UDPREMOTEIP $UDPREMOTEPORT $REMOTE_HOST $REMOTE_ADDR $REMOTE_PORT; env | grep -E "^(TCP|UNIX|LISTEN_|UDPREMOTEHOST|NOTIFY)"'
@@ -94,6 +96,7 @@ table() { cat >t; chmod 644 t; } # one that a server run by root takes
 	[[ $output == "UDP ::1 $DPORT ::1 $p ::1 ::1 $p" ]]
 }
 
+# bats test_tags=child
 @test "no other descriptor is open, all of them block, and none is the socket" {
 	requires python3
 	cat >look.py <<-'X'

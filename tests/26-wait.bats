@@ -27,6 +27,7 @@ commands() {
 	X
 }
 
+# bats test_tags=child
 @test "tcp: the command has the listener, accepts, and is started again when it has ended" {
 	requires python3
 	start_wait tcp:0 python3 -S one.py
@@ -63,6 +64,7 @@ commands() {
 	log_has 2 'START: python3 pid=[0-9]+$'
 }
 
+# bats test_tags=child
 @test "descriptors 0, 1 and 3 are the listener, blocking, and no other is open; LISTEN_* are systemd's" {
 	requires python3
 	cat >look.py <<-'X'

@@ -52,6 +52,7 @@ put_in() { timeout 10 sh -c 'cat >pipe' <<<"$1"; }
 	[[ $output == "server: fifo:no/such/dir/pipe: cannot make it: "* ]]
 }
 
+# bats test_tags=child
 @test "the command has the read end at 0, nothing at 1, the log at 2, and no other" {
 	requires python3
 	cat >look.py <<-'X'

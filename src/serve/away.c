@@ -109,9 +109,12 @@ start_worker(struct worker_state *w)
 	for (int i = 0; i < 2; i++)
 		if (setsockopt(pair[i], SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size) == -1)
 			(void)setsockopt(pair[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
-	w->most = getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur > 2 * SPARE ?
-	    (unsigned)((r.rlim_cur < CONN_MOST ? r.rlim_cur : CONN_MOST) * (LINGERING - 1) / LINGERING - SPARE) / EACH :
-	    SPARE / EACH;
+	w->most = SPARE / EACH;
+	if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur > 2U * SPARE) {
+		rlim_t all = r.rlim_cur < CONN_MOST ? r.rlim_cur : CONN_MOST;
+
+		w->most = (unsigned)(all - all / LINGERING - SPARE) / EACH;
+	}
 	w->pid = helper_start(pair[1], &e->lower, worker_run, NULL);
 	why = errno;
 	(void)close(pair[1]);

@@ -238,16 +238,21 @@ python() {
 
 # --- the real one in front
 
-haproxy_up() { # haproxy_up CONFIG: until its frontend answers; sets HAP
-	requires haproxy
-	haproxy -db -f "$1" >hap.log 2>&1 3>&- & HAP=$!
-	until_true 5 listens "$FRONT" || die "$(<hap.log)"
+# haproxy_up CONFIG: with a socket at descriptor 33 that listens already; sets HAP and FRONT
+haproxy_up() {
+	rm -f front
+	python3 - "$1" <<-'X' >hap.log 2>&1 3>&- &
+	import os, socket, sys
+	s = socket.socket(); s.bind(("127.0.0.1", 0)); s.listen(50)
+	os.dup2(s.fileno(), 33)
+	open("front.tmp", "w").write(str(s.getsockname()[1])); os.rename("front.tmp", "front")
+	os.execvp("haproxy", ["haproxy", "-db", "-f", sys.argv[1]])
+	X
+	HAP=$!
+	until_true 5 test -e front || die "$(<hap.log)" || return
+	FRONT=$(<front)
 }
-listens() { grep -q ":$(printf %04X "$1") 0\+:0000 0A" /proc/net/tcp; }
 haproxy_down() { kill "$HAP"; wait "$HAP" || :; }
-free_port() { # one that nobody has now
-	python3 -c 'import socket; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
-}
 
 @test "HAProxy in front: send-proxy, send-proxy-v2, by TCP and by UNIX socket, with checks" {
 	requires haproxy python3
@@ -255,12 +260,11 @@ free_port() { # one that nobody has now
 	start_server -o proxy_protocol=yes -o proxy_from="127.0.0.1 user:$ME" -o listen+=unix:s -s 127.0.0.1:0 'echo "$REMOTE_ADDR"; cat'
 	for how in send-proxy send-proxy-v2; do
 		for back in "127.0.0.1:$PORT" "unix@$PWD/s"; do
-			FRONT=$(free_port)
 			printf '%s\n' 'defaults' 'mode tcp' 'timeout connect 5s' 'timeout client 10s' 'timeout server 10s' \
-				'listen f' "bind 127.0.0.1:$FRONT" "server a $back $how check inter 30ms" >hap.cfg
+				'listen f' "bind fd@33" "server a $back $how check inter 30ms" >hap.cfg
 			haproxy_up hap.cfg
-			run -0 "$PEER" -b 127.0.0.5 -s hello -H "tcp:127.0.0.1:$FRONT"
-			[[ $output == $'127.0.0.5\nhello' ]] || die "$how $back: $output" "$(<hap.log)" || return
+			run "$PEER" -b 127.0.0.5 -s hello -H "tcp:127.0.0.1:$FRONT"
+			[[ $status == 0 && $output == $'127.0.0.5\nhello' ]] || die "$how $back: $output" "$(<hap.log)" || return
 			haproxy_down
 		done
 	done
@@ -275,11 +279,10 @@ free_port() { # one that nobody has now
 		start_server -o id="$n" -o proxy_protocol=yes -o proxy_from=127.0.0.1 -s 127.0.0.1:0 "echo $n \$REMOTE_ADDR; tr a-z A-Z"
 		ports+=("$PORT") pids+=("$PID")
 	done
-	FRONT=$(free_port)
-	sed -e "s/bind    :2000/bind 127.0.0.1:$FRONT/" -e "s/192.0.2.11:2000/127.0.0.1:${ports[0]}/" -e "s/192.0.2.12:2000/127.0.0.1:${ports[1]}/" \
+	sed -e "s/bind    :2000/bind fd@33/" -e "s/192.0.2.11:2000/127.0.0.1:${ports[0]}/" -e "s/192.0.2.12:2000/127.0.0.1:${ports[1]}/" \
 		-e "s/192.0.2.13:2000/127.0.0.1:${ports[2]}/" -e 's/inter 2s/inter 50ms/' "$BATS_TEST_DIRNAME/../etc/haproxy.cfg" >hap.cfg
-	run ! grep -q '192.0.2.1[123]:' hap.cfg
-	run haproxy -c -f hap.cfg
+	run ! grep -qE '192.0.2.1[123]:|bind.*2000' hap.cfg
+	run haproxy -c -f "$BATS_TEST_DIRNAME/../etc/haproxy.cfg"
 	[[ $status == 0 && $output != *WARNING* && $output != *ALERT* ]] || die "$output" || return
 	haproxy_up hap.cfg
 	all_three() {

@@ -371,7 +371,7 @@ mux() { # a tcpmux with two services, further lines into both
 	    assert d == b"-Service not available\r\n", (line, d)
 	X
 	! logged 'START: (plain|secret)' || die "reached"
-	logged 'MUX: tcpmux 127.0.0.1 asked for "secret": no such service'
+	wait_log 'MUX: tcpmux 127.0.0.1 asked for "secret": no such service'
 }
 
 @test "tcpmux: who never ends his line is ended by a bound, and counts no more" {

@@ -12,7 +12,7 @@ relay() { # relay TARGET [line...]
 	WORKER=$(children "$PID"); WORKER=${WORKER%% *}
 }
 # No connection is left there, only the channel; and pipes for the next ones. Only root may look.
-rest() { [[ $(id -u) != 0 || $(ls -l "/proc/$WORKER/fd" | grep -c socket:) == 1 ]]; }
+rest() { [[ $(id -u) != 0 || $(find "/proc/$WORKER/fd" -lname 'socket:*' | wc -l) == 1 ]]; }
 # behaves NAME: a target in Python that serves one connection after the other: c, until it is killed.
 # Sets TARGET.
 behaves() {
@@ -138,6 +138,29 @@ say() { run -0 "$PEER" -s "$1" -H "tcp:127.0.0.1:${2:-$PORT}"; }
 	relay "no-such-host.invalid:80"
 	run -3 "$PEER" -t 12000 "tcp:127.0.0.1:$PORT"
 	wait_log 'cannot connect to no-such-host.invalid:80: the name has no address' 12
+}
+
+@test "a name that has no address yet is asked for again" {
+	requires_root; requires unshare
+	cp /etc/hosts hosts
+	cat >in.sh <<-X
+	mount --bind hosts /etc/hosts
+	"$SERVER" -q -o user=root -r 9 127.0.0.1:0 echo found 9>target & a=\$!
+	until grep -q ready target; do :; done
+	read -r x y b <target
+	printf 'service relay\n{\nlisten = 127.0.0.1:0\nredirect = late.invalid:%s\n}\n' "\${b##*:}" >t
+	"$SERVER" -o user=root -r 9 -f t 9>lines & s=\$!
+	until grep -q ready lines; do :; done
+	read -r x y b <lines
+	"$PEER" "\$b" >before
+	echo 127.0.0.1 late.invalid >>hosts
+	i=0
+	until "$PEER" "\$b" >after || [ \$((i += 1)) -gt 300 ]; do sleep 0.02; done
+	kill \$a \$s; wait
+	X
+	timeout 20 unshare -m sh in.sh 2>err
+	[[ ! -s before && $(<after) == found ]]
+	grep -q 'cannot connect to late.invalid:[0-9]*: the name has no address' err
 }
 
 @test "a target that does not answer holds up nobody else, and gives way to a stop" {

@@ -14,7 +14,7 @@ become(const struct lower *l)
 {
 	const struct rlimit none = { 0, 0 };
 
-	if (setsid() == -1 || setrlimit(RLIMIT_CORE, &none) == -1 || setrlimit(RLIMIT_FSIZE, &none) == -1)
+	if (setsid() == -1 || chdir("/") == -1 || setrlimit(RLIMIT_CORE, &none) == -1 || setrlimit(RLIMIT_FSIZE, &none) == -1)
 		return false;
 	if (geteuid() == 0 && !setup_lower(l->uid, l->gid))
 		return false;

@@ -540,7 +540,9 @@ server_run(struct server *s, struct err *err)
 			return err_sys(err, errno, "epoll");
 		if (s->phase == PHASE_STOP && s->engine->running == NULL)
 			conn_drop_quiet(s->engine);	/* their last bytes are with the kernel */
-		if (s->phase >= PHASE_DRAIN && conn_none(s->engine))
+		if (s->phase == PHASE_STOP && conn_none(s->engine))
+			break;
+		if (s->phase == PHASE_DRAIN && conn_none(s->engine) && s->engine->awaited == 0 && away_gone(s->engine))
 			break;
 	}
 	log_say(LEVEL_INFO, "stopped", "%s", s->phase == PHASE_QUIT ? "at once" : "nothing is left");

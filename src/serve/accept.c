@@ -57,7 +57,8 @@ accept_peer(struct unit *u, int fd, const struct peer *peer, const struct addr *
 		conn_refuse(u, fd, peer, why);
 		return true;
 	}
-	pace_count(&u->pace, loop_now(e->loop));
+	if (!u->conf->proxy_protocol)	/* else it was counted when it was taken from the queue */
+		pace_count(&u->pace, loop_now(e->loop));
 	return away_serves(u->conf) ? away_serve(u, fd, peer, local, source) :
 	    conn_serve(u, fd, peer, local, source);
 }
@@ -74,7 +75,7 @@ accept_muxed(struct unit *u, int fd, const struct peer *peer, const char *yes, c
 
 	if (unit_lets_in(u, peer, &why, &source)) {
 		if (!unit_is_full(u, &why, &until) && getsockname(fd, &local.sa, &local.len) == 0 &&
-		    (!away || (away_prepare(u) == 0 && away_room(e)))) {
+		    (!away || (away_prepare(u) == 0 && away_full(e) == NULL))) {
 			pace_count(&u->pace, loop_now(e->loop));
 			(void)send(fd, yes, strlen(yes), MSG_DONTWAIT | MSG_NOSIGNAL);
 			/* A command's must block, the worker's must not. */

@@ -33,6 +33,7 @@ struct worker_state {
 	struct conn *first, *last;	/* all of them */
 	struct hash by_number;	/* the same */
 	struct conn *unsent;	/* the first of those that could not be sent yet; in the same list */
+	bool leaving;		/* it is to end when nothing lingers there any more */
 	struct timer again;
 	int64_t delay;
 	int64_t since;
@@ -110,10 +111,10 @@ start_worker(struct worker_state *w)
 		if (setsockopt(pair[i], SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size) == -1)
 			(void)setsockopt(pair[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
 	w->most = SPARE / EACH;
-	if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur > 2U * SPARE) {
+	if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur / 2 > SPARE) {
 		rlim_t all = r.rlim_cur < CONN_MOST ? r.rlim_cur : CONN_MOST;
 
-		w->most = (unsigned)(all - all / LINGERING - SPARE) / EACH;
+		w->most = (unsigned)((all - all / LINGERING - SPARE) / EACH);
 	}
 	w->pid = helper_start(pair[1], &e->lower, worker_run, NULL);
 	why = errno;
@@ -191,7 +192,7 @@ lost(struct worker_state *w)
 	loop_close(e->loop, w->watch, w->channel);
 	w->channel = -1;
 	w->watch = 0;
-	if (!e->stopping) {
+	if (!e->stopping && !w->leaving) {
 		log_say(LEVEL_ERR, "error", "the worker (process %d) has ended, and %u connections with it; it is "
 		    "started again", (int)w->pid, w->n);
 		w->delay = loop_now(e->loop) - w->since > AGAIN_MOST || w->delay == 0 ? AGAIN_LEAST :
@@ -269,12 +270,35 @@ away_reaped(struct engine *e, pid_t pid)
 
 /* --- connections */
 
-bool
-away_room(const struct engine *e)
+const char *
+away_full(const struct engine *e)
 {
 	const struct worker_state *w = e->worker;
 
-	return w != NULL && w->channel != -1 && w->n < w->most && w->unsent == NULL;
+	if (w == NULL || w->channel == -1)
+		return "the worker is being started again";
+	return w->n < w->most && w->unsent == NULL ? NULL : "the worker has its fill";
+}
+
+const struct conn *
+away_first(const struct engine *e)
+{
+	return e->worker != NULL ? e->worker->first : NULL;
+}
+
+bool
+away_gone(struct engine *e)
+{
+	struct worker_state *w = e->worker;
+
+	if (w == NULL || w->channel == -1)
+		return true;
+	/* What still lingers there is waited for: the channel ends when that has. */
+	if (w->n == 0 && !w->leaving) {
+		w->leaving = true;
+		(void)shutdown(w->channel, SHUT_WR);
+	}
+	return false;
 }
 
 static bool

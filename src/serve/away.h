@@ -21,8 +21,14 @@ void away_forget(struct unit *u);
 bool away_serve(struct unit *u, int fd, const struct peer *peer, const struct addr *local,
     struct source *source);
 
-/* Is there room for one more? Ask before accept(2). */
-bool away_room(const struct engine *e);
+/* Why there is no room for one more; NULL: there is. Ask before accept(2). */
+const char *away_full(const struct engine *e);
+
+/* The connections that it has: by their `next`. */
+const struct conn *away_first(const struct engine *e);
+
+/* At a drain, when it has none: lets it go. True: it is gone, and with it what lingered there. */
+bool away_gone(struct engine *e);
 
 /* Asks the worker to end one, or all. */
 void away_end(struct conn *c);

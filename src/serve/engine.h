@@ -70,6 +70,7 @@ struct engine {
 	uint32_t nconns;	/* made so far */
 	struct conn *lingering, *lingering_last;	/* oldest first */
 	unsigned nlingering, lingering_most;
+	unsigned awaited;	/* connections whose PROXY header is not there yet */
 	unsigned asking;	/* processes that only ask who was refused */
 	unsigned burials;	/* processes that end UNIX connections */
 	struct conn *waiting, *waiting_last;	/* accepted, and no process to be had for them yet */

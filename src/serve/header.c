@@ -25,6 +25,7 @@ leave(struct conn *c)
 	c->fd_watch = 0;
 	loop_timer_stop(c->unit->engine->loop, &c->timer);
 	c->unit->awaited--;
+	c->unit->engine->awaited--;
 }
 
 /* It is no conn of ours any more: its descriptor is the caller's. */
@@ -123,6 +124,8 @@ header_await(struct unit *u, int fd, const struct peer *peer, const struct addr 
 	memcpy(&c->header->local, local, offsetof(struct addr, sa) + local->len);
 	c->header->len = 0;
 	u->awaited++;
+	e->awaited++;
+	pace_count(&u->pace, loop_now(e->loop));
 	conn_enter(c, CONN_HEADER);
 	loop_timer(e->loop, &c->timer, loop_now(e->loop) + HEADER_WAIT);
 }

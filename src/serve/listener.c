@@ -154,7 +154,7 @@ unit_is_full(struct unit *u, enum reason *why, int64_t *until)
 		*why = REASON_SERVICE_LIMIT;
 		return true;
 	}
-	if (e->live >= e->limit) {
+	if (e->live + (s->overload == OVERLOAD_QUEUE ? e->awaited : 0) >= e->limit) {
 		*why = REASON_PROCESS_LIMIT;
 		return true;
 	}
@@ -234,8 +234,8 @@ listener_has_room(struct listener *l, bool waits)
 		listener_pause(l, REASON_FORK, listener_delay(e), "no process to be had");
 	else if (u->awaited >= HEADERS_MOST)
 		listener_pause(l, REASON_PROXY, loop_now(e->loop) + 50, NULL);
-	else if (l->take == accept_take && away_serves(u->conf) && !away_room(e))
-		listener_pause(l, REASON_FORK, listener_delay(e), "the worker has its fill");
+	else if (l->take == accept_take && away_serves(u->conf) && away_full(e) != NULL)
+		listener_pause(l, REASON_FORK, listener_delay(e), away_full(e));
 	else if (u->starting >= START_MOST)
 		listener_pause(l, REASON_FORK, loop_now(e->loop) + 5, "too many starts in flight");
 	else if (waits && (u->conf->overload == OVERLOAD_QUEUE || u->conf->wait) && u->conf->instances > 0 &&

@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "base/fd.h"
 #include "child/setup.h"
+#include "serve/away.h"
 #include "serve/conn.h"
 #include "serve/listener.h"
 
@@ -28,12 +29,14 @@ list_services(const struct engine *e, struct buf *b)
 static void
 list_servers(const struct engine *e, struct buf *b)
 {
+	const struct conn *first[] = { e->running, away_first(e) };
 	char from[ADDR_TEXT];
 
-	for (const struct conn *c = e->running; c != NULL; c = c->next)
-		buf_addf(b, "%s pid=%d%s%s duration=%lld(sec)\r\n", c->conf->id, (int)c->pid,
-		    c->peer.kind != PEER_NONE ? " from=" : "", peer_print(&c->peer, from),
-		    (long long)(loop_now(e->loop) - c->started) / 1000);
+	for (int i = 0; i < 2; i++)
+		for (const struct conn *c = first[i]; c != NULL; c = c->next)
+			buf_addf(b, "%s pid=%d%s%s duration=%lld(sec)\r\n", c->conf->id, (int)c->pid,
+			    c->peer.kind != PEER_NONE ? " from=" : "", peer_print(&c->peer, from),
+			    (long long)(loop_now(e->loop) - c->started) / 1000);
 }
 
 bool

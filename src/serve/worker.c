@@ -32,6 +32,7 @@ enum {
 	CONNECT_WAIT = 10 * SECOND,	/* for each address of a target */
 	MUX_WAIT = 10 * SECOND,
 	RESOLVE_WAIT = 10 * SECOND,
+	AGAIN = SECOND,		/* before a name that stood for nothing is asked for again */
 	LOOK_LEAST = 10, LOOK_MOST = 250,	/* ms between looks whether the client has taken all */
 	NO_PROGRESS = 60 * SECOND,	/* a client that takes nothing for so long is cut */
 	LINGERING_PART = 8,	/* of all descriptors, that may only linger */
@@ -96,6 +97,7 @@ struct place {			/* a target, and what its name stands for */
 	struct addr to[ADDRESSES];
 	size_t n;
 	bool known;		/* resolved, if to nothing */
+	int64_t tried;		/* when that was found out */
 	int fd;			/* of the process that resolves; -1 */
 	uint32_t watch;
 	pid_t pid;
@@ -776,6 +778,7 @@ static void
 place_known(struct place *p)
 {
 	p->known = true;
+	p->tried = loop_now(w.loop);
 	p->refs++;	/* the last that waits may be the last that has it */
 	while (p->waiting != NULL) {
 		struct link *l = p->waiting;
@@ -992,7 +995,7 @@ take_job(const struct job *j, int fd)
 	}
 	switch (j->kind) {
 	case JOB_RELAY:
-		if (l->place->known) {
+		if (l->place->known && (l->place->n > 0 || loop_now(w.loop) - l->place->tried < AGAIN)) {
 			try_next(l, 0);
 			return;
 		}
@@ -1002,6 +1005,11 @@ take_job(const struct job *j, int fd)
 			l->next_waiting->prev_waiting = l;
 		l->place->waiting = l;
 		loop_timer(w.loop, &l->timer, clock_ms() + RESOLVE_WAIT);
+		/* A name that stood for nothing, perhaps because the name service was not there yet. */
+		if (l->place->known) {
+			l->place->known = false;
+			resolve(l->place);
+		}
 		return;
 	case JOB_DAYTIME:
 		say(l, text, daytime_text(text));

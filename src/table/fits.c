@@ -164,6 +164,8 @@ fits_check(struct service *s, attr_note *note, void *arg, struct err *err)
 	if ((s->flags & FLAG_SENSOR) != 0 && (f.dgram || f.fifo))
 		return err_set(err, "flags SENSOR: the sender of a datagram may be anybody; only a connection shows "
 		    "who it is"), err_at(err, "flags", -1);
+	if (s->wait && (s->type & (TYPE_TCPMUX | TYPE_TCPMUXPLUS)) != 0)
+		return err_set(err, "wait: tcpmux has no socket to hand over; wait = no"), err_at(err, "wait", 0);
 	if ((s->internal != BUILTIN_NONE || s->redirect.n > 0) && fit_served_here(&f, err) == -1)
 		return -1;
 	if (s->wait && s->internal == BUILTIN_NONE && f.stream && fit_wait(&f, err) == -1)

@@ -322,6 +322,8 @@ infer_target(struct service *s, struct err *err)
 		return -1;
 	if (to->type != SOCK_STREAM || to->scheme == SCHEME_FD || to->scheme == SCHEME_FIFO)
 		return err_set(err, "redirect: %s takes no connections; tcp, unix and vsock do", text);
+	if (to->scheme == SCHEME_UNIX && to->host[0] != '/' && to->host[0] != '@')
+		return err_set(err, "redirect %s: the path must begin with /", text);
 	if (to->scheme != SCHEME_UNIX && to->port == 0)
 		return err_set(err, "redirect: nobody can be reached at port 0");
 	return 0;

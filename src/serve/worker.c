@@ -1,34 +1,25 @@
 #include "serve/worker.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <netdb.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/fd.h"
 #include "base/hash.h"
 #include "net/loop.h"
 #include "net/proxy.h"
 #include "serve/builtin.h"
+#include "serve/flow.h"
 #include "serve/job.h"
+#include "serve/place.h"
 
 enum {
-	PIPE_SIZE = 1 << 20,
-	PIPES_KEPT = 64,
-	CHUNK = 1 << 20,	/* bytes moved at once */
-	LITTLE = 16384,		/* that are rather copied */
-	TURN = 8,		/* chunks of one flow in a turn, so that others get theirs */
 	CONNECT_WAIT = 10 * SECOND,	/* for each address of a target */
 	MUX_WAIT = 10 * SECOND,
 	RESOLVE_WAIT = 10 * SECOND,
@@ -36,33 +27,9 @@ enum {
 	LOOK_LEAST = 10, LOOK_MOST = 250,	/* ms between looks whether the client has taken all */
 	NO_PROGRESS = 60 * SECOND,	/* a client that takes nothing for so long is cut */
 	LINGERING_PART = 8,	/* of all descriptors, that may only linger */
-	ADDRESSES = 16,		/* of one target, that are tried */
 };
 
 static const uint32_t EVENTS = EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET;
-
-struct pipe { int in, out; struct pipe *next; };
-
-struct rest {			/* what was copied and not taken at once */
-	size_t n;
-	char bytes[LITTLE];
-};
-
-struct flow {			/* one direction */
-	int from, to;
-	struct pipe *pipe;	/* owned while something is in it; NULL */
-	struct rest *rest;	/* the same */
-	size_t held;		/* bytes, in the one or the other */
-	uint64_t bytes;
-	bool ready;		/* something may be there to read: an event told so, and no read denied it */
-	bool ended;		/* its end is known to have come, if it is not read yet */
-	bool parted;		/* a read may stop short of what is there, at descriptors or an urgent byte */
-	bool urgent;		/* there was an urgent byte */
-	bool bulk;		/* there was much lately: it is moved by a pipe, without copying */
-	bool eof;		/* the end has been read */
-	bool shut;		/* and passed on */
-	bool drop;		/* the reader is gone: what comes is dropped */
-};
 
 enum link_state { LINK_RESOLVING, LINK_CONNECTING, LINK_OPEN, LINK_LINGERING };
 
@@ -90,31 +57,15 @@ struct link {			/* one connection */
 	bool waiting;		/* for its target's addresses */
 };
 
-struct place {			/* a target, and what its name stands for */
-	struct place *next;
-	unsigned refs;
-	struct target is;
-	struct addr to[ADDRESSES];
-	size_t n;
-	bool known;		/* resolved, if to nothing */
-	int64_t tried;		/* when that was found out */
-	int fd;			/* of the process that resolves; -1 */
-	uint32_t watch;
-	pid_t pid;
-	struct link *waiting;
-};
-
 static struct worker {
 	struct loop *loop;
 	int channel;
 	uint32_t channel_watch;
 	bool closed;		/* the master is gone: no more connections come */
-	struct place *places;
 	struct hash links;
 	unsigned nlinks, nlingering, lingering_most;
 	struct link *more, **more_end;	/* a queue */
-	struct pipe *pipes;
-	unsigned nmore, npipes;
+	unsigned nmore;
 	struct report report[REPORTS];
 	unsigned nreports;
 } w;
@@ -141,73 +92,9 @@ report(const struct job *j, enum report_kind kind)
 	return r;
 }
 
-/* --- pipes */
-
-static struct pipe *
-pipe_take(void)
-{
-	struct pipe *p = w.pipes;
-	int fd[2];
-
-	if (p != NULL) {
-		w.pipes = p->next;
-		w.npipes--;
-		return p;
-	}
-	p = malloc(sizeof *p);
-	if (p == NULL || pipe2(fd, O_CLOEXEC | O_NONBLOCK) == -1) {
-		free(p);
-		return NULL;
-	}
-	(void)fcntl(fd[1], F_SETPIPE_SZ, PIPE_SIZE);
-	*p = (struct pipe){ .in = fd[1], .out = fd[0] };
-	return p;
-}
-
-/* An empty one goes back, or is closed with what is in it. */
-static void
-pipe_leave(struct pipe *p, bool empty)
-{
-	if (p == NULL)
-		return;
-	if (empty && w.npipes < PIPES_KEPT) {
-		p->next = w.pipes;
-		w.pipes = p;
-		w.npipes++;
-		return;
-	}
-	(void)close(p->in);
-	(void)close(p->out);
-	free(p);
-}
-
-/* Nothing of what a flow holds is wanted any more, or nothing is left. */
-static void
-let_go(struct flow *f)
-{
-	pipe_leave(f->pipe, f->held == 0);
-	free(f->rest);
-	f->pipe = NULL;
-	f->rest = NULL;
-	f->held = 0;
-}
-
 /* --- links */
 
 static void link_timer(void *arg, int64_t now);
-
-static void
-place_leave(struct place *p)
-{
-	if (p == NULL || --p->refs > 0)
-		return;
-	loop_close(w.loop, p->watch, p->fd);
-	if (p->pid > 0) {
-		(void)kill(p->pid, SIGKILL);
-		(void)waitpid(p->pid, NULL, 0);
-	}
-	free(p);
-}
 
 static void
 wait_no_more(struct link *l)
@@ -249,8 +136,8 @@ link_free(struct link *l, bool reset)
 	else
 		loop_drop(w.loop, l->watch, l->fd);
 	loop_drop(w.loop, l->to_watch, l->to);
-	let_go(&l->up);
-	let_go(&l->down);
+	flow_let_go(&l->up);
+	flow_let_go(&l->down);
 	place_leave(l->place);
 	w.nlinks--;
 	w.nlingering -= l->state == LINK_LINGERING;
@@ -324,142 +211,7 @@ finish(struct link *l)
 		linger(l);
 }
 
-/* --- moving bytes */
-
-enum moved { MOVED_ALL, MOVED_MORE, MOVED_ERROR };
-
-/* Reads and drops. */
-static enum moved
-drop(struct flow *f)
-{
-	static char bytes[65536];
-
-	for (int i = 0; i < TURN; i++) {
-		ssize_t n = recv(f->from, bytes, sizeof bytes, MSG_DONTWAIT | MSG_TRUNC);
-
-		if (n == 0) {
-			f->eof = f->shut = true;
-			return MOVED_ALL;
-		}
-		if (n == -1) {
-			f->ready = errno != EAGAIN;
-			return errno == EAGAIN || errno == EINTR ? MOVED_ALL : MOVED_ERROR;
-		}
-		f->bytes += (uint64_t)n;
-	}
-	return MOVED_MORE;
-}
-
-static ssize_t
-pass_some(const struct flow *f)
-{
-	if (f->rest != NULL)
-		return send(f->to, f->rest->bytes + f->rest->n - f->held, f->held, MSG_DONTWAIT | MSG_NOSIGNAL);
-	return splice(f->pipe->out, NULL, f->to, NULL, f->held, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
-}
-
-/* What is held goes on. MOVED_MORE: all of it. */
-static enum moved
-pass_on(struct flow *f)
-{
-	while (f->held > 0) {
-		ssize_t n = pass_some(f);
-
-		if (n == -1 && errno == EAGAIN)
-			return MOVED_ALL;
-		if (n <= 0) {
-			/* Nobody reads there any more: what comes is dropped, the other direction goes on. */
-			f->drop = true;
-			let_go(f);
-			return MOVED_MORE;
-		}
-		f->held -= (size_t)n;
-		f->bytes += (uint64_t)n;
-	}
-	free(f->rest);
-	f->rest = NULL;
-	return MOVED_MORE;
-}
-
-/* A little is copied: that costs less than a pipe. What the reader does not take at once is held. */
-static ssize_t
-copy(struct flow *f)
-{
-	static char bytes[LITTLE];
-	ssize_t n = recv(f->from, bytes, sizeof bytes, MSG_DONTWAIT), sent;
-
-	if (n <= 0)
-		return n;
-	f->ready = f->ended || f->parted || n == LITTLE;	/* else less means that this was all */
-	f->bulk = n == LITTLE;
-	sent = send(f->to, bytes, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
-	if (sent == -1 && errno != EAGAIN) {
-		f->drop = f->ready = true;
-		return n;
-	}
-	sent = sent == -1 ? 0 : sent;
-	f->bytes += (uint64_t)sent;
-	if (sent == n)
-		return n;
-	/* Not in a pipe: a user who has many gets small ones. */
-	f->rest = malloc(sizeof *f->rest);
-	if (f->rest == NULL)
-		return -1;
-	f->rest->n = f->held = (size_t)(n - sent);
-	memcpy(f->rest->bytes, bytes + sent, f->held);
-	return n;
-}
-
-static ssize_t
-move(struct flow *f)
-{
-	ssize_t n;
-
-	if (f->urgent || (f->pipe == NULL && (f->pipe = pipe_take()) == NULL))
-		return copy(f);
-	n = splice(f->from, NULL, f->pipe->in, NULL, CHUNK, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
-	if (n > 0)
-		f->held += (size_t)n;
-	f->bulk = n >= LITTLE;
-	return n;
-}
-
-/* As much as can be moved now without waiting. */
-static enum moved
-flow_run(struct flow *f, bool other_shut)
-{
-	enum moved m = MOVED_MORE;
-
-	for (int i = 0; i < TURN && m == MOVED_MORE && !f->eof; i++) {
-		ssize_t n;
-
-		if (f->held > 0 && pass_on(f) == MOVED_ALL)
-			return MOVED_ALL;
-		if (!f->ready)
-			return MOVED_ALL;
-		if (f->drop)
-			return drop(f);
-		errno = 0;
-		n = f->bulk ? move(f) : copy(f);
-		if (n == 0)
-			f->eof = true;
-		else if (n == -1)
-			m = errno == EAGAIN || errno == EINTR ? MOVED_ALL : MOVED_ERROR;
-		if (n <= 0)
-			f->ready = m == MOVED_ERROR;
-	}
-	if (f->held > 0 && pass_on(f) == MOVED_ALL && m != MOVED_ERROR)
-		m = MOVED_ALL;
-	if (f->held == 0) {
-		let_go(f);
-		if (f->eof && !f->shut) {
-			if (!other_shut)	/* else it is closed at once */
-				(void)shutdown(f->to, SHUT_WR);
-			f->shut = true;
-		}
-	}
-	return m == MOVED_MORE && (f->eof || !f->ready) ? MOVED_ALL : m;
-}
+/* --- running them */
 
 static void
 again(struct link *l)
@@ -522,7 +274,7 @@ static void
 run_chargen(struct link *l)
 {
 	char text[CHARGEN_LINE];
-	enum moved in = drop(&l->up);
+	enum moved in = flow_drop(&l->up);
 
 	for (int i = 0; i < 256 && in != MOVED_ERROR; i++) {
 		ssize_t n;
@@ -585,7 +337,7 @@ run(struct link *l)
 	enum moved m;
 
 	if (l->state == LINK_LINGERING) {
-		m = drop(&l->up);
+		m = flow_drop(&l->up);
 		if (m == MOVED_MORE)
 			again(l);
 		else if (m == MOVED_ERROR || (l->up.eof && !l->reset))
@@ -609,7 +361,7 @@ run(struct link *l)
 			again(l);
 		break;
 	case JOB_DISCARD:
-		m = drop(&l->up);
+		m = flow_drop(&l->up);
 		set_idle(l, loop_now(w.loop));
 		if (m == MOVED_MORE)
 			again(l);
@@ -627,25 +379,12 @@ run(struct link *l)
 	}
 }
 
-/* An event about the socket that the flow comes from. */
-static void
-told(struct flow *f, uint32_t events)
-{
-	f->ready |= (events & ~(uint32_t)EPOLLOUT) != 0;
-	f->ended |= (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
-	/* An urgent byte goes along in its place; splice(2) would stop before it for ever. */
-	if ((events & EPOLLPRI) != 0 && !f->urgent) {
-		f->urgent = f->parted = true;
-		(void)setsockopt(f->from, SOL_SOCKET, SO_OOBINLINE, &(int){ 1 }, sizeof(int));
-	}
-}
-
 static void
 client_ready(void *arg, uint32_t events)
 {
 	struct link *l = arg;
 
-	told(&l->up, events);
+	flow_told(&l->up, events);
 	/* Before there is a target only the client's reset matters. */
 	if (l->state < LINK_OPEN) {
 		if ((events & EPOLLERR) != 0)
@@ -695,7 +434,7 @@ target_ready(void *arg, uint32_t events)
 	socklen_t len = sizeof fault;
 
 	if (l->state > LINK_CONNECTING || (events & EPOLLERR) == 0)
-		told(&l->down, events);
+		flow_told(&l->down, events);
 	if (l->state == LINK_LINGERING)
 		return;
 	if (l->state == LINK_OPEN) {
@@ -772,148 +511,15 @@ try_next(struct link *l, int fault)
 	}
 }
 
-/* --- targets */
-
+/* Its addresses are known: those that wait go on. */
 static void
 place_known(struct place *p)
 {
-	p->known = true;
-	p->tried = loop_now(w.loop);
-	p->refs++;	/* the last that waits may be the last that has it */
 	while (p->waiting != NULL) {
 		struct link *l = p->waiting;
 
 		wait_no_more(l);
 		try_next(l, 0);
-	}
-	place_leave(p);
-}
-
-static void
-resolved(void *arg, uint32_t events)
-{
-	struct place *p = arg;
-	ssize_t n = read(p->fd, p->to, sizeof p->to);
-
-	(void)events;
-	if (n == -1 && errno == EAGAIN)
-		return;
-	p->n = n > 0 ? (size_t)n / sizeof p->to[0] : 0;
-	loop_close(w.loop, p->watch, p->fd);
-	p->watch = 0;
-	p->fd = -1;
-	(void)waitpid(p->pid, NULL, 0);
-	p->pid = 0;
-	place_known(p);
-}
-
-/* In a process of its own, however long the resolver takes. */
-static void
-resolve(struct place *p)
-{
-	struct addrinfo hints = { .ai_family = p->is.family, .ai_socktype = SOCK_STREAM }, *list, *i;
-	struct addr to[ADDRESSES];
-	char port[16];
-	int fds[2];
-	size_t n = 0;
-
-	/* In packets, with an end: the process may die without a word. */
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) == -1) {
-		place_known(p);
-		return;
-	}
-	p->pid = fork();
-	if (p->pid == 0) {
-		fd_close_from(3, &fds[1], 1);	/* a connection must not live on in here */
-		memset(to, 0, sizeof to);
-		(void)snprintf(port, sizeof port, "%u", p->is.port);
-		if (getaddrinfo(p->is.host[0] != '\0' ? p->is.host : "localhost", port, &hints, &list) == 0)
-			for (i = list; i != NULL && n < ADDRESSES; i = i->ai_next)
-				if (i->ai_addrlen <= sizeof to[0].in6) {
-					to[n].len = i->ai_addrlen;
-					memcpy(&to[n++].sa, i->ai_addr, i->ai_addrlen);
-				}
-		(void)send(fds[1], to, n * sizeof to[0], MSG_NOSIGNAL);
-		_exit(0);
-	}
-	(void)close(fds[1]);
-	p->fd = fds[0];
-	(void)fcntl(p->fd, F_SETFL, O_NONBLOCK);
-	if (p->pid > 0)
-		p->watch = loop_watch(w.loop, p->fd, EPOLLIN, resolved, p);
-	if (p->watch == 0) {
-		(void)close(p->fd);
-		p->fd = -1;
-		place_known(p);
-	}
-}
-
-static struct place *
-place_find(uint32_t id)
-{
-	for (struct place *p = w.places; p != NULL; p = p->next)
-		if (p->is.id == id)
-			return p;
-	return NULL;
-}
-
-static void
-take_target(const struct target *t)
-{
-	struct place *p = calloc(1, sizeof *p), **at = &w.places;
-	struct ip ip;
-
-	if (p == NULL)
-		return;
-	while (*at != NULL && (*at)->is.id != t->id)
-		at = &(*at)->next;
-	if (*at != NULL) {
-		struct place *old = *at;
-
-		*at = old->next;
-		place_leave(old);
-	}
-	p->is = *t;
-	p->fd = -1;
-	p->refs = 1;
-	p->next = w.places;
-	w.places = p;
-	if (t->scheme == SCHEME_UNIX) {
-		struct addr *a = &p->to[0];
-		size_t len = strnlen(t->host, sizeof a->un.sun_path - 1);
-
-		a->un.sun_family = AF_UNIX;
-		memcpy(a->un.sun_path, t->host, len);
-		a->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len + 1);
-		if (t->host[0] == '@') {
-			a->un.sun_path[0] = '\0';
-			a->len--;
-		}
-		p->n = 1;
-		p->known = true;
-	} else if (t->scheme == SCHEME_VSOCK) {
-		p->to[0] = (struct addr){ .len = sizeof p->to[0].vm };
-		p->to[0].vm.svm_family = AF_VSOCK;
-		p->to[0].vm.svm_cid = t->cid;
-		p->to[0].vm.svm_port = t->port;
-		p->n = 1;
-		p->known = true;
-	} else if (ip_parse(t->host, &ip)) {
-		p->to[0] = (struct addr){ .len = sizeof p->to[0].in6 };
-		if (ip_is_v4(&ip)) {
-			p->to[0].len = sizeof p->to[0].in;
-			p->to[0].in.sin_family = AF_INET;
-			p->to[0].in.sin_port = htons((uint16_t)t->port);
-			memcpy(&p->to[0].in.sin_addr, ip.b + 12, 4);
-		} else {
-			p->to[0].in6.sin6_family = AF_INET6;
-			p->to[0].in6.sin6_port = htons((uint16_t)t->port);
-			memcpy(&p->to[0].in6.sin6_addr, ip.b, 16);
-		}
-		p->n = 1;
-		p->known = true;
-	} else {
-		resolve(p);
 	}
 }
 
@@ -986,7 +592,7 @@ take_job(const struct job *j, int fd)
 		l->state = LINK_RESOLVING;
 		l->place = place_find(j->target);
 		if (l->place != NULL)
-			l->place->refs++;
+			(void)place_hold(l->place);
 	}
 	l->watch = loop_watch(w.loop, fd, EVENTS, client_ready, l);
 	if (l->watch == 0 || (j->kind == JOB_RELAY && l->place == NULL)) {
@@ -1008,7 +614,7 @@ take_job(const struct job *j, int fd)
 		/* A name that stood for nothing, perhaps because the name service was not there yet. */
 		if (l->place->known) {
 			l->place->known = false;
-			resolve(l->place);
+			place_resolve(l->place);
 		}
 		return;
 	case JOB_DAYTIME:
@@ -1077,7 +683,7 @@ take_message(void)
 	if (c != NULL && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
 		memcpy(&fd, CMSG_DATA(c), sizeof fd);
 	if (m.job.kind == JOB_TARGET)
-		take_target(&m.target);
+		place_take(&m.target);
 	else if (m.job.kind == JOB_END)
 		end_links(m.job.number);
 	else
@@ -1108,6 +714,7 @@ worker_run(int channel, void *arg)
 	w.loop = loop_new();
 	if (w.loop == NULL || hash_init(&w.links) == -1)
 		_exit(1);
+	place_begin(w.loop, place_known);
 	w.channel_watch = loop_watch(w.loop, channel, EPOLLIN, channel_ready, NULL);
 	if (w.channel_watch == 0)
 		_exit(1);

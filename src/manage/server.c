@@ -538,6 +538,7 @@ server_run(struct server *s, struct err *err)
 	while (s->phase != PHASE_QUIT) {
 		if (loop_run_once(s->loop, log_flush(clock_ms())) == -1)
 			return err_sys(err, errno, "epoll");
+		away_flush(s->engine);
 		if (s->phase == PHASE_STOP && s->engine->running == NULL)
 			conn_drop_quiet(s->engine);	/* their last bytes are with the kernel */
 		if (s->phase == PHASE_STOP && conn_none(s->engine))

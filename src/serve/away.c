@@ -32,7 +32,8 @@ struct worker_state {
 	unsigned n, most;	/* connections it has; may have */
 	struct conn *first, *last;	/* all of them */
 	struct hash by_number;	/* the same */
-	struct conn *unsent;	/* the first of those that could not be sent yet; in the same list */
+	struct conn *unsent;	/* the first of those that are not sent yet; in the same list */
+	bool blocked;		/* the channel takes no more for now */
 	bool leaving;		/* it is to end when nothing lingers there any more */
 	struct timer again;
 	int64_t delay;
@@ -42,6 +43,7 @@ struct worker_state {
 };
 
 static void channel_ready(void *arg, uint32_t events);
+static void unblock(struct worker_state *w);
 
 bool
 away_serves(const struct service *s)
@@ -173,6 +175,10 @@ start_again(void *arg, int64_t now)
 {
 	struct worker_state *w = arg;
 
+	if (w->channel != -1) {		/* it was only blocked */
+		unblock(w);
+		return;
+	}
 	if (start_worker(w) == 0)
 		return;
 	w->delay = w->delay * 2 > AGAIN_MOST ? AGAIN_MOST : w->delay * 2;
@@ -192,6 +198,7 @@ lost(struct worker_state *w)
 	loop_close(e->loop, w->watch, w->channel);
 	w->channel = -1;
 	w->watch = 0;
+	w->blocked = false;
 	if (!e->stopping && !w->leaving) {
 		log_say(LEVEL_ERR, "error", "the worker (process %d) has ended, and %u connections with it; it is "
 		    "started again", (int)w->pid, w->n);
@@ -277,7 +284,7 @@ away_full(const struct engine *e)
 
 	if (w == NULL || w->channel == -1)
 		return "the worker is being started again";
-	return w->n < w->most && w->unsent == NULL ? NULL : "the worker has its fill";
+	return w->n < w->most && !w->blocked ? NULL : "the worker has its fill";
 }
 
 const struct conn *
@@ -301,35 +308,74 @@ away_gone(struct engine *e)
 	return false;
 }
 
-static bool
-send_job(const struct worker_state *w, const struct conn *c)
+static struct job
+job_of(const struct conn *c)
 {
 	const struct service *s = c->conf;
 	struct job j = { .kind = kind_of(s), .number = c->number, .target = c->unit->place,
 		.send_proxy = s->send_proxy, .idle = s->idle_timeout, .linger = s->linger, .peer = c->peer };
-	union { struct cmsghdr head; char room[CMSG_SPACE(sizeof(int))]; } control;
-	struct iovec v = { &j, sizeof j };
-	struct msghdr h = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = &control,
-		.msg_controllen = sizeof control };
 
 	if (c->local != NULL)
 		memcpy(&j.local, c->local, offsetof(struct addr, sa) + c->local->len);
-	memset(&control, 0, sizeof control);
-	control.head.cmsg_level = SOL_SOCKET;
-	control.head.cmsg_type = SCM_RIGHTS;
-	control.head.cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(&control.head), &c->fd, sizeof c->fd);
-	return sendmsg(w->channel, &h, MSG_DONTWAIT | MSG_NOSIGNAL) != -1;
+	return j;
 }
 
-/* Those that wait for room in the channel. */
-static void
-send_rest(struct worker_state *w)
+/* The first of those that are not sent, as many as one message holds. -1: errno. */
+static int
+send_some(struct worker_state *w)
 {
-	while (w->unsent != NULL && send_job(w, w->unsent))
-		w->unsent = w->unsent->next;
-	if (w->unsent == NULL)
-		(void)loop_change(w->engine->loop, w->watch, EPOLLIN);
+	union { struct cmsghdr head; char room[CMSG_SPACE(JOBS * sizeof(int))]; } control;
+	struct job j[JOBS];
+	int fds[JOBS];
+	struct iovec v = { .iov_base = j };
+	struct msghdr h = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = &control };
+	struct conn *c = w->unsent;
+	size_t n = 0;
+
+	for (; c != NULL && n < JOBS; c = c->next, n++) {
+		j[n] = job_of(c);
+		fds[n] = c->fd;
+	}
+	v.iov_len = n * sizeof j[0];
+	memset(&control, 0, sizeof control);
+	h.msg_controllen = CMSG_SPACE(n * sizeof fds[0]);
+	control.head.cmsg_level = SOL_SOCKET;
+	control.head.cmsg_type = SCM_RIGHTS;
+	control.head.cmsg_len = CMSG_LEN(n * sizeof fds[0]);
+	memcpy(CMSG_DATA(&control.head), fds, n * sizeof fds[0]);
+	if (sendmsg(w->channel, &h, MSG_DONTWAIT | MSG_NOSIGNAL) == -1)
+		return -1;
+	w->unsent = c;
+	return 0;
+}
+
+void
+away_flush(struct engine *e)
+{
+	struct worker_state *w = e->worker;
+
+	while (w != NULL && w->unsent != NULL && w->channel != -1 && !w->blocked) {
+		if (send_some(w) == 0)
+			continue;
+		if (errno == EPIPE || errno == ECONNRESET) {
+			lost(w);
+			return;
+		}
+		/* Until there is room in the channel, or for want of memory a little later. */
+		w->blocked = true;
+		if (errno == EAGAIN)
+			(void)loop_change(e->loop, w->watch, EPOLLIN | EPOLLOUT);
+		else
+			loop_timer(e->loop, &w->again, loop_now(e->loop) + AGAIN_LEAST);
+	}
+}
+
+static void
+unblock(struct worker_state *w)
+{
+	w->blocked = false;
+	(void)loop_change(w->engine->loop, w->watch, EPOLLIN);
+	away_flush(w->engine);
 }
 
 bool
@@ -362,25 +408,26 @@ away_serve(struct unit *u, int fd, const struct peer *peer, const struct addr *l
 		over(w, c, &(struct ended){ .status = 1 });
 		return true;
 	}
-	if (w->unsent == NULL && !send_job(w, c)) {
-		if (errno == EPIPE || errno == ECONNRESET) {
-			lost(w);
-			return true;
-		}
-		w->unsent = c;
-		(void)loop_change(u->engine->loop, w->watch, EPOLLIN | EPOLLOUT);
-	}
+	if (w->unsent == NULL)
+		w->unsent = c;	/* it goes with the others of this turn of the loop */
 	return true;
 }
 
 void
 away_end(struct conn *c)
 {
-	const struct worker_state *w = c->unit->engine->worker;
+	struct worker_state *w = c->unit->engine->worker;
+	struct engine *e = w->engine;
 	const struct job j = { .kind = JOB_END, .number = c->number };
 
-	if (w->channel != -1)
+	if (w->channel == -1)
+		return;
+	away_flush(e);
+	/* It must not overtake its job, nor be lost: it is said again until the end is told. */
+	if (w->unsent == NULL)
 		(void)send(w->channel, &j, sizeof j, MSG_DONTWAIT | MSG_NOSIGNAL);
+	c->deadline = loop_now(e->loop) + AGAIN_LEAST;
+	conn_set_timer(c);
 }
 
 void
@@ -388,6 +435,7 @@ away_end_all(struct engine *e)
 {
 	const struct job j = { .kind = JOB_END };
 
+	away_flush(e);
 	if (e->worker != NULL && e->worker->channel != -1 && e->worker->n > 0)
 		(void)send(e->worker->channel, &j, sizeof j, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
@@ -470,7 +518,7 @@ channel_ready(void *arg, uint32_t events)
 	struct report r[REPORTS];
 
 	if ((events & EPOLLOUT) != 0)
-		send_rest(w);
+		unblock(w);
 	for (int turn = 0; turn < 16 && w->channel != -1; turn++) {
 		ssize_t n = recv(w->channel, r, sizeof r, MSG_DONTWAIT);
 

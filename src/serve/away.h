@@ -17,6 +17,9 @@ int away_prepare(struct unit *u);
 /* The unit is about to end. */
 void away_forget(struct unit *u);
 
+/* Sends those that came since: once a turn of the loop. */
+void away_flush(struct engine *e);
+
 /* Takes fd and source. False: the listener should pause (errno says why); fd and source are taken. */
 bool away_serve(struct unit *u, int fd, const struct peer *peer, const struct addr *local,
     struct source *source);

@@ -188,7 +188,10 @@ conn_timer(void *arg, int64_t now)
 		return;
 	}
 	if (c->state == CONN_AWAY) {
-		conn_end_group(c, "timeout");
+		if (c->told)
+			away_end(c);
+		else
+			conn_end_group(c, "timeout");
 		return;
 	}
 	if (c->state == CONN_LINGERING) {

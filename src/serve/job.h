@@ -16,7 +16,9 @@ enum job_kind {
 	JOB_END,		/* end that connection; of number 0, all */
 };
 
-struct job {			/* the connection comes along as SCM_RIGHTS */
+enum { JOBS = 32 };		/* connections in one message, at most */
+
+struct job {			/* several in one message; their connections come along as SCM_RIGHTS */
 	enum job_kind kind;
 	uint64_t number;	/* how the master knows it */
 	uint32_t target;

@@ -663,14 +663,15 @@ end_links(uint64_t number)
 static bool
 take_message(void)
 {
-	union { struct job job; struct target target; } m;
-	union { struct cmsghdr head; char room[CMSG_SPACE(sizeof(int))]; } control;
+	static union { struct job job[JOBS]; struct target target; } m;
+	union { struct cmsghdr head; char room[CMSG_SPACE(JOBS * sizeof(int))]; } control;
 	struct iovec v = { &m, sizeof m };
 	struct msghdr h = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = &control,
 		.msg_controllen = sizeof control };
 	ssize_t n = recvmsg(w.channel, &h, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	struct cmsghdr *c;
-	int fd = -1;
+	size_t nfds = 0;
+	int fds[JOBS];
 
 	if (n == -1 && (errno == EAGAIN || errno == EINTR))
 		return false;
@@ -679,15 +680,19 @@ take_message(void)
 		loop_close(w.loop, w.channel_watch, w.channel);
 		return false;
 	}
+	/* Without descriptors to be had there are fewer than jobs. */
 	c = CMSG_FIRSTHDR(&h);
-	if (c != NULL && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
-		memcpy(&fd, CMSG_DATA(c), sizeof fd);
-	if (m.job.kind == JOB_TARGET)
+	if (c != NULL && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
+		nfds = (c->cmsg_len - CMSG_LEN(0)) / sizeof fds[0];
+		memcpy(fds, CMSG_DATA(c), nfds * sizeof fds[0]);
+	}
+	if (m.job[0].kind == JOB_TARGET)
 		place_take(&m.target);
-	else if (m.job.kind == JOB_END)
-		end_links(m.job.number);
+	else if (m.job[0].kind == JOB_END)
+		end_links(m.job[0].number);
 	else
-		take_job(&m.job, fd);
+		for (size_t i = 0; i < (size_t)n / sizeof m.job[0]; i++)
+			take_job(&m.job[i], i < nfds ? fds[i] : -1);
 	return true;
 }
 

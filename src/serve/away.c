@@ -326,7 +326,7 @@ send_some(struct worker_state *w)
 {
 	union { struct cmsghdr head; char room[CMSG_SPACE(JOBS * sizeof(int))]; } control;
 	struct job j[JOBS];
-	int fds[JOBS];
+	int fds[JOBS] = { -1 };
 	struct iovec v = { .iov_base = j };
 	struct msghdr h = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = &control };
 	struct conn *c = w->unsent;

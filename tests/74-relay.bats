@@ -502,7 +502,7 @@ say() { run -0 "$PEER" -s "$1" -H "tcp:127.0.0.1:${2:-$PORT}"; }
 	say again; [[ $output == again ]]
 	say again; [[ $output == again ]]
 	[[ $(children "$PID") != "$WORKER" ]]
-	has_children 1
+	until_true 5 has_children 1
 	no_zombies
 	until_true 5 log_has 4 EXIT
 	[[ $(nfds "$PID") == "$fds" ]]

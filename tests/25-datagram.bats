@@ -122,8 +122,7 @@ table() { cat >t; chmod 644 t; } # one that a server run by root takes
 	local before; before=$(nfds "$PID")
 	run -0 send -n 100 -m 10 -w 32 "$HERE"
 	[[ $output == "1000 0" ]]
-	settled() { has_children 0 && [[ $(nfds "$PID") == "$before" ]]; }
-	until_true 5 settled
+	until_true 5 is_quiet "$before"
 }
 
 @test "instances: who is too much waits in the kernel's queue" {
@@ -292,8 +291,7 @@ one='one() { x=$(dd bs=65536 count=1 status=none) && [ -n "$x" ]; }; '
 	local before; before=$(nfds "$PID")
 	run -0 send -n 100 -m 100 -w 100 "$HERE"
 	[[ $output == "10000 0" ]]
-	settled() { has_children 0 && [[ $(nfds "$PID") == "$before" ]]; }
-	until_true 5 settled
+	until_true 5 is_quiet "$before"
 	kill -USR1 "$PID"; wait_log 'STATE: cat live=0 started=102 refused=0 failed=0'
 }
 

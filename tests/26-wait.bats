@@ -351,8 +351,7 @@ except TimeoutError: pass'
 	local before; before=$(nfds "$PID")
 	run -0 send -n 20 -m 50 -w 20 "$HERE"
 	[[ $output == "1000 0" ]]
-	settled() { has_children 0 && [[ $(nfds "$PID") == "$before" ]]; }
-	until_true 5 settled
+	until_true 5 is_quiet "$before"
 }
 
 @test "wait of a classic line and of a block" {

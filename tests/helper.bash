@@ -139,6 +139,7 @@ no_zombies() {
 	local c
 	for c in $(children "${1:-$PID}"); do [[ $(state "$c") != Z ]] || return 1; done
 }
+is_quiet() { has_children 0 && [[ $(nfds "$PID") == "$1" ]]; } # no child, and so many descriptors
 nfds() { set -- /proc/"$1"/fd/*; echo $#; }
 ticks() { # of user and system time
 	local u s

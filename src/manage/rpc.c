@@ -96,6 +96,7 @@ run(int answer, void *arg)
 {
 	struct err err;
 
+	(void)setsid();		/* the master takes who ends in its own group for a burial */
 	(void)alarm(LONGEST);
 	if (work(arg, &err) == 0)
 		(void)!write(answer, "", 1);

@@ -17,6 +17,12 @@ ip_is_v4(const struct ip *ip)
 }
 
 bool
+ip_is_group(const struct ip *ip)
+{
+	return ip_is_v4(ip) ? (ip->b[12] & 0xf0) == 0xe0 : ip->b[0] == 0xff;
+}
+
+bool
 ip_parse(const char *s, struct ip *out)
 {
 	struct ip ip;

@@ -53,6 +53,9 @@ enum { ADDR_TEXT = 64 };		/* room for any peer's address as text */
 
 bool ip_is_v4(const struct ip *ip);
 
+/* Is it a multicast group's? */
+bool ip_is_group(const struct ip *ip);
+
 /* IPv4 dotted (all four parts) or IPv6, as inet_pton(3) reads them. */
 bool ip_parse(const char *s, struct ip *out);
 

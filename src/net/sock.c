@@ -168,8 +168,10 @@ keep_names(struct bound *b, const struct addr *own, int type, bool both, const c
 static bool
 is_group(const struct addr *a)
 {
-	return (a->sa.sa_family == AF_INET && IN_MULTICAST(ntohl(a->in.sin_addr.s_addr))) ||
-	    (a->sa.sa_family == AF_INET6 && IN6_IS_ADDR_MULTICAST(&a->in6.sin6_addr));
+	uint32_t scope, port;
+	struct ip ip;
+
+	return addr_ip(a, &ip, &scope, &port) && ip_is_group(&ip);
 }
 
 /* Joins the group that the socket is bound to. zone 0: where the kernel's route to it leads. */
@@ -204,9 +206,9 @@ open_one(const struct addr *a, int type, bool both, const char *iface, const str
 	struct addr own;
 	bool path = a->sa.sa_family == AF_UNIX && a->un.sun_path[0] != '\0';
 	bool group = type == SOCK_DGRAM && is_group(a);
-	unsigned zone = iface[0] != '\0' ? if_nametoindex(iface) : 0;
+	unsigned zone = group && iface[0] != '\0' ? if_nametoindex(iface) : 0;
 
-	if (iface[0] != '\0' && zone == 0)
+	if (group && iface[0] != '\0' && zone == 0)
 		return err_set(err, "there is no interface %s", iface);
 	*b = (struct bound){ .fd = socket(a->sa.sa_family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0) };
 	if (b->fd == -1)

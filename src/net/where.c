@@ -193,6 +193,8 @@ parse_inet(struct where *w, char host_of[WHERE_HOST], const char *text, const ch
 
 		(void)snprintf(host_of, WHERE_HOST, "%s", ip_print(&ip, one));
 	}
+	if (w->iface[0] != '\0' && (!ip_parse(host_of, &ip) || (ip_is_v4(&ip) && !ip_is_group(&ip))))
+		return err_set(err, "%s: an interface is chosen for a group or an IPv6 address only", text);
 	if (w->family != AF_UNSPEC && ip_parse(host_of, &ip) && (strchr(host_of, ':') != NULL) !=
 	    (w->family == AF_INET6))
 		return err_set(err, "%s: %s is not an IPv%c address", text, host_of,

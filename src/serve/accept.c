@@ -33,8 +33,23 @@ sense(struct unit *u, int fd, const struct peer *p)
 	ban_add(&e->bans, &p->ip, loop_now(e->loop), length);
 }
 
+/* Serves who was admitted. Takes fd and source. False: as accept_peer. */
+static bool
+serve(struct unit *u, int fd, const struct peer *peer, const struct addr *told, struct source *source)
+{
+	struct addr local = { .len = sizeof local - offsetof(struct addr, sa) };
+	bool away = away_serves(u->conf);
+
+	/* Which of our addresses was asked? The worker only needs it to tell it to a target. */
+	if (told == NULL && (!away || u->conf->send_proxy != SEND_PROXY_NO) &&
+	    getsockname(fd, &local.sa, &local.len) == -1)
+		local = (struct addr){ .len = sizeof local.sa, .sa = { .sa_family = AF_UNSPEC } };
+	return away ? away_serve(u, fd, peer, told != NULL ? told : &local, source) :
+	    conn_serve(u, fd, peer, told != NULL ? told : &local, source);
+}
+
 bool
-accept_peer(struct unit *u, int fd, const struct peer *peer, const struct addr *local)
+accept_peer(struct unit *u, int fd, const struct peer *peer, const struct addr *told)
 {
 	struct engine *e = u->engine;
 	struct source *source = NULL;
@@ -59,32 +74,26 @@ accept_peer(struct unit *u, int fd, const struct peer *peer, const struct addr *
 	}
 	if (!u->conf->proxy_protocol)	/* else it was counted when it was taken from the queue */
 		pace_count(&u->pace, loop_now(e->loop));
-	return away_serves(u->conf) ? away_serve(u, fd, peer, local, source) :
-	    conn_serve(u, fd, peer, local, source);
+	return serve(u, fd, peer, told, source);
 }
 
 void
 accept_muxed(struct unit *u, int fd, const struct peer *peer, const char *yes, const char *no)
 {
 	struct engine *e = u->engine;
-	struct addr local = { .len = sizeof local - offsetof(struct addr, sa) };
 	struct source *source = NULL;
-	bool away = away_serves(u->conf);
 	enum reason why;
 	int64_t until;
 
 	if (unit_lets_in(u, peer, &why, &source)) {
-		if (!unit_is_full(u, &why, &until) && getsockname(fd, &local.sa, &local.len) == 0 &&
-		    (!away || (away_prepare(u) == 0 && away_full(e) == NULL))) {
+		if (!unit_is_full(u, &why, &until) &&
+		    (!away_serves(u->conf) || (away_prepare(u) == 0 && away_full(e) == NULL))) {
 			pace_count(&u->pace, loop_now(e->loop));
 			(void)send(fd, yes, strlen(yes), MSG_DONTWAIT | MSG_NOSIGNAL);
 			/* A command's must block, the worker's must not. */
-			if (!away) {
-				(void)conn_serve(u, fd, peer, &local, source);
-				return;
-			}
-			(void)fcntl(fd, F_SETFL, O_NONBLOCK);
-			(void)away_serve(u, fd, peer, &local, source);
+			if (away_serves(u->conf))
+				(void)fcntl(fd, F_SETFL, O_NONBLOCK);
+			(void)serve(u, fd, peer, NULL, source);
 			return;
 		}
 		source_leave(&e->sources, source);
@@ -98,30 +107,19 @@ static bool
 admit(struct listener *l, int fd, const struct addr *from)
 {
 	struct unit *u = l->unit;
-	struct engine *e = u->engine;
-	const struct addr *own = l->bound.addr;
-	struct addr local;
 	struct peer peer;
 
 	if (peer_of(fd, from, &peer) == -1) {
 		(void)close(fd);
 		return true;
 	}
-	/* Which of our addresses was asked? Only a wildcard does not know. */
-	memcpy(&local, own, offsetof(struct addr, sa) + own->len);
-	if ((local.sa.sa_family == AF_INET || local.sa.sa_family == AF_INET6) &&
-	    (!away_serves(u->conf) || u->conf->send_proxy != SEND_PROXY_NO)) {
-		local.len = sizeof local - offsetof(struct addr, sa);
-		if (getsockname(fd, &local.sa, &local.len) == -1)
-			memcpy(&local, own, offsetof(struct addr, sa) + own->len);
-	}
 	if (u->conf->proxy_protocol) {
-		header_await(u, fd, &peer, &local);
+		header_await(u, fd, &peer);
 		return true;
 	}
-	if (accept_peer(u, fd, &peer, &local))
+	if (accept_peer(u, fd, &peer, NULL))
 		return true;
-	listener_pause(l, REASON_FORK, listener_delay(e), strerror(errno));
+	listener_pause(l, REASON_FORK, listener_delay(u->engine), strerror(errno));
 	return false;
 }
 

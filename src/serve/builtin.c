@@ -82,10 +82,8 @@ is_trap(const struct engine *e, const struct peer *p)
 		return false;
 	if (p->port < PORT_LEAST || p->port > 65535 || e->builtin_ports[p->port] > 0)
 		return true;
-	if (!ip_is_v4(&p->ip))
-		return b[0] == 0xff;
-	/* Groups, what is reserved above them, every broadcast of everybody; "this network". */
-	return b[12] >= 224 || b[12] == 0;
+	/* Of IPv4 also what is reserved above the groups, the broadcast to everybody, "this network". */
+	return ip_is_group(&p->ip) || (ip_is_v4(&p->ip) && (b[12] >= 224 || b[12] == 0));
 }
 
 /* --- */

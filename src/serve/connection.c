@@ -295,16 +295,15 @@ conn_start(struct conn *c, const struct addr *local)
 	}
 	if (choose_stderr(c, &o) == -1)
 		return -1;
-	if (look.name_too || look.decide || look.ident) {
+	if (c->conf->internal != BUILTIN_NONE && !c->asked) {
+		o.before = listing_before;
+		o.arg = &listing;
+	} else if (look.name_too || look.decide || look.ident) {
 		if (pipe2(p, O_CLOEXEC | O_NONBLOCK) == -1)
 			goto out;
 		look.tell = p[1];
 		o.before = lookup_before;
 		o.arg = &look;
-	}
-	if (c->conf->internal != BUILTIN_NONE && !c->asked) {
-		o.before = listing_before;
-		o.arg = &listing;
 	}
 	*o.failed = 0;
 	if (spawn(e->spawner, &o, loop_now(e->loop), &child) == -1)

@@ -13,7 +13,6 @@
 enum { HEADER_WAIT = 5 * SECOND };
 
 struct header {
-	struct addr local;
 	size_t len;
 	char bytes[PROXY_MOST];
 };
@@ -63,10 +62,9 @@ admitted(struct conn *c, const struct proxy *p)
 {
 	struct unit *u = c->unit;
 	struct peer peer = p->told ? p->from : c->peer;
-	struct addr local = p->told ? p->to : c->header->local;
 
 	peer.by_unix = c->peer.by_unix;
-	(void)accept_peer(u, give_up(c), &peer, &local);
+	(void)accept_peer(u, give_up(c), &peer, p->told ? &p->to : NULL);
 	u->engine->room(u->engine, u);	/* if it was refused, its place is free */
 }
 
@@ -103,7 +101,7 @@ header_late(struct conn *c)
 }
 
 void
-header_await(struct unit *u, int fd, const struct peer *peer, const struct addr *local)
+header_await(struct unit *u, int fd, const struct peer *peer)
 {
 	struct engine *e = u->engine;
 	struct conn *c;
@@ -121,7 +119,6 @@ header_await(struct unit *u, int fd, const struct peer *peer, const struct addr 
 		conn_refuse(u, fd, peer, REASON_FORK);
 		return;
 	}
-	memcpy(&c->header->local, local, offsetof(struct addr, sa) + local->len);
 	c->header->len = 0;
 	u->awaited++;
 	e->awaited++;

@@ -10,6 +10,6 @@
 enum { HEADERS_MOST = 1024 };	/* of one service that are awaited at once; then its listeners pause */
 
 /* Takes fd. */
-void header_await(struct unit *u, int fd, const struct peer *peer, const struct addr *local);
+void header_await(struct unit *u, int fd, const struct peer *peer);
 
 #endif

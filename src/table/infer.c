@@ -1,6 +1,7 @@
 #include "table/infer.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <ifaddrs.h>
 #include <net/if.h>
@@ -217,8 +218,11 @@ infer(const struct look *k, struct err *err)
 		    err_at(err, "socket_type", 0);
 	if (infer_kind(k, &udp, &family, err) == -1)
 		return -1;
-	if ((s->type & (TYPE_TCPMUX | TYPE_TCPMUXPLUS)) != 0)
+	if ((s->type & (TYPE_TCPMUX | TYPE_TCPMUXPLUS)) != 0) {
+		if (attr_own(s, "port"))
+			attr_remark(k->note, k->arg, "port", -1, "port has no effect: tcpmux alone leads to this service");
 		return 0;
+	}
 	/* rpcbind tells clients the port: any will do. */
 	if ((s->type & TYPE_RPC) != 0 && s->port == NULL && give_text(s, &s->port, "port", "0", err) == -1)
 		return -1;
@@ -228,14 +232,17 @@ infer(const struct look *k, struct err *err)
 }
 
 static void
-look_at_ports(const struct look *k)
+look_at_addresses(const struct look *k)
 {
 	const struct service *s = k->s;
 
-	for (size_t i = 0; i < s->nlisten && s->table && !k->m->low_ports; i++) {
+	for (size_t i = 0; i < s->nlisten && s->table; i++) {
 		const struct where *w = &s->listen[i].where;
 
-		if ((w->scheme == SCHEME_TCP || w->scheme == SCHEME_UDP) && w->port != 0 &&
+		if (w->iface[0] != '\0' && if_nametoindex(w->iface) == 0 && !isdigit((unsigned char)w->iface[0]))
+			attr_remark(k->note, k->arg, "listen", (int)i, "%s: there is no interface %s now",
+			    s->listen[i].text, w->iface);
+		if (!k->m->low_ports && (w->scheme == SCHEME_TCP || w->scheme == SCHEME_UDP) && w->port != 0 &&
 		    w->port < k->m->first_port)
 			attr_remark(k->note, k->arg, attr_given(s,
 			    "listen") ? "listen" : "port", -1, "port %u: only root may listen on ports "
@@ -299,36 +306,6 @@ infer_builtin(const struct look *k, struct err *err)
 	    "servers services status are", name), err_at(err, "type", -1);
 }
 
-/* redirect: HOST PORT, or an ADDRESS to connect to. */
-static int
-infer_target(struct service *s, struct err *err)
-{
-	const char *host = s->redirect.word[0];
-	char text[WHERE_HOST + 64];
-	struct where *to;
-	struct ip ip;
-
-	if (s->redirect.n == 1)
-		(void)snprintf(text, sizeof text, "%s", host);
-	else if (strncmp(host, "tcp:", 4) == 0 || strlen(host) >= WHERE_HOST)
-		return err_set(err, "redirect %s: either HOST PORT or one ADDRESS", host);
-	else
-		(void)snprintf(text, sizeof text, ip_parse(host, &ip) && !ip_is_v4(&ip) ? "tcp:[%s]:%s" :
-		    "tcp:%s:%s", host, s->redirect.word[1]);
-	to = s->target = calloc(1, sizeof *to);
-	if (to == NULL)
-		return err_sys(err, ENOMEM, "redirect");
-	if (where_parse(to, text, err) == -1)
-		return -1;
-	if (to->type != SOCK_STREAM || to->scheme == SCHEME_FD || to->scheme == SCHEME_FIFO)
-		return err_set(err, "redirect: %s takes no connections; tcp, unix and vsock do", text);
-	if (to->scheme == SCHEME_UNIX && to->host[0] != '/' && to->host[0] != '@')
-		return err_set(err, "redirect %s: the path must begin with /", text);
-	if (to->scheme != SCHEME_UNIX && to->port == 0)
-		return err_set(err, "redirect: nobody can be reached at port 0");
-	return 0;
-}
-
 /* What rpcbind is to be told: a number, by the name in /etc/rpc or as it is given, and versions. */
 static int
 infer_rpc(struct service *s, struct err *err)
@@ -368,10 +345,8 @@ check_where(struct service *s, const struct master *m, attr_note *note, void *ar
 		return -1;
 	if (s->internal == BUILTIN_STATUS)
 		not_yet(&k, "type", "status");
-	if (s->redirect.n > 0 && infer_target(s, err) == -1)
-		return err_at(err, "redirect", -1);
 	if (attr_own(s, "deny_time") && (s->flags & FLAG_SENSOR) == 0 && s->table)
 		attr_remark(k.note, k.arg, "deny_time", -1, "deny_time has no effect without flags = SENSOR");
-	look_at_ports(&k);
+	look_at_addresses(&k);
 	return 0;
 }

@@ -1,12 +1,17 @@
 #include "table/value.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 
 #include "base/num.h"
+#include "net/addr.h"
+#include "net/where.h"
 
 /* What is run, where it listens, where it logs. */
 
@@ -93,6 +98,39 @@ set_server(struct service *s, const struct attr *a, const struct setting *v, str
 	return value_set_text(s, a, v, err);
 }
 
+/* HOST PORT, or an ADDRESS to connect to. */
+static int
+set_target(struct service *s, const struct setting *v, struct err *err)
+{
+	const char *host = v->word[0];
+	char text[WHERE_HOST + 64];
+	struct where *to;
+	struct ip ip;
+
+	if (v->n == 1)
+		(void)snprintf(text, sizeof text, "%s", host);
+	else if (strncmp(host, "tcp:", 4) == 0 || strlen(host) >= WHERE_HOST || strlen(v->word[1]) >= 32)
+		return err_set(err, "redirect %s: either HOST PORT or one ADDRESS", host);
+	else
+		(void)snprintf(text, sizeof text, ip_parse(host, &ip) && !ip_is_v4(&ip) ? "tcp:[%s]:%s" :
+		    "tcp:%s:%s", host, v->word[1]);
+	if (strlen(text) + 1 == sizeof text)
+		return err_set(err, "redirect: the address is too long");
+	to = s->target != NULL ? s->target : (s->target = calloc(1, sizeof *to));
+	if (to == NULL)
+		return err_sys(err, ENOMEM, "redirect");
+	where_free(to);
+	if (where_parse(to, text, err) == -1)
+		return -1;
+	if (to->type != SOCK_STREAM || to->scheme == SCHEME_FD || to->scheme == SCHEME_FIFO)
+		return err_set(err, "redirect: %s takes no connections; tcp, unix and vsock do", text);
+	if (to->scheme == SCHEME_UNIX && to->host[0] != '/' && to->host[0] != '@')
+		return err_set(err, "redirect %s: the path must begin with /", text);
+	if (to->scheme != SCHEME_UNIX && to->port == 0)
+		return err_set(err, "redirect: nobody can be reached at port 0");
+	return 0;
+}
+
 static int
 set_redirect(struct service *s, const struct attr *a, const struct setting *v, struct err *err)
 {
@@ -102,6 +140,8 @@ set_redirect(struct service *s, const struct attr *a, const struct setting *v, s
 		return err_set(err, "redirect takes two words (%s), not %zu", a->form, v->n);
 	if (v->n < 2 && strchr(v->word[0], ':') == NULL)
 		return err_set(err, "redirect: a port is missing behind the host; it takes %s", a->form);
+	if (set_target(s, v, err) == -1)
+		return err_at(err, a->name, v->n == 2 ? 1 : 0);
 	return value_set_words(s, a, v, err);
 }
 

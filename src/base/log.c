@@ -57,6 +57,13 @@ log_close(void)
 	log_.program = NULL;
 }
 
+void
+log_reopen(void)
+{
+	(void)log_flush(0);
+	sinks_reopen();
+}
+
 int
 log_fd(void)
 {

@@ -74,6 +74,9 @@ void log_say(enum level level, const char *name, const char *fmt, ...)
 /* Writes what is due. Returns when it wants to be called again (ms of the clock), -1: no need. */
 int64_t log_flush(int64_t now);
 
+/* Opens the files again by their names: they may have been moved away. */
+void log_reopen(void);
+
 /* The descriptor that lines go to, for a child whose errors are to go there too; -1: none. */
 int log_fd(void);
 

@@ -25,6 +25,7 @@ struct sink {
 	int fd;			/* -1: not open */
 	bool own;		/* fd is ours to close */
 	bool polled;		/* fd may block: ask before each write, and write little */
+	bool reopen;		/* the file is to be opened by its name before the next line */
 	bool failed;		/* it could not be opened or written, and that was told */
 	bool over_soft, over_hard;	/* the file is as long, and that was told */
 	char *data;		/* lines that wait; BOUND bytes at most, made when first needed */
@@ -121,6 +122,15 @@ sink_put(struct sink *s)
 	free(s);
 }
 
+void
+sinks_reopen(void)
+{
+	for (struct sink *s = sinks; s != NULL; s = s->next) {
+		s->reopen = s->to.kind == LOG_FILE;
+		s->over_hard = s->over_soft = false;
+	}
+}
+
 bool
 sink_is_syslog(const struct sink *s, int *facility, int *level)
 {
@@ -194,11 +204,16 @@ write_file(struct sink *s)
 	size_t len = s->len;
 	struct stat st;
 
-	if (s->fd == -1) {
-		s->fd = open(s->to.path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
-		if (s->fd == -1)
+	if (s->fd == -1 || s->reopen) {
+		int fd = open(s->to.path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
+
+		if (fd == -1)
 			return -1;
+		if (s->fd != -1)
+			(void)close(s->fd);
+		s->fd = fd;
 		s->own = true;
+		s->reopen = false;
 	}
 	if (s->to.soft == 0)
 		return write(s->fd, s->data, len);

@@ -32,6 +32,9 @@ void sink_put(struct sink *s);		/* gives it back; NULL is fine */
 /* Adds a line with its newline. */
 void sink_add(struct sink *s, const char *line, size_t len);
 
+/* Files are opened again by their names with the next line; until then the old one serves. */
+void sinks_reopen(void);
+
 bool sink_is_syslog(const struct sink *s, int *facility, int *level);
 
 /* The descriptor that lines go to; -1: none that another process could use. */

@@ -15,18 +15,22 @@ enum {
 	LONGEST = 60,		/* s: for all that is registered */
 };
 
+struct program { uint32_t number; unsigned long from, to; };
+
 struct rpc {
 	struct engine *engine;
 	int answer;		/* of the process that registers; -1: none is at it */
 	uint32_t watch;
 	struct timer again;
 	int64_t delay;
-	bool registered;	/* something is, or may be */
+	bool more;		/* what is to be registered has changed since it began */
+	struct program *had;	/* owned: what is registered, or may be */
+	size_t nhad;
 	bool told;		/* that it does not work */
 };
 
 struct task {			/* of the process */
-	const struct engine *engine;
+	const struct rpc *rpc;
 	bool set;
 };
 
@@ -69,22 +73,35 @@ register_one(const struct unit *u, const struct listener *l, struct err *err)
 	return 0;
 }
 
-/* First every version is forgotten, if a server that was killed has left it; then all are set. */
+static int
+forget(uint32_t number, unsigned long from, unsigned long to, struct err *err)
+{
+	for (unsigned long v = from; v <= to; v++) {
+		struct rpcb_entry e = { .program = number, .version = (uint32_t)v, .netid = "" };
+
+		/* That there was none is said as a refusal. */
+		if (rpcb_call(&e, false, err) == -1 && err->system != 0)
+			return -1;
+	}
+	return 0;
+}
+
+/*
+ * First every version is forgotten, of what was registered before and, if a server that was killed
+ * has left it, of what is to be; then all are set.
+ */
 static int
 work(const struct task *t, struct err *err)
 {
-	for (const struct unit *u = t->engine->units; u != NULL; u = u->next) {
-		if (!is_rpc(u))
-			continue;
-		for (unsigned long v = u->conf->rpc_version.from; v <= u->conf->rpc_version.to; v++) {
-			struct rpcb_entry e = { .program = u->conf->rpc_number, .version = (uint32_t)v, .netid = "" };
+	const struct engine *e = t->rpc->engine;
 
-			/* That there was none is said as a refusal. */
-			if (rpcb_call(&e, false, err) == -1 && err->system != 0)
-				return -1;
-		}
-	}
-	for (const struct unit *u = t->engine->units; u != NULL && t->set; u = u->next)
+	for (size_t i = 0; i < t->rpc->nhad; i++)
+		if (forget(t->rpc->had[i].number, t->rpc->had[i].from, t->rpc->had[i].to, err) == -1)
+			return -1;
+	for (const struct unit *u = t->set ? e->units : NULL; u != NULL; u = u->next)
+		if (is_rpc(u) && forget(u->conf->rpc_number, u->conf->rpc_version.from, u->conf->rpc_version.to, err) == -1)
+			return -1;
+	for (const struct unit *u = t->set ? e->units : NULL; u != NULL; u = u->next)
 		for (const struct listener *l = is_rpc(u) ? u->listeners : NULL; l != NULL; l = l->next)
 			if (register_one(u, l, err) == -1)
 				return -1;
@@ -102,7 +119,6 @@ run(int answer, void *arg)
 		(void)!write(answer, "", 1);
 	else
 		(void)!write(answer, err.text, strlen(err.text) + 1);
-	_exit(0);
 }
 
 static void
@@ -125,6 +141,8 @@ answered(void *arg, uint32_t events)
 			log_say(LEVEL_NOTICE, "rpc", "the RPC services are registered");
 		r->told = false;
 		r->delay = 0;
+		if (r->more)
+			rpc_register(r);
 		return;
 	}
 	if (!r->told)
@@ -157,6 +175,29 @@ rpc_new(struct engine *e)
 	return r;
 }
 
+/* What is registered from now on, or may be. -1: no memory. */
+static int
+note_programs(struct rpc *r)
+{
+	struct program *list;
+	size_t n = 0;
+
+	for (const struct unit *u = r->engine->units; u != NULL; u = u->next)
+		n += is_rpc(u);
+	list = calloc(n + 1, sizeof *list);
+	if (list == NULL)
+		return -1;
+	n = 0;
+	for (const struct unit *u = r->engine->units; u != NULL; u = u->next)
+		if (is_rpc(u))
+			list[n++] = (struct program){ u->conf->rpc_number, u->conf->rpc_version.from,
+				u->conf->rpc_version.to };
+	free(r->had);
+	r->had = list;
+	r->nhad = n;
+	return 0;
+}
+
 static bool
 any(const struct engine *e)
 {
@@ -166,45 +207,54 @@ any(const struct engine *e)
 	return false;
 }
 
+/* Starts the process. -1: not now. */
+static int
+start(struct rpc *r)
+{
+	const struct task t = { .rpc = r, .set = true };
+	int fds[2];
+	pid_t pid;
+
+	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) == -1)
+		return -1;
+	pid = helper_start(fds[1], NULL, run, (void *)(uintptr_t)&t);
+	(void)close(fds[1]);
+	if (pid == -1 || note_programs(r) == -1) {
+		(void)close(fds[0]);
+		return -1;
+	}
+	r->answer = fds[0];
+	r->watch = loop_watch(r->engine->loop, r->answer, EPOLLIN, answered, r);
+	return 0;
+}
+
 void
 rpc_register(struct rpc *r)
 {
-	struct task t = { .engine = r->engine, .set = true };
-	int fds[2];
-
-	if (!any(r->engine) || r->answer != -1)
+	if (r->nhad == 0 && !any(r->engine))
+		return;
+	r->more = r->answer != -1;
+	if (r->more)
 		return;
 	loop_timer_stop(r->engine->loop, &r->again);
-	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) == -1) {
+	if (start(r) == -1)
 		loop_timer(r->engine->loop, &r->again, clock_ms() + AGAIN_LEAST);
-		return;
-	}
-	r->registered = true;
-	if (helper_start(fds[1], NULL, run, &t) == -1) {
-		(void)close(fds[0]);
-		(void)close(fds[1]);
-		loop_timer(r->engine->loop, &r->again, clock_ms() + AGAIN_LEAST);
-		return;
-	}
-	(void)close(fds[1]);
-	r->answer = fds[0];
-	r->watch = loop_watch(r->engine->loop, r->answer, EPOLLIN, answered, r);
 }
 
 void
 rpc_forget(struct rpc *r)
 {
-	struct task t = { .engine = r->engine };
+	struct task t = { .rpc = r };
 
 	loop_timer_stop(r->engine->loop, &r->again);
-	if (!r->registered)
+	if (r->nhad == 0)
 		return;
-	r->registered = false;
 	if (r->answer != -1)
 		loop_close(r->engine->loop, r->watch, r->answer);
 	r->answer = -1;
 	r->watch = 0;
 	(void)helper_start(-1, NULL, run, &t);
+	r->nhad = 0;
 }
 
 void
@@ -216,5 +266,6 @@ rpc_free(struct rpc *r)
 	loop_timer_leave(r->engine->loop);
 	if (r->answer != -1)
 		loop_close(r->engine->loop, r->watch, r->answer);
+	free(r->had);
 	free(r);
 }

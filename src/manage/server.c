@@ -14,11 +14,11 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "manage/rpc.h"
+#include "manage/reload.h"
+#include "manage/services.h"
 #include "serve/away.h"
 #include "serve/connection.h"
 #include "serve/listener.h"
-#include "serve/mux.h"
 
 enum {
 	SWEEP = 200,		/* ms between searches for strangers */
@@ -29,26 +29,16 @@ enum {
 
 enum { NOBODY = 65534 };
 
-enum { AGAIN_LEAST = 1000, AGAIN_MOST = 60000 };	/* ms until an address is tried again */
-
 enum phase { PHASE_RUN, PHASE_DRAIN, PHASE_STOP, PHASE_QUIT };
-
-struct pending {		/* an address that could not be bound yet */
-	struct pending *next;
-	struct server *server;
-	struct unit *unit;
-	const struct address *address;	/* of the unit's service */
-	struct timer timer;
-	int64_t delay;
-	char text[400];		/* why: "tcp:*:80: cannot bind: Address already in use" */
-};
 
 struct server {
 	struct loop *loop;
 	struct engine *engine;
-	struct pending *pending;	/* owned */
-	struct rpc *rpc;	/* owned */
+	struct services *services;	/* owned */
+	struct reload *reload;	/* owned */
+	struct service *defaults;	/* held: the server's own attributes */
 	enum phase phase;
+	bool has_table;
 	int64_t grace;
 	struct timer phase_over;	/* of the drain, then of the stop */
 	int signals, child;	/* signalfds */
@@ -127,36 +117,12 @@ child_ready(void *arg, uint32_t events)
 /* --- the end */
 
 static void
-drop_pending(struct server *s, struct pending *p)
-{
-	struct pending **at = &s->pending;
-
-	while (*at != p)
-		at = &(*at)->next;
-	*at = p->next;
-	loop_timer_stop(s->loop, &p->timer);
-	loop_timer_leave(s->loop);
-	free(p);
-}
-
-static void
-close_listeners(struct server *s)
-{
-	while (s->pending != NULL)
-		drop_pending(s, s->pending);
-	rpc_forget(s->rpc);
-	for (struct unit *u = s->engine->units; u != NULL; u = u->next)
-		while (u->listeners != NULL)
-			listener_close(u->listeners);
-}
-
-static void
 stop(struct server *s)
 {
 	s->phase = PHASE_STOP;
 	log_say(LEVEL_INFO, "stop", "%u children are told to end", s->engine->live);
 	s->engine->stopping = true;
-	close_listeners(s);
+	services_close(s->services);
 	conn_drop_waiting(s->engine);
 	conn_signal_all(s->engine, SIGTERM);
 	loop_timer(s->loop, &s->phase_over, loop_now(s->loop) + 3 * SECOND);
@@ -167,7 +133,7 @@ drain(struct server *s)
 {
 	s->phase = PHASE_DRAIN;
 	log_say(LEVEL_INFO, "drain", "no more connections; %u children may end", s->engine->live);
-	close_listeners(s);
+	services_close(s->services);
 	loop_timer(s->loop, &s->phase_over, loop_now(s->loop) + s->grace);
 }
 
@@ -217,10 +183,15 @@ act_on(struct server *s, int sig)
 	case SIGQUIT:
 		s->phase = PHASE_QUIT;
 		break;
+	case SIGHUP:
+		log_reopen();
+		if (s->phase == PHASE_RUN && s->has_table)
+			(void)reload_begin(s->reload);
+		break;
 	case SIGUSR1:
 		log_state(s);
 		break;
-	default:		/* HUP, USR2: there is no table and no log file yet */
+	default:		/* USR2 */
 		break;
 	}
 }
@@ -234,6 +205,61 @@ signals_ready(void *arg, uint32_t events)
 	(void)events;
 	while (read(s->signals, &si, sizeof si) == (ssize_t)sizeof si)
 		act_on(s, (int)si.ssi_signo);
+}
+
+/* --- the table */
+
+/* What is of the whole server. Holds it. */
+static void
+take_defaults(struct server *s, struct service *defaults)
+{
+	struct service *was = s->defaults;
+
+	s->defaults = service_hold(defaults);
+	s->engine->limit = defaults->limit;
+	s->grace = defaults->grace;
+	log_set_style(&(struct log_style){ .json = defaults->json != 0, .tag = defaults->log_tag });
+	service_free(was);
+}
+
+/* In the log a diagnostic is its first line. */
+static void
+log_diagnostics(const struct plan *p)
+{
+	const char *line = p->lines;
+
+	while (*line != '\0') {
+		size_t n = strcspn(line, "\n");
+
+		log_event(&(struct event){ .level = memmem(line, n, ": error: ", 9) != NULL ? LEVEL_ERR :
+		    LEVEL_WARNING, .name = "table", .message = line, .message_len = n }, NULL);
+		line += n + (line[n] == '\n');
+	}
+}
+
+static void
+reloaded(void *arg, struct plan *p, const char *why)
+{
+	struct server *s = arg;
+	struct applied did;
+	struct err err;
+
+	if (p != NULL)
+		log_diagnostics(p);
+	if (p != NULL && p->refused != NULL)
+		why = p->refused;
+	if (why == NULL && s->phase != PHASE_RUN)
+		why = "the server is about to end";
+	if (why == NULL) {
+		take_defaults(s, p->defaults);
+		if (services_apply(s->services, p, false, &did, &err) == -1)
+			why = err.text;
+	}
+	if (why != NULL)
+		log_say(LEVEL_ERR, "reload", "refused: %s; everything goes on as before", why);
+	else
+		log_say(LEVEL_NOTICE, "reload", "%u added, %u changed, %u removed, %u as before, %u off, %u faulty",
+		    did.added, did.changed, did.removed, did.same, did.off, did.faulty);
 }
 
 /* --- the whole */
@@ -277,7 +303,7 @@ open_signals(struct server *s, struct err *err)
 }
 
 struct server *
-server_new(struct err *err)
+server_new(const struct config *c, struct err *err)
 {
 	struct server *s = calloc(1, sizeof *s);
 	const struct passwd *nobody;
@@ -287,6 +313,7 @@ server_new(struct err *err)
 		return NULL;
 	}
 	s->signals = s->child = -1;
+	s->has_table = c != NULL;
 	s->swept = INT64_MIN / 2;
 	s->phase_over.fire = phase_over;
 	s->phase_over.arg = s;
@@ -301,9 +328,10 @@ server_new(struct err *err)
 		server_free(s);
 		return NULL;
 	}
-	s->rpc = rpc_new(s->engine);
-	if (s->rpc == NULL || open_signals(s, err) == -1) {
-		if (s->rpc == NULL)
+	s->services = services_new(s->engine);
+	s->reload = reload_new(s->engine, c, reloaded, s);
+	if (s->services == NULL || s->reload == NULL || open_signals(s, err) == -1) {
+		if (s->services == NULL || s->reload == NULL)
 			(void)err_sys(err, ENOMEM, "cannot start");
 		server_free(s);
 		return NULL;
@@ -324,10 +352,7 @@ server_abandon(struct server *s)
 {
 	if (s->phase != PHASE_QUIT)
 		return false;
-	rpc_forget(s->rpc);
-	for (const struct unit *u = s->engine->units; u != NULL; u = u->next)
-		for (struct listener *l = u->listeners; l != NULL; l = l->next)
-			sock_remove_path(&l->bound);
+	services_abandon(s->services);
 	return true;
 }
 
@@ -340,14 +365,16 @@ server_free(struct server *s)
 		for (const struct unit *u = s->engine->units; u != NULL; u = u->next)
 			for (struct listener *l = u->listeners; l != NULL; l = l->next)
 				l->pausing = true;	/* nobody else is accepted */
-		if (s->rpc != NULL)
-			close_listeners(s);
+		reload_free(s->reload);
+		services_free(s->services);
 		away_free(s->engine);
 		conn_free_all(s->engine);
-		rpc_free(s->rpc);
 	}
 	while (s->engine != NULL && s->engine->units != NULL)
 		unit_free(s->engine->units);
+	while (s->engine != NULL && s->engine->gone != NULL)
+		unit_free(s->engine->gone);
+	service_free(s->defaults);
 	engine_free(s->engine);
 	if (s->signals != -1)
 		(void)close(s->signals);
@@ -357,175 +384,31 @@ server_free(struct server *s)
 	free(s);
 }
 
-/* One ADDRESS: its sockets become listeners of u. */
-static int
-add_address(struct unit *u, const struct address *a, struct err *err)
-{
-	struct bound bound[SOCK_MAX];
-	size_t n;
-
-	if (sock_listen(&a->where, &u->conf->sock, bound, &n, err) == -1) {
-		if (a->where.scheme == SCHEME_FD) {
-			struct err was = *err;
-
-			return err_set(err, "%s: %s", a->text, was.text);
-		}
-		return -1;
-	}
-	for (size_t i = 0; i < n; i++) {
-		int family = bound[i].addr->sa.sa_family;
-
-		if (u->conf->idle_timeout != 0 && !u->conf->session && !away_serves(u->conf) &&
-		    family != AF_INET && family != AF_INET6)
-			(void)err_set(err, "%s: idle_timeout: only TCP connections tell when something moved",
-			    a->text);
-		else if (listener_open(u, &bound[i]) != NULL)
-			continue;
-		else
-			(void)err_sys(err, errno, "%s: cannot listen", bound[i].name);
-		for (; i < n; i++)
-			sock_close(&bound[i]);
-		return -1;
-	}
-	return 0;
-}
-
-static struct unit *
-add_unit(struct server *s, struct service *conf, struct err *err)
-{
-	struct unit *u = unit_new(s->engine, conf);
-
-	if (u == NULL || ((conf->type & (TYPE_TCPMUX | TYPE_TCPMUXPLUS)) != 0 && mux_add(u) == -1)) {
-		unit_free(u);
-		(void)err_sys(err, ENOMEM, "%s", conf->id);
-		return NULL;
-	}
-	return u;
-}
-
 int
-server_add(struct server *s, struct service *conf, struct err *err)
+server_begin(struct server *s, struct plan *p, bool first, struct err *err)
 {
-	struct unit *u = add_unit(s, conf, err);
+	struct applied did;
 
-	if (u == NULL)
-		return -1;
-	for (size_t i = 0; i < conf->nlisten; i++) {
-		if (add_address(u, &conf->listen[i], err) == -1) {
-			while (u->listeners != NULL) {
-				u->listeners->pausing = true;
-				listener_close(u->listeners);
-			}
-			unit_free(u);
-			return -1;
-		}
-	}
-	return 0;
-}
-
-static void
-bind_again(void *arg, int64_t now)
-{
-	struct pending *p = arg;
-	struct server *s = p->server;
-	struct unit *u = p->unit;
-	const struct listener *had = NULL;
-	struct err err;
-
-	for (const struct listener *l = u->listeners; l != NULL; l = l->next)
-		had = l;
-	if (add_address(u, p->address, &err) == -1) {
-		if (strcmp(err.text, p->text) != 0)
-			unit_say(u, LEVEL_WARNING, "error", "%s; it is tried again", err.text);
-		memcpy(p->text, err.text, sizeof p->text);
-		p->delay = p->delay * 2 > AGAIN_MOST ? AGAIN_MOST : p->delay * 2;
-		loop_timer(s->loop, &p->timer, now + p->delay);
-		return;
-	}
-	rpc_register(s->rpc);
-	for (const struct listener *l = had != NULL ? had->next : u->listeners; l != NULL; l = l->next)
-		unit_say(u, LEVEL_INFO, "listen", "%s", l->bound.name);
-	drop_pending(s, p);
-}
-
-int
-server_add_or_wait(struct server *s, struct service *conf, struct err *err)
-{
-	struct unit *u = add_unit(s, conf, err);
-	bool bound = true;
-
-	if (u == NULL)
-		return -1;
-	for (size_t i = 0; i < conf->nlisten; i++) {
-		struct pending *p;
-		struct err why;
-
-		if (add_address(u, &conf->listen[i], &why) == 0)
-			continue;
-		p = calloc(1, sizeof *p);
-		if (p == NULL || loop_timer_room(s->loop) == -1) {
-			free(p);
-			return err_sys(err, ENOMEM, "%s", conf->id);
-		}
-		p->server = s;
-		p->unit = u;
-		p->address = &conf->listen[i];
-		p->delay = AGAIN_LEAST;
-		p->timer.fire = bind_again;
-		p->timer.arg = p;
-		memcpy(p->text, why.text, sizeof p->text);
-		p->next = s->pending;
-		s->pending = p;
-		loop_timer(s->loop, &p->timer, clock_ms() + p->delay);
-		bound = false;
-	}
-	if (bound)
-		service_bound(conf);
-	return 0;
-}
-
-void
-server_limits(struct server *s, unsigned limit, int64_t grace)
-{
-	s->engine->limit = limit;
-	s->grace = grace;
+	take_defaults(s, p->defaults);
+	return services_apply(s->services, p, first, &did, err);
 }
 
 size_t
 server_listening(const struct server *s, const char **why)
 {
-	size_t n = 0;
-
-	for (const struct unit *u = s->engine->units; u != NULL; u = u->next)
-		for (const struct listener *l = u->listeners; l != NULL; l = l->next)
-			n++;
-	*why = s->pending != NULL ? s->pending->text : NULL;
-	return n;
+	return services_listening(s->services, why);
 }
 
 void
 server_ready_lines(const struct server *s, struct buf *out)
 {
-	for (const struct unit *u = s->engine->units; u != NULL; u = u->next)
-		for (const struct listener *l = u->listeners; l != NULL; l = l->next)
-			buf_addf(out, "listen %s %s\n", u->conf->id, l->bound.name);
-	for (const struct pending *p = s->pending; p != NULL; p = p->next) {
-		const char *reason = strstr(p->text, ": ");
-		size_t n = reason != NULL ? (size_t)(reason - p->text) : strlen(p->text);
-		buf_addf(out, "failed %s %.*s %s\n", p->unit->conf->id, (int)n, p->text,
-		    reason != NULL ? reason + 2 : "cannot bind");
-	}
-	buf_addf(out, "ready\n");
+	services_ready_lines(s->services, out);
 }
 
 void
 server_log_listeners(const struct server *s)
 {
-	for (const struct unit *u = s->engine->units; u != NULL; u = u->next)
-		for (const struct listener *l = u->listeners; l != NULL; l = l->next)
-			unit_say(u, LEVEL_INFO, "listen", "%s", l->bound.name);
-	for (const struct pending *p = s->pending; p != NULL; p = p->next)
-		unit_say(p->unit, LEVEL_WARNING, "error", "%s; it is tried again", p->text);
+	services_log(s->services);
 }
 
 int
@@ -534,11 +417,11 @@ server_run(struct server *s, struct err *err)
 	static const char *const ways[] = { "clone", "vfork", "fork" };
 
 	log_say(LEVEL_DEBUG, "debug", "children are started by %s", ways[spawner_way(s->engine->spawner)]);
-	rpc_register(s->rpc);
 	while (s->phase != PHASE_QUIT) {
 		if (loop_run_once(s->loop, log_flush(clock_ms())) == -1)
 			return err_sys(err, errno, "epoll");
 		away_flush(s->engine);
+		units_bury(s->engine);
 		if (s->phase == PHASE_STOP && s->engine->running == NULL)
 			conn_drop_quiet(s->engine);	/* their last bytes are with the kernel */
 		if (s->phase == PHASE_STOP && conn_none(s->engine))

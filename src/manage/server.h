@@ -7,16 +7,18 @@
 
 #include "base/buf.h"
 #include "base/err.h"
-#include "table/service.h"
+#include "manage/plan.h"
+#include "manage/reload.h"
 
 struct server;
 
 /*
+ * c: what the tables are read from, again at each reload; NULL: one command is served.
  * Blocks all signals, sets every disposition to its default, becomes the reaper of orphans, and
  * makes the loop and the engine. Call it before anything else that opens descriptors, behind
  * fd_close_from. NULL: err.
  */
-struct server *server_new(struct err *err);
+struct server *server_new(const struct config *c, struct err *err);
 
 /*
  * After QUIT: removes the paths of sockets and leaves everything else as it is, since children that
@@ -27,17 +29,11 @@ bool server_abandon(struct server *s);
 /* Ends what is left without a word to the children. */
 void server_free(struct server *s);
 
-/* Opens the service's sockets and serves it. Holds conf. -1: err, and no socket of it is left. */
-int server_add(struct server *s, struct service *conf, struct err *err);
-
 /*
- * The same for a service of a table: an address that cannot be bound is tried again, with a growing
- * delay. -1: err, no memory.
+ * Serves what p says and takes what p holds for it. `first`: an address that cannot be bound is an
+ * error; else it is tried again. -1: err.
  */
-int server_add_or_wait(struct server *s, struct service *conf, struct err *err);
-
-/* How many children at once, and how long a drain waits (ms). */
-void server_limits(struct server *s, unsigned limit, int64_t grace);
+int server_begin(struct server *s, struct plan *p, bool first, struct err *err);
 
 /* How many sockets listen. *why: why one does not, or NULL. */
 size_t server_listening(const struct server *s, const char **why);

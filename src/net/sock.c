@@ -221,6 +221,8 @@ open_one(const struct addr *a, int type, bool both, const char *iface, const str
 	/* With it two could bind one port of UDP, and one of them would get nothing; a group is for many. */
 	if (a->sa.sa_family != AF_UNIX && (type != SOCK_DGRAM || group))
 		(void)setsockopt(b->fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+	if (o->beside && !path)
+		(void)setsockopt(b->fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
 	if (path) {
 		if (bind_path(b->fd, a, type, o, b, err) == -1)
 			goto out;
@@ -511,6 +513,46 @@ sock_listen(const struct where *w, const struct sock_options *o, struct bound *o
 			set_port(&to[i], 0);
 	}
 	return 0;
+}
+
+int
+sock_adjust(const struct bound *b, const struct sock_options *o, struct err *err)
+{
+	const char *path = sock_path(b);
+	int type = 0, keepalive = o->keepalive, nodelay = o->nodelay;
+	socklen_t len = sizeof type;
+	mode_t old = umask(0777);
+	struct stat st;
+	int rc = 0;
+
+	(void)umask(old);
+	if (path != NULL && b->ino != 0 && lstat(path, &st) == 0 && st.st_ino == b->ino && st.st_dev == b->dev) {
+		if (o->set_owner && lchown(path, o->uid, o->gid) == -1)
+			rc = err_sys(err, errno, "%s: cannot set the owner", b->name);
+		if (chmod(path, o->set_mode ? (mode_t)o->mode : 0666 & ~old) == -1)
+			rc = err_sys(err, errno, "%s: cannot set the mode", b->name);
+	}
+	if (getsockopt(b->fd, SOL_SOCKET, SO_TYPE, &type, &len) == -1)
+		return rc;
+	if (set_options(b->fd, b->addr, type != SOCK_DGRAM, o, err) == -1)
+		rc = -1;
+	if (b->addr->sa.sa_family == AF_INET || b->addr->sa.sa_family == AF_INET6) {
+		(void)setsockopt(b->fd, SOL_SOCKET, SO_KEEPALIVE, &keepalive, sizeof keepalive);
+		if (type != SOCK_DGRAM)
+			(void)setsockopt(b->fd, IPPROTO_TCP, TCP_NODELAY, &nodelay, sizeof nodelay);
+	}
+	if (type != SOCK_DGRAM && listen(b->fd, o->backlog != 0 ? o->backlog : INT32_MAX) == -1)
+		rc = err_sys(err, errno, "%s: cannot set the backlog", b->name);
+	return rc;
+}
+
+void
+sock_share(const struct bound *b, bool on)
+{
+	int one = on;
+
+	if (b->addr->sa.sa_family == AF_INET || b->addr->sa.sa_family == AF_INET6)
+		(void)setsockopt(b->fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
 }
 
 void

@@ -17,6 +17,7 @@ struct sock_options {		/* what a listener's socket is to be like; zeroes: as the
 	unsigned mode;		/* of a UNIX socket's path */
 	bool set_mode;
 	bool set_owner;
+	bool beside;		/* another socket of ours may have a part of the address still (sock_share) */
 	uid_t uid;		/* (uid_t)-1, (gid_t)-1: stays */
 	gid_t gid;
 };
@@ -39,6 +40,14 @@ struct bound {			/* one listening socket */
  */
 int sock_listen(const struct where *w, const struct sock_options *o, struct bound *out, size_t *n,
     struct err *err);
+
+/*
+ * What can be changed of an open one. -1: err; the rest has been done.
+ */
+int sock_adjust(const struct bound *b, const struct sock_options *o, struct err *err);
+
+/* May another one of ours be bound beside it, on every address where this has one, or the other way? */
+void sock_share(const struct bound *b, bool on);
 
 /* Closes what sock_listen made and removes its path if it is still the one that was made. */
 void sock_close(struct bound *b);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/hash.h"
 #include "base/num.h"
 #include "net/addr.h"
 
@@ -270,4 +271,42 @@ where_equal(const struct where *a, const struct where *b)
 	return a->scheme == b->scheme && a->type == b->type && a->family == b->family &&
 	    a->port == b->port && a->cid == b->cid && strcmp(a->host, b->host) == 0 &&
 	    strcmp(a->iface, b->iface) == 0;
+}
+
+uint64_t
+where_hash(const struct where *w)
+{
+	struct { int scheme, type, family; unsigned port, cid; char iface[sizeof w->iface]; char host[WHERE_HOST]; } k;
+
+	memset(&k, 0, sizeof k);
+	k.scheme = (int)w->scheme;
+	k.type = w->type;
+	k.family = w->family;
+	k.port = w->named ? 0 : w->port;	/* a name's number is only known where it is inherited */
+	k.cid = w->cid;
+	(void)snprintf(k.iface, sizeof k.iface, "%s", w->iface);
+	(void)snprintf(k.host, sizeof k.host, "%s", w->host);
+	return hash_bytes(&k, sizeof k);
+}
+
+int
+where_root(struct where *w, const char *directory, struct err *err)
+{
+	size_t most = w->scheme == SCHEME_FIFO ? WHERE_HOST - 1 : sizeof((struct sockaddr_un *)NULL)->sun_path - 1;
+	size_t n = strlen(directory) + 1 + strlen(w->host) + 1;
+	char *full;
+
+	if ((w->scheme != SCHEME_UNIX && w->scheme != SCHEME_FIFO) || w->host[0] == '/' || w->host[0] == '@')
+		return 0;
+	if (n - 1 > most)
+		return err_set(err, "%s: with its directory %s it is longer than %zu bytes", w->host, directory, most);
+	full = malloc(n);
+	if (full == NULL)
+		return err_sys(err, ENOMEM, "%s", w->host);
+	memcpy(full, directory, strlen(directory));
+	full[strlen(directory)] = '/';
+	memcpy(full + strlen(directory) + 1, w->host, strlen(w->host) + 1);
+	free(w->host);
+	w->host = full;
+	return 0;
 }

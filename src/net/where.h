@@ -3,6 +3,7 @@
 #define NET_WHERE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/socket.h>
 
 #include "base/err.h"
@@ -29,6 +30,12 @@ void where_free(struct where *w);
 
 /* Do both name the same thing? */
 bool where_equal(const struct where *a, const struct where *b);
+
+/* Equal for equal ones, in one process and those it forks. */
+uint64_t where_hash(const struct where *w);
+
+/* A relative path is one of `directory` from now on. -1: err. */
+int where_root(struct where *w, const char *directory, struct err *err);
 
 /* A port's number or its name in /etc/services or among those that every admin knows. */
 bool port_parse(const char *text, const char *proto, unsigned *port);

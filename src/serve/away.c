@@ -251,6 +251,7 @@ away_forget(struct unit *u)
 
 	if (u->place != 0 && w != NULL)
 		w->place[u->place - 1] = NULL;
+	u->place = 0;
 }
 
 bool

@@ -119,6 +119,29 @@ engine_free(struct engine *e)
 	free(e);
 }
 
+static void
+enlist(struct unit *u)
+{
+	struct engine *e = u->engine;
+
+	u->next = NULL;
+	u->prev = e->units_last;
+	*(u->prev != NULL ? &u->prev->next : &e->units) = u;
+	e->units_last = u;
+}
+
+static void
+unlist(struct unit *u)
+{
+	struct engine *e = u->engine;
+
+	*(u->prev != NULL ? &u->prev->next : u->retired ? &e->gone : &e->units) = u->next;
+	if (u->next != NULL)
+		u->next->prev = u->prev;
+	else if (!u->retired)
+		e->units_last = u->prev;
+}
+
 struct unit *
 unit_new(struct engine *e, struct service *conf)
 {
@@ -133,12 +156,94 @@ unit_new(struct engine *e, struct service *conf)
 		free(u);
 		return NULL;
 	}
-	u->prev = e->units_last;
-	*(u->prev != NULL ? &u->prev->next : &e->units) = u;
-	e->units_last = u;
+	enlist(u);
 	u->conf = service_hold(conf);
 	u->log = sink_get(&conf->log);
+	if ((conf->type & (TYPE_TCPMUX | TYPE_TCPMUXPLUS)) != 0 && mux_add(u) == -1) {
+		unit_free(u);
+		return NULL;
+	}
 	return u;
+}
+
+int
+unit_change(struct unit *u, struct service *conf)
+{
+	bool muxed = (conf->type & (TYPE_TCPMUX | TYPE_TCPMUXPLUS)) != 0, paced = u->conf->cps.n != conf->cps.n ||
+	    u->conf->cps.per != conf->cps.per || u->conf->cps.pace != conf->cps.pace;
+	struct service *was = u->conf;
+	struct pace pace;
+
+	if (paced && pace_init(&pace, &conf->cps) == -1)
+		return -1;
+	mux_remove(u);
+	away_forget(u);
+	u->conf = service_hold(conf);
+	if (muxed && mux_add(u) == -1) {
+		u->conf = was;
+		service_free(conf);
+		if (paced)
+			pace_free(&pace);
+		return -1;
+	}
+	if (paced) {
+		pace_free(&u->pace);
+		u->pace = pace;
+	}
+	sink_put(u->log);
+	u->log = sink_get(&conf->log);
+	service_free(was);
+	return 0;
+}
+
+void
+unit_retire(struct unit *u)
+{
+	struct engine *e = u->engine;
+
+	mux_remove(u);
+	away_forget(u);
+	unlist(u);
+	u->retired = true;
+	u->prev = NULL;
+	u->next = e->gone;
+	if (u->next != NULL)
+		u->next->prev = u;
+	e->gone = u;
+	e->unused = true;
+}
+
+void
+unit_return(struct unit *u)
+{
+	unlist(u);
+	u->retired = false;
+	enlist(u);
+}
+
+void
+unit_leave(struct unit *u)
+{
+	if (--u->uses == 0 && u->retired)
+		u->engine->unused = true;
+}
+
+void
+units_bury(struct engine *e)
+{
+	struct unit *next;
+
+	if (!e->unused)
+		return;
+	e->unused = false;
+	for (struct unit *u = e->gone; u != NULL; u = next) {
+		next = u->next;
+		/* A start in flight counts itself out there. */
+		if (u->uses == 0 && u->starting == 0)
+			unit_free(u);
+		else if (u->uses == 0)
+			e->unused = true;
+	}
 }
 
 void
@@ -146,8 +251,7 @@ unit_free(struct unit *u)
 {
 	if (u == NULL)
 		return;
-	*(u->prev != NULL ? &u->prev->next : &u->engine->units) = u->next;
-	*(u->next != NULL ? &u->next->prev : &u->engine->units_last) = u->prev;
+	unlist(u);
 	mux_remove(u);
 	away_forget(u);
 	for (struct unit **at = &u->engine->flooded; *at != NULL; at = &(*at)->next_flooded)

@@ -35,6 +35,8 @@ struct unit {
 	struct unit *prev, *next;	/* of the engine's */
 	struct engine *engine;
 	uint64_t number;	/* unique: the sources' key */
+	uint64_t print;		/* of the entry it was made from */
+	unsigned uses;		/* connections, and logs of children, that point here */
 	unsigned live;		/* children whose first process lives */
 	unsigned starting;	/* starts in flight */
 	unsigned awaited;	/* connections whose PROXY header is not there yet */
@@ -49,6 +51,8 @@ struct unit {
 	} flood[FLOODS];
 	struct unit *next_flooded;	/* in the engine's list, if `flooded` */
 	bool flooded;		/* lines were dropped and not told yet */
+	bool retired;		/* gone from the table: it stays while `uses` says so */
+	bool claimed;		/* by an entry of the plan that is being applied */
 	uint64_t started, failed, refused[REASONS];
 };
 
@@ -59,6 +63,8 @@ struct engine {
 	struct bans bans;	/* who touched a sensor */
 	struct hash by_pid;	/* connections with a child or a group */
 	struct unit *units, *units_last;	/* a list, in the order of the table */
+	struct unit *gone;	/* a list: retired ones */
+	bool unused;		/* one of them is free now */
 	struct worker_state *worker;	/* owned; NULL: none was needed yet */
 	struct lower lower;	/* what processes of ours become */
 	struct hash muxed;	/* units that tcpmux leads to */
@@ -103,6 +109,15 @@ void engine_free(struct engine *e);
 /* A service begins to run; no listener yet. Holds conf. NULL: no memory. */
 struct unit *unit_new(struct engine *e, struct service *conf);
 void unit_free(struct unit *u);
+
+/* It is as conf says from now on, for those who come; its counts stay. -1: no memory, and it is as it was. */
+int unit_change(struct unit *u, struct service *conf);
+
+/* Its entry is gone: it is freed by units_bury when nobody uses it any more; or comes back. */
+void unit_retire(struct unit *u);
+void unit_return(struct unit *u);
+void unit_leave(struct unit *u);	/* one that used it does so no more */
+void units_bury(struct engine *e);
 
 /* How the service wants its log lines. */
 struct log_style unit_style(const struct unit *u);

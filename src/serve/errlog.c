@@ -12,7 +12,7 @@ enum {
 };
 
 struct errlog {
-	struct unit *unit;	/* outlives its children's logs: see left */
+	struct unit *unit;	/* one of its uses */
 	int fd;
 	uint32_t watch;
 	pid_t pid;
@@ -87,6 +87,13 @@ errlog_drain(struct errlog *e)
 }
 
 static void
+leave(struct errlog *e)
+{
+	unit_leave(e->unit);
+	free(e);
+}
+
+static void
 ready(void *arg, uint32_t events)
 {
 	struct errlog *e = arg;
@@ -94,7 +101,7 @@ ready(void *arg, uint32_t events)
 	(void)events;
 	errlog_drain(e);
 	if (e->over && e->left)
-		free(e);
+		leave(e);
 }
 
 struct errlog *
@@ -122,6 +129,7 @@ errlog_open(struct unit *u, uint64_t conn, int *child_end)
 		errno = why;
 		return NULL;
 	}
+	u->uses++;
 	*child_end = p[1];
 	return e;
 }
@@ -136,7 +144,7 @@ void
 errlog_leave(struct errlog *e)
 {
 	if (e->over)
-		free(e);
+		leave(e);
 	else
 		e->left = true;
 }

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -339,6 +340,7 @@ begin(struct listener *l, const struct bound *b)
 	return 0;
 }
 
+/* `b` is the socket, if it is to be closed; NULL: it goes on otherwise, here by another descriptor. */
 static void
 end(struct listener *l, struct bound *b)
 {
@@ -353,7 +355,11 @@ end(struct listener *l, struct bound *b)
 		return;
 	}
 	if (l->take == builtin_take)
-		builtin_close(e, b);
+		builtin_close(e, b != NULL ? b : &l->bound);
+	if (b == NULL) {
+		outlet_put(l->outlet);
+		return;
+	}
 	if (l->outlet->fd != -1)
 		b->fd = -1;	/* replies may still have to leave through it */
 	outlet_leave(l->outlet, e);
@@ -406,25 +412,97 @@ out:
 	return NULL;
 }
 
-void
-listener_close(struct listener *l)
+/* Takes it out of its unit and of the loop. */
+static void
+detach(struct listener *l)
 {
 	struct engine *e = l->unit->engine;
 	struct listener **at = &l->unit->listeners;
 
-	/* Closing resets those who are through already: whoever can be served is. */
-	for (int turn = 0; turn < 64 && !l->pausing && l->take != handover_take && l->take(l, BATCH_MOST) == TOOK_SOME; turn++)
-		;
 	loop_timer_stop(e->loop, &l->timer);
-	loop_timer_leave(e->loop);
 	unlist(l);
 	if (l->resource)
 		e->npaused_short--;
 	while (*at != l)
 		at = &(*at)->next;
 	*at = l->next;
+}
+
+static void
+discard(struct listener *l)
+{
+	struct engine *e = l->unit->engine;
+
+	detach(l);
+	loop_timer_leave(e->loop);
 	loop_unwatch(e->loop, l->watch);
 	end(l, &l->bound);
 	sock_close(&l->bound);
 	free(l);
+}
+
+/* The same socket is served in another way. -1: errno, and what it had is gone. */
+static int
+become(struct listener *l, listener_take *take)
+{
+	struct engine *e = l->unit->engine;
+	bool shared = l->take == datagram_take || l->take == builtin_take;
+	/* Replies to those that live still leave through the old descriptor. */
+	int fd = shared ? fcntl(l->bound.fd, F_DUPFD_CLOEXEC, 4) : l->bound.fd;
+
+	if (fd == -1)
+		return -1;
+	loop_unwatch(e->loop, l->watch);
+	l->watch = 0;
+	end(l, NULL);
+	l->take = take;
+	l->outlet = NULL;
+	l->bound.fd = fd;
+	if (begin(l, &l->bound) == -1) {
+		l->take = accept_take;	/* which has nothing to end */
+		return -1;
+	}
+	if (l->outlet != NULL && (take == datagram_take || take == builtin_take))
+		l->outlet->fd = fd;
+	return 0;
+}
+
+int
+listener_move(struct listener *l, struct unit *u)
+{
+	struct listener **last = &u->listeners;
+	listener_take *take;
+	int why;
+
+	detach(l);
+	l->listed = l->resource = false;
+	l->next = NULL;
+	while (*last != NULL)
+		last = &(*last)->next;
+	*last = l;
+	l->unit = u;
+	take = choose(l);
+	if ((take == accept_take ? away_serves(u->conf) && away_prepare(u) == -1 : false) ||
+	    (take != l->take && become(l, take) == -1)) {
+		why = errno;
+		discard(l);
+		errno = why;
+		return -1;
+	}
+	/* Who has been waiting may find room now. A socket that a child has comes back by itself. */
+	if (l->watch == 0 || l->pausing) {
+		l->pausing = true;
+		if (l->take != handover_take || l->handover->child == NULL)
+			loop_timer(u->engine->loop, &l->timer, loop_now(u->engine->loop));
+	}
+	return 0;
+}
+
+void
+listener_close(struct listener *l)
+{
+	/* Closing resets those who are through already: whoever can be served is. */
+	for (int turn = 0; turn < 64 && !l->pausing && l->take != handover_take && l->take(l, BATCH_MOST) == TOOK_SOME; turn++)
+		;
+	discard(l);
 }

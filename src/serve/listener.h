@@ -23,6 +23,7 @@ struct listener {
 	struct listener *next;		/* of the unit */
 	struct unit *unit;
 	struct bound bound;		/* owned */
+	uint64_t from;			/* the ADDRESS that it is of: where_hash */
 	int type;			/* SOCK_STREAM, SOCK_SEQPACKET, SOCK_DGRAM; 0: a FIFO */
 	listener_take *take;
 	uint32_t watch;			/* 0: not in the loop */
@@ -51,6 +52,12 @@ struct listener *listener_open(struct unit *u, struct bound *b);
  * its path.
  */
 void listener_close(struct listener *l);
+
+/*
+ * It is u's from now on, whose service may be of another kind: the socket and its queue stay. -1:
+ * errno; it is closed.
+ */
+int listener_move(struct listener *l, struct unit *u);
 
 /* A child of u has ended, or a resource came back: those that pause may go on. */
 void listener_room(struct engine *e, struct unit *u);

@@ -67,6 +67,7 @@ conn_new(struct unit *u, int fd, const struct peer *peer, struct source *source)
 		.index = index, .fd = fd, .pidfd = -1, .tell = -1, .number = ++e->next_conn,
 		.started = loop_now(e->loop), .timer = { .fire = conn_timer } };
 	c->timer.arg = c;
+	u->uses++;
 	return c;
 }
 
@@ -152,6 +153,7 @@ conn_free(struct conn *c)
 		errlog_leave(c->errlog);
 	source_leave(&e->sources, c->source);
 	service_free(c->conf);
+	unit_leave(c->unit);
 	c->next = e->spare;
 	e->spare = c;
 }

@@ -24,6 +24,7 @@ struct master {			/* what the process was started with, and its services inherit
 	bool blind;		/* looks at no program and reads no banner */
 	bool low_ports;		/* it may bind ports below the first unprivileged one */
 	unsigned first_port;	/* that one */
+	const struct words *on, *off;	/* entries that are so, whatever the table says; NULL: none */
 };
 
 /*

@@ -345,6 +345,10 @@ check_where(struct service *s, const struct master *m, attr_note *note, void *ar
 		return -1;
 	if (s->internal == BUILTIN_STATUS)
 		not_yet(&k, "type", "status");
+	/* In the background the directory is /: what was meant from here is written in full. */
+	for (size_t i = 0; m->leaves && i < s->nlisten; i++)
+		if (where_root(&s->listen[i].where, m->cwd, err) == -1)
+			return err_at(err, "listen", (int)i);
 	if (attr_own(s, "deny_time") && (s->flags & FLAG_SENSOR) == 0 && s->table)
 		attr_remark(k.note, k.arg, "deny_time", -1, "deny_time has no effect without flags = SENSOR");
 	look_at_addresses(&k);

@@ -76,7 +76,7 @@ service_copy(const struct service *from)
 
 	if (s == NULL)
 		return NULL;
-	*s = *from;
+	memcpy(s, from, sizeof *s);	/* what is between the members too: it is compared as bytes */
 	s->refs = 1;
 	s->run = (struct run){ 0 };
 	s->target = NULL;
@@ -132,30 +132,14 @@ environment_free(struct environment *e)
 {
 	if (e == NULL || --e->refs > 0)
 		return;
+	if (e->packed) {
+		free(e);
+		return;
+	}
 	for (size_t i = 0; i < e->n; i++)
 		free(e->var[i]);
 	free(e->var);
 	free(e);
-}
-
-void
-service_slim(struct service *s)
-{
-	char **const idle[] = { &s->protocol, &s->port, &s->bind };
-
-	for (size_t i = 0; i < COUNT(idle); i++) {
-		free(*idle[i]);
-		*idle[i] = NULL;
-	}
-}
-
-void
-service_bound(struct service *s)
-{
-	while (s->nlisten > 0)
-		address_free(&s->listen[--s->nlisten]);
-	free(s->listen);
-	s->listen = NULL;
 }
 
 struct service *
@@ -170,6 +154,11 @@ service_free(struct service *s)
 {
 	if (s == NULL || --s->refs > 0)
 		return;
+	if (s->packed) {
+		environment_free(s->run.env);
+		free(s);
+		return;
+	}
 	if (s->id == s->name)
 		s->id = NULL;
 	for (char **p = s->run.path; p != NULL && *p != NULL; p++)

@@ -94,6 +94,7 @@ struct run_limit {
 
 struct environment {		/* of services whose children have the same */
 	unsigned refs;
+	bool packed;		/* one block */
 	size_t n;
 	char **var;		/* owned */
 };
@@ -119,27 +120,20 @@ struct run {			/* what a child is to be: resolved by check */
 
 struct service {
 	unsigned refs;
-	uint64_t given[2];	/* bit n: row n of the attributes was written */
-	uint64_t own[2];	/* and not inherited from defaults */
 	bool table;		/* of a table, not of the command line: other defaults */
+	bool packed;		/* one block, as pack made it: nothing in it is freed by itself */
 	bool off;		/* by `disable`, or by `enabled` and `disabled` */
 	bool later;		/* sound, and of a kind that is not served yet */
 
 	char *name;		/* the word behind `service` */
 	char *id;		/* may be the name itself */
-	struct address *listen;	/* owned */
-	size_t nlisten;
-	struct words exec;	/* the command's words; with shell: sh -c LINE sh ARG… */
 	bool shell;
-	char *server;
-	struct words server_args;
 
 	/* xinetd's way to say where and what; check makes `listen` of it. */
 	bool disable, wait, v6only, session;
 	unsigned type;		/* enum type */
 	unsigned socket_type;	/* enum socket_type */
 	enum builtin internal;	/* found by check */
-	char *protocol, *port, *bind;
 	struct number_range rpc_version;
 	unsigned rpc_number;
 	struct words redirect;
@@ -147,13 +141,9 @@ struct service {
 	unsigned send_proxy;	/* enum send_proxy */
 
 	enum child_stderr stderr_to;
-	char *directory, *chroot;
+	char *chroot;
 	char *user, *group;
 	bool groups;
-	unsigned umask;
-	int nice;
-	struct words env, passenv;
-	rlim_t *rlimit;		/* owned: LIMITS of them; NULL: none was written */
 
 	unsigned instances;	/* UINT32_MAX: unlimited */
 	struct source_limits source;
@@ -168,7 +158,6 @@ struct service {
 	int64_t linger;		/* ms; -1: no */
 	enum hangup hangup;
 	struct sock_options sock;
-	char *owner;
 	bool lookup, proxy_protocol;
 	unsigned flags;		/* enum flag */
 
@@ -182,10 +171,25 @@ struct service {
 	unsigned limit;		/* children of the master; UINT32_MAX: unlimited */
 	int64_t grace;		/* ms */
 	unsigned dialect;	/* enum dialect */
-	struct words enabled, disabled;
 
 	struct where *target;	/* of redirect: owned; NULL: none */
 	struct run run;
+
+	/* What was written, from which all of the above follows: not in a packed one. */
+	uint64_t given[2];	/* bit n: row n of the attributes was written */
+	uint64_t own[2];	/* and not inherited from defaults */
+	struct address *listen;	/* owned */
+	size_t nlisten;
+	struct words exec;	/* the command's words; with shell: sh -c LINE sh ARG… */
+	char *server;
+	struct words server_args;
+	char *protocol, *port, *bind;
+	char *directory, *owner;
+	unsigned umask;
+	int nice;
+	struct words env, passenv;
+	rlim_t *rlimit;		/* owned: LIMITS of them; NULL: none was written */
+	struct words enabled, disabled;
 };
 
 /* With every default in place; one reference. NULL: no memory. */
@@ -195,11 +199,6 @@ struct service *service_new(void);
 struct service *service_copy(const struct service *from);
 struct service *service_hold(struct service *s);
 
-/* Gives back what only serves to print it: it is going to be served. */
-void service_slim(struct service *s);
-
-/* The same for its addresses, once all of them are bound. */
-void service_bound(struct service *s);
 void service_free(struct service *s);	/* gives one reference back; NULL is fine */
 
 void address_free(struct address *a);

@@ -296,6 +296,10 @@ is_off(const struct table *t, const struct service *s)
 	const struct service *d = t->defaults;
 	const char *id = s->id != NULL ? s->id : s->name;
 
+	if (t->m->on != NULL && words_have(t->m->on, id))
+		return false;
+	if (t->m->off != NULL && words_have(t->m->off, id))
+		return true;
 	return s->disable || (s->flags & FLAG_DISABLE) != 0 || is_among(&d->disabled, id) ||
 	    (attr_given(d, "enabled") && !is_among(&d->enabled, id));
 }

@@ -1,0 +1,24 @@
+/* inherited: descriptors that the server was started with: LISTEN_FDS (sd_listen_fds(3)), fd:N, fd:NAME. */
+#ifndef MANAGE_INHERITED_H
+#define MANAGE_INHERITED_H
+
+#include "base/err.h"
+#include "table/service.h"
+
+enum { INHERITED_MOST = 1024 };
+
+struct kept {			/* descriptors that the start needs, by number */
+	int fd[INHERITED_MOST + 2];
+	size_t n;
+};
+
+/* Those of the addresses that name one: finds the numbers of fd:NAME. -1: err. */
+int inherited_claim(struct address *listen, size_t n, struct kept *keep, struct err *err);
+
+/* A warning for each that LISTEN_FDS promises and nobody claims. */
+void inherited_say_unclaimed(const struct kept *keep);
+
+/* Closes one; 0, 1 and 2 become /dev/null. */
+void inherited_let_go(int fd);
+
+#endif

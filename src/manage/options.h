@@ -1,0 +1,35 @@
+/* options: the command line of server, under its own name. */
+#ifndef MANAGE_OPTIONS_H
+#define MANAGE_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { EXIT_SYSTEM = 1, EXIT_USAGE = 2 };
+
+struct options {
+	char **attr;		/* -o, in their order */
+	size_t nattr;
+	bool shell, daemon;
+	const char *pidfile;
+	int ready;		/* -1: none */
+	int level;		/* enum level */
+	const char *program;	/* the name it was started under */
+	char **word;		/* ADDRESS COMMAND…, or what --explain asks */
+	size_t nwords;
+	char **table;		/* -f, in their order */
+	size_t ntables;
+	bool check, dump, explain;
+};
+
+/* Words are argv's. -1: go on; else the exit status: it was answered, or is wrong and that was said. */
+int options_read(struct options *o, int argc, char **argv);
+void options_free(struct options *o);
+
+/* Is a table asked for by an option? */
+bool options_of_table(const struct options *o);
+
+/* "server: SENTENCE" on standard error. */
+void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

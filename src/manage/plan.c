@@ -1,0 +1,376 @@
+#include "manage/plan.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "table/pack.h"
+
+enum { MAGIC = 0x506c616e };	/* at the end: it is whole */
+
+/* --- numbers and texts */
+
+static void
+put_number(struct buf *b, uint64_t n)
+{
+	buf_add(b, &n, sizeof n);
+}
+
+/* NULL is another text than an empty one. */
+static void
+put_text(struct buf *b, const char *s)
+{
+	size_t n = s != NULL ? strlen(s) + 1 : 0;
+
+	put_number(b, n);
+	buf_add(b, s, n);
+}
+
+struct reader {
+	const char *at, *end;
+	bool bad;
+};
+
+static uint64_t
+get_number(struct reader *r)
+{
+	uint64_t n = 0;
+
+	if (r->bad || (size_t)(r->end - r->at) < sizeof n) {
+		r->bad = true;
+		return 0;
+	}
+	memcpy(&n, r->at, sizeof n);
+	r->at += sizeof n;
+	return n;
+}
+
+static char *
+get_text(struct reader *r)
+{
+	uint64_t n = get_number(r);
+	char *s;
+
+	if (n == 0)
+		return NULL;
+	if (r->bad || n > (size_t)(r->end - r->at) || r->at[n - 1] != '\0' || (s = strdup(r->at)) == NULL) {
+		r->bad = true;
+		return NULL;
+	}
+	r->at += n;
+	return s;
+}
+
+/* A number of things that take at least a byte each. */
+static size_t
+get_count(struct reader *r)
+{
+	uint64_t n = get_number(r);
+
+	if (n > (size_t)(r->end - r->at))
+		r->bad = true;
+	return r->bad ? 0 : (size_t)n;
+}
+
+/* --- writing */
+
+struct environments {		/* those written so far; most services share one */
+	const struct environment **of;
+	size_t n, size;
+};
+
+/* The number of e, from 1; 0: there is none. *is_new: it is the first time. */
+static uint64_t
+number_of(struct environments *all, const struct environment *e, bool *is_new, struct buf *out)
+{
+	const struct environment **p;
+
+	*is_new = false;
+	if (e == NULL)
+		return 0;
+	/* Neighbours in the table have the same more often than not. */
+	for (size_t i = all->n; i > 0 && all->n - i < 64; i--)
+		if (all->of[i - 1] == e)
+			return i;
+	if (all->n == all->size) {
+		p = realloc(all->of, (all->size * 2 + 8) * sizeof(struct environment *));
+		if (p == NULL) {
+			out->failed = true;
+			return 0;
+		}
+		all->of = p;
+		all->size = all->size * 2 + 8;
+	}
+	all->of[all->n++] = e;
+	*is_new = true;
+	return all->n;
+}
+
+static void
+put_service(struct buf *out, const struct service *s, struct environments *all, plan_known *known, const void *arg)
+{
+	struct buf body = { 0 }, env = { 0 };
+	size_t listen;
+	uint64_t print;
+	bool is_new;
+
+	service_pack(s, &body);
+	listen = body.len;
+	for (size_t i = 0; i < s->nlisten; i++)
+		address_pack(&s->listen[i], &body);
+	if (s->run.env != NULL)
+		environment_pack(s->run.env, &env);
+	print = hash_bytes(body.data, body.len) ^ hash_bytes(env.data, env.len);
+	out->failed = out->failed || body.failed || env.failed;
+	put_number(out, known != NULL && known(arg, print) ? PLANNED_SAME : PLANNED_ON);
+	put_number(out, print);
+	put_text(out, s->id);
+	put_text(out, NULL);
+	if (known == NULL || !known(arg, print)) {
+		put_number(out, number_of(all, s->run.env, &is_new, out));
+		if (is_new)
+			buf_add(out, env.data, env.len);
+		buf_add(out, body.data, listen);
+		put_number(out, s->nlisten);
+		buf_add(out, body.data + listen, body.len - listen);
+	}
+	buf_free(&body);
+	buf_free(&env);
+}
+
+static void
+put_absent(struct buf *out, enum planned_state state, const char *id, const char *fault)
+{
+	put_number(out, state);
+	put_number(out, 0);
+	put_text(out, id);
+	put_text(out, fault);
+}
+
+/* What is wrong with an entry: the first error behind its name, in its own text. */
+static const char *
+fault_of(const struct table *t, const struct entry *e)
+{
+	for (size_t i = 0; i < t->diags.n; i++) {
+		const struct diag *d = &t->diags.diag[i];
+
+		if (d->error && d->at.in == e->in && (d->at.line > e->name.line ||
+		    (d->at.line == e->name.line && d->at.col >= e->name.col)))
+			return d->text;
+	}
+	return "it has an error";
+}
+
+/* The word that names a faulty entry: its id, if that could be read. */
+static const char *
+id_of(const struct table *t, const struct entry *e)
+{
+	const struct entry *of;
+	const struct assign *a = table_assign(t, e, "id", &of);
+
+	return a != NULL && of == e && a->n == 1 ? a->word[0].text : e->name.text;
+}
+
+static const char *
+refusal(const struct table *t)
+{
+	if (t->unread)
+		return "the table cannot be read";
+	if (t->conf.broken)
+		return "an error outside an entry may hide limits";
+	return NULL;
+}
+
+static void
+put_diags(struct buf *out, const struct diags *d)
+{
+	struct buf shown = { 0 }, lines = { 0 };
+
+	diags_print(d, false, &shown);
+	for (size_t i = 0; i < d->n; i++) {
+		diag_line(&d->diag[i], &lines);
+		buf_add(&lines, "\n", 1);
+	}
+	buf_add(&shown, "", 1);
+	buf_add(&lines, "", 1);
+	put_number(out, d->errors);
+	put_number(out, d->warnings);
+	put_text(out, shown.failed ? "" : shown.data);
+	put_text(out, lines.failed ? "" : lines.data);
+	buf_free(&shown);
+	buf_free(&lines);
+}
+
+void
+plan_of_table(const struct table *t, plan_known *known, const void *arg, struct buf *out)
+{
+	struct environments all = { 0 };
+	size_t next = 0, entries = 0;
+
+	put_diags(out, &t->diags);
+	put_text(out, refusal(t));
+	if (refusal(t) != NULL) {
+		put_number(out, MAGIC);
+		return;
+	}
+	service_pack(t->defaults, out);
+	for (const struct entry *e = t->conf.first; e != NULL; e = e->next)
+		entries += e->kind == ENTRY_BLOCK || e->kind == ENTRY_LINE;
+	put_number(out, entries);
+	for (const struct entry *e = t->conf.first; e != NULL; e = e->next) {
+		if (e->kind != ENTRY_BLOCK && e->kind != ENTRY_LINE)
+			continue;
+		/* The items are the sound ones, in the same order. */
+		if (next < t->n && t->item[next].entry == e) {
+			const struct service *s = t->item[next++].service;
+
+			if (s->off || s->later)
+				put_absent(out, PLANNED_OFF, s->id, NULL);
+			else
+				put_service(out, s, &all, known, arg);
+		} else {
+			put_absent(out, PLANNED_FAULTY, id_of(t, e), fault_of(t, e));
+		}
+	}
+	free(all.of);
+	put_number(out, MAGIC);
+}
+
+void
+plan_of_service(const struct service *s, struct buf *out)
+{
+	struct environments all = { 0 };
+	const struct diags none = { 0 };
+
+	put_diags(out, &none);
+	put_text(out, NULL);
+	service_pack(s, out);
+	put_number(out, 1);
+	put_service(out, s, &all, NULL, NULL);
+	free(all.of);
+	put_number(out, MAGIC);
+}
+
+/* --- reading */
+
+struct held {			/* environments read so far, by their number */
+	struct environment **of;
+	size_t n;
+};
+
+static struct environment *
+get_environment(struct reader *r, struct held *all)
+{
+	uint64_t number = get_number(r);
+	struct environment **p, *e;
+
+	if (r->bad || number == 0 || number > all->n + 1)
+		return NULL;
+	if (number == all->n + 1) {
+		p = realloc(all->of, number * sizeof(struct environment *));
+		e = p != NULL ? environment_unpack(&r->at, r->end) : NULL;
+		all->of = p != NULL ? p : all->of;
+		if (e == NULL) {
+			r->bad = true;
+			return NULL;
+		}
+		p[all->n++] = e;
+	}
+	e = all->of[number - 1];
+	e->refs++;
+	return e;
+}
+
+static void
+get_service(struct reader *r, struct planned *i, struct held *all)
+{
+	struct environment *env = get_environment(r, all);
+	size_t n;
+
+	i->service = r->bad ? NULL : service_unpack(&r->at, r->end);
+	if (i->service == NULL) {
+		environment_free(env);
+		r->bad = true;
+		return;
+	}
+	i->service->run.env = env;
+	n = get_count(r);
+	i->listen = calloc(n + 1, sizeof *i->listen);
+	r->bad = r->bad || i->listen == NULL;
+	for (; !r->bad && i->nlisten < n; i->nlisten++)
+		if (address_unpack(&i->listen[i->nlisten], &r->at, r->end) == -1) {
+			r->bad = true;
+			break;
+		}
+}
+
+static void
+get_item(struct reader *r, struct planned *i, struct held *all)
+{
+	i->state = (enum planned_state)get_number(r);
+	i->print = get_number(r);
+	i->id = get_text(r);
+	i->fault = get_text(r);
+	if (i->id == NULL || i->state > PLANNED_FAULTY)
+		r->bad = true;
+	else if (i->state == PLANNED_ON)
+		get_service(r, i, all);
+}
+
+int
+plan_read(struct plan *p, const char *bytes, size_t len, struct err *err)
+{
+	struct reader r = { bytes, bytes + len, len == 0 };
+	struct held all = { 0 };
+	size_t n = 0;
+
+	*p = (struct plan){ .errors = get_number(&r) };
+	p->warnings = get_number(&r);
+	p->shown = get_text(&r);
+	p->lines = get_text(&r);
+	p->refused = get_text(&r);
+	if (!r.bad && p->refused == NULL) {
+		p->defaults = service_unpack(&r.at, r.end);
+		r.bad = p->defaults == NULL;
+		n = get_count(&r);
+		p->item = calloc(n + 1, sizeof *p->item);
+		r.bad = r.bad || p->item == NULL;
+	}
+	while (!r.bad && p->n < n) {
+		struct planned *i = &p->item[p->n++];
+
+		get_item(&r, i, &all);
+		p->on += i->state <= PLANNED_SAME;
+	}
+	if (get_number(&r) != MAGIC)
+		r.bad = true;
+	for (size_t i = 0; i < all.n; i++)
+		environment_free(all.of[i]);
+	free(all.of);
+	if (!r.bad)
+		return 0;
+	plan_free(p);
+	return err_set(err, "the table's plan is not whole, or there is no memory for it");
+}
+
+void
+plan_free(struct plan *p)
+{
+	for (size_t i = 0; p->item != NULL && i < p->n; i++) {
+		struct planned *x = &p->item[i];
+
+		while (x->nlisten > 0)
+			address_free(&x->listen[--x->nlisten]);
+		free(x->listen);
+		free(x->id);
+		free(x->fault);
+		service_free(x->service);
+	}
+	free(p->item);
+	service_free(p->defaults);
+	free(p->refused);
+	free(p->shown);
+	free(p->lines);
+	*p = (struct plan){ 0 };
+}

@@ -1,0 +1,658 @@
+#include "manage/services.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "manage/rpc.h"
+#include "serve/away.h"
+#include "serve/listener.h"
+
+enum { AGAIN_LEAST = 1000, AGAIN_MOST = 60000 };	/* ms until an address is tried again */
+
+struct pending {		/* an address that could not be bound yet */
+	struct pending *next;
+	struct services *services;
+	struct unit *unit;
+	struct address address;	/* owned */
+	struct timer timer;
+	int64_t delay;
+	char text[400];		/* why: "tcp:*:80: cannot bind: Address already in use" */
+};
+
+struct services {
+	struct engine *engine;
+	struct rpc *rpc;	/* owned */
+	struct pending *pending;	/* owned */
+	struct absent *absent;	/* owned */
+	size_t nabsent;
+};
+
+/* --- addresses */
+
+/* One ADDRESS: its sockets become listeners of u. */
+static int
+open_address(struct unit *u, const struct address *a, bool beside, struct err *err)
+{
+	struct sock_options how = u->conf->sock;
+	struct bound bound[SOCK_MAX];
+	struct listener *l;
+	size_t n;
+
+	how.beside = beside;
+	if (sock_listen(&a->where, &how, bound, &n, err) == -1) {
+		if (a->where.scheme == SCHEME_FD) {
+			struct err was = *err;
+
+			return err_set(err, "%s: %s", a->text, was.text);
+		}
+		return -1;
+	}
+	for (size_t i = 0; i < n; i++) {
+		int family = bound[i].addr->sa.sa_family;
+
+		if (u->conf->idle_timeout != 0 && !u->conf->session && !away_serves(u->conf) &&
+		    family != AF_INET && family != AF_INET6)
+			(void)err_set(err, "%s: idle_timeout: only TCP connections tell when something moved",
+			    a->text);
+		else if ((l = listener_open(u, &bound[i])) != NULL) {
+			l->from = where_hash(&a->where);
+			if (beside)
+				sock_share(&l->bound, false);
+			continue;
+		} else
+			(void)err_sys(err, errno, "%s: cannot listen", bound[i].name);
+		for (; i < n; i++)
+			sock_close(&bound[i]);
+		return -1;
+	}
+	return 0;
+}
+
+static void
+drop_pending(struct pending *p)
+{
+	struct pending **at = &p->services->pending;
+
+	while (*at != p)
+		at = &(*at)->next;
+	*at = p->next;
+	loop_timer_stop(p->unit->engine->loop, &p->timer);
+	loop_timer_leave(p->unit->engine->loop);
+	address_free(&p->address);
+	free(p);
+}
+
+static void
+drop_pending_of(struct services *s, const struct unit *u)
+{
+	for (struct pending *p = s->pending, *next; p != NULL; p = next) {
+		next = p->next;
+		if (p->unit == u)
+			drop_pending(p);
+	}
+}
+
+static void
+say_listens(const struct unit *u, const struct listener *l)
+{
+	unit_say(u, LEVEL_INFO, "listen", "%s", l->bound.name);
+}
+
+static void
+bind_again(void *arg, int64_t now)
+{
+	struct pending *p = arg;
+	struct unit *u = p->unit;
+	const struct listener *had = NULL;
+	struct err err;
+
+	for (const struct listener *l = u->listeners; l != NULL; l = l->next)
+		had = l;
+	if (open_address(u, &p->address, false, &err) == -1) {
+		if (strcmp(err.text, p->text) != 0)
+			unit_say(u, LEVEL_WARNING, "error", "%s; it is tried again", err.text);
+		memcpy(p->text, err.text, sizeof p->text);
+		p->delay = p->delay * 2 > AGAIN_MOST ? AGAIN_MOST : p->delay * 2;
+		loop_timer(u->engine->loop, &p->timer, now + p->delay);
+		return;
+	}
+	for (const struct listener *l = had != NULL ? had->next : u->listeners; l != NULL; l = l->next)
+		say_listens(u, l);
+	rpc_register(p->services->rpc);
+	drop_pending(p);
+}
+
+/* Tries a later. Takes it. -1: no memory. */
+static int
+wait_for(struct services *s, struct unit *u, struct address *a, const struct err *why)
+{
+	struct pending *p = calloc(1, sizeof *p);
+
+	if (p == NULL || loop_timer_room(u->engine->loop) == -1) {
+		free(p);
+		return -1;
+	}
+	p->services = s;
+	p->unit = u;
+	p->address = *a;
+	*a = (struct address){ 0 };
+	p->delay = AGAIN_LEAST;
+	p->timer.fire = bind_again;
+	p->timer.arg = p;
+	memcpy(p->text, why->text, sizeof p->text);
+	p->next = s->pending;
+	s->pending = p;
+	loop_timer(u->engine->loop, &p->timer, clock_ms() + p->delay);
+	return 0;
+}
+
+/* --- which entry is which service */
+
+struct by_print { uint64_t print; struct unit *unit; };
+struct by_id { const char *id; struct unit *unit; size_t order; };
+
+struct loose {			/* a listener that its service may not need any more */
+	uint64_t from;
+	struct listener *listener;
+	struct unit *was, *to;	/* to NULL: nobody wants it */
+};
+
+struct work {			/* one plan being applied */
+	struct services *s;
+	struct plan *p;
+	struct by_print *print;
+	struct by_id *id;
+	size_t nprint, nid;
+	struct unit **unit;	/* of each entry; NULL: it has none */
+	struct loose *loose;
+	size_t nloose;
+	bool beside;		/* old sockets may be in the way of new ones */
+};
+
+static int
+compare_prints(const void *a, const void *b)
+{
+	const struct by_print *x = a, *y = b;
+
+	return x->print < y->print ? -1 : x->print > y->print;
+}
+
+static int
+compare_ids(const void *a, const void *b)
+{
+	const struct by_id *x = a, *y = b;
+	int c = strcmp(x->id, y->id);
+
+	return c != 0 ? c : x->order < y->order ? -1 : 1;
+}
+
+static int
+compare_loose(const void *a, const void *b)
+{
+	const struct loose *x = a, *y = b;
+
+	return x->from < y->from ? -1 : x->from > y->from;
+}
+
+static int
+index_units(struct work *w)
+{
+	struct engine *e = w->s->engine;
+	size_t n = 0;
+
+	for (struct unit *u = e->units; u != NULL; u = u->next)
+		n++;
+	for (struct unit *u = e->gone; u != NULL; u = u->next)
+		n++;
+	w->print = calloc(n + 1, sizeof *w->print);
+	w->id = calloc(n + 1, sizeof *w->id);
+	w->unit = calloc(w->p->n + 1, sizeof(struct unit *));
+	if (w->print == NULL || w->id == NULL || w->unit == NULL)
+		return -1;
+	for (struct unit *u = e->units; u != NULL; u = u->next) {
+		u->claimed = false;
+		w->print[w->nprint++] = (struct by_print){ u->print, u };
+		w->id[w->nid] = (struct by_id){ u->conf->id, u, w->nid };
+		w->nid++;
+	}
+	/* One that comes back counts those who are still there. */
+	for (struct unit *u = e->gone; u != NULL; u = u->next) {
+		u->claimed = false;
+		w->id[w->nid] = (struct by_id){ u->conf->id, u, w->nid };
+		w->nid++;
+	}
+	qsort(w->print, w->nprint, sizeof *w->print, compare_prints);
+	qsort(w->id, w->nid, sizeof *w->id, compare_ids);
+	return 0;
+}
+
+static struct unit *
+find_print(const struct work *w, uint64_t print)
+{
+	size_t low = 0, high = w->nprint;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (w->print[middle].print < print)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	for (; low < w->nprint && w->print[low].print == print; low++)
+		if (!w->print[low].unit->claimed)
+			return w->print[low].unit;
+	return NULL;
+}
+
+static bool
+listens_there(const struct unit *u, const struct planned *i)
+{
+	for (const struct listener *l = u->listeners; l != NULL; l = l->next)
+		for (size_t k = 0; k < i->nlisten; k++)
+			if (l->from == where_hash(&i->listen[k].where))
+				return true;
+	return false;
+}
+
+/* Several may have one id: the one that listens there, else the first that nobody claims. */
+static struct unit *
+find_id(const struct work *w, const struct planned *i)
+{
+	struct unit *first = NULL;
+	size_t low = 0, high = w->nid;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (strcmp(w->id[middle].id, i->id) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	for (; low < w->nid && strcmp(w->id[low].id, i->id) == 0; low++) {
+		struct unit *u = w->id[low].unit;
+
+		if (u->claimed || (i->state == PLANNED_FAULTY && u->retired))
+			continue;
+		if (listens_there(u, i))
+			return u;
+		if (first == NULL)
+			first = u;
+	}
+	return first;
+}
+
+static struct unit *
+claim(struct unit *u)
+{
+	if (u != NULL)
+		u->claimed = true;
+	return u;
+}
+
+/* Finds each entry's unit. What is as it was needs nothing more. */
+static void
+match(struct work *w)
+{
+	struct plan *p = w->p;
+
+	for (size_t i = 0; i < p->n; i++) {
+		if (p->item[i].state > PLANNED_SAME)
+			continue;
+		w->unit[i] = claim(find_print(w, p->item[i].print));
+		if (w->unit[i] != NULL)
+			p->item[i].state = PLANNED_SAME;
+	}
+	for (size_t i = 0; i < p->n; i++)
+		if (p->item[i].state == PLANNED_ON || p->item[i].state == PLANNED_FAULTY)
+			w->unit[i] = claim(find_id(w, &p->item[i]));
+}
+
+/* --- whose socket is whose */
+
+static void
+add_loose(struct work *w, struct unit *u)
+{
+	for (struct listener *l = u->listeners; l != NULL; l = l->next)
+		w->loose[w->nloose++] = (struct loose){ l->from, l, u, NULL };
+}
+
+/* The listeners of services that are gone or changed. */
+static int
+gather_loose(struct work *w)
+{
+	size_t n = 0;
+
+	for (const struct unit *u = w->s->engine->units; u != NULL; u = u->next)
+		for (const struct listener *l = u->listeners; l != NULL; l = l->next)
+			n++;
+	w->loose = calloc(n + 1, sizeof *w->loose);
+	if (w->loose == NULL)
+		return -1;
+	for (struct unit *u = w->s->engine->units; u != NULL; u = u->next)
+		if (!u->claimed)
+			add_loose(w, u);
+	for (size_t i = 0; i < w->p->n; i++)
+		if (w->p->item[i].state == PLANNED_ON && w->unit[i] != NULL)
+			add_loose(w, w->unit[i]);
+	qsort(w->loose, w->nloose, sizeof *w->loose, compare_loose);
+	return 0;
+}
+
+/* The sockets of an address that are there already become u's: its own first. False: there are none. */
+static bool
+take_loose(struct work *w, struct unit *u, uint64_t from)
+{
+	const struct unit *was = NULL;
+	size_t low = 0, high = w->nloose;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (w->loose[middle].from < from)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	for (size_t i = low; i < w->nloose && w->loose[i].from == from; i++)
+		if (w->loose[i].to == NULL && (was == NULL || w->loose[i].was == u))
+			was = w->loose[i].was;
+	for (size_t i = low; i < w->nloose && w->loose[i].from == from && was != NULL; i++)
+		if (w->loose[i].to == NULL && w->loose[i].was == was)
+			w->loose[i].to = u;
+	return was != NULL;
+}
+
+/* Those addresses that are there already leave the entry's list: what is left is to be opened. */
+static void
+keep_sockets(struct work *w)
+{
+	for (size_t i = 0; i < w->p->n; i++) {
+		struct planned *x = &w->p->item[i];
+		size_t left = 0;
+
+		if (x->state != PLANNED_ON || w->unit[i] == NULL)
+			continue;
+		for (size_t k = 0; k < x->nlisten; k++) {
+			if (take_loose(w, w->unit[i], where_hash(&x->listen[k].where)))
+				address_free(&x->listen[k]);
+			else
+				x->listen[left++] = x->listen[k];
+		}
+		x->nlisten = left;
+	}
+	for (size_t i = 0; i < w->nloose; i++)
+		if (w->loose[i].to == NULL) {
+			sock_share(&w->loose[i].listener->bound, true);
+			w->beside = true;
+		}
+}
+
+static void
+move_sockets(struct work *w)
+{
+	struct err err;
+
+	for (size_t i = 0; i < w->nloose; i++) {
+		struct loose *x = &w->loose[i];
+		char name[200];
+
+		if (x->to == NULL)
+			continue;
+		(void)snprintf(name, sizeof name, "%s", x->listener->bound.name);
+		if (listener_move(x->listener, x->to) == -1)
+			unit_say(x->to, LEVEL_ERR, "error", "%s: cannot listen any more: %s", name, strerror(errno));
+		else if (sock_adjust(&x->listener->bound, &x->to->conf->sock, &err) == -1)
+			unit_say(x->to, LEVEL_ERR, "error", "%s", err.text);
+	}
+}
+
+/* --- the change */
+
+static int
+open_new(struct work *w, size_t i, bool first, struct err *err)
+{
+	struct unit *u = w->unit[i];
+	struct planned *x = &w->p->item[i];
+	struct err why;
+
+	for (size_t k = 0; k < x->nlisten; k++) {
+		const struct listener *had = NULL;
+
+		for (const struct listener *l = u->listeners; l != NULL; l = l->next)
+			had = l;
+		if (open_address(u, &x->listen[k], w->beside, &why) == 0) {
+			for (const struct listener *l = had != NULL ? had->next : u->listeners; l != NULL; l = l->next)
+				say_listens(u, l);
+			continue;
+		}
+		if (first) {
+			*err = why;
+			return -1;
+		}
+		unit_say(u, LEVEL_WARNING, "error", "%s; it is tried again", why.text);
+		if (wait_for(w->s, u, &x->listen[k], &why) == -1)
+			unit_say(u, LEVEL_ERR, "error", "%s: it is not tried again: no memory", why.text);
+	}
+	return 0;
+}
+
+/* Those that are gone, and the sockets that nobody wants. */
+static void
+remove_old(struct work *w, struct applied *did)
+{
+	for (size_t i = 0; i < w->nloose; i++)
+		if (w->loose[i].to == NULL)
+			listener_close(w->loose[i].listener);
+	for (struct unit *u = w->s->engine->units, *next; u != NULL; u = next) {
+		next = u->next;
+		if (u->claimed)
+			continue;
+		did->removed++;
+		drop_pending_of(w->s, u);
+		unit_retire(u);
+	}
+}
+
+/* What it says of entries that do not run. */
+static int
+note_absent(struct work *w, struct applied *did)
+{
+	struct absent *list = calloc(w->p->n + 1, sizeof *list);
+	size_t n = 0;
+
+	if (list == NULL)
+		return -1;
+	for (size_t i = 0; i < w->p->n; i++) {
+		struct planned *x = &w->p->item[i];
+
+		if (x->state != PLANNED_OFF && x->state != PLANNED_FAULTY)
+			continue;
+		did->off += x->state == PLANNED_OFF;
+		did->faulty += x->state == PLANNED_FAULTY;
+		list[n].id = x->id;
+		list[n++].fault = x->fault;
+		x->id = x->fault = NULL;
+	}
+	for (size_t i = 0; i < w->s->nabsent; i++) {
+		free(w->s->absent[i].id);
+		free(w->s->absent[i].fault);
+	}
+	free(w->s->absent);
+	if (n == 0) {
+		free(list);
+		list = NULL;
+	}
+	w->s->absent = list;
+	w->s->nabsent = n;
+	return 0;
+}
+
+/* Services that are new, and what those that are not say now. */
+static void
+change(struct work *w, struct applied *did)
+{
+	for (size_t i = 0; i < w->p->n; i++) {
+		struct planned *x = &w->p->item[i];
+		struct unit *u = w->unit[i];
+
+		did->same += x->state == PLANNED_SAME;
+		if (x->state != PLANNED_ON)
+			continue;
+		if (u == NULL) {
+			did->added++;
+			u = w->unit[i] = claim(unit_new(w->s->engine, x->service));
+		} else {
+			did->changed++;
+			drop_pending_of(w->s, u);
+			if (u->retired)
+				unit_return(u);
+			if (unit_change(u, x->service) == -1)
+				u = NULL;
+		}
+		if (u != NULL)
+			u->print = x->print;
+		else
+			log_say(LEVEL_ERR, "error", "%s: no memory for it", x->id);
+	}
+}
+
+int
+services_apply(struct services *s, struct plan *p, bool first, struct applied *did, struct err *err)
+{
+	struct work w = { .s = s, .p = p };
+	int rc = 0;
+
+	*did = (struct applied){ 0 };
+	if (index_units(&w) == -1 || (match(&w), gather_loose(&w)) == -1 || note_absent(&w, did) == -1) {
+		rc = err_sys(err, ENOMEM, "cannot take the table");
+		goto out;
+	}
+	/* From here on the old table is gone: what fails concerns one service and is told. */
+	away_flush(s->engine);	/* those on their way go where they were to go */
+	change(&w, did);
+	keep_sockets(&w);
+	move_sockets(&w);
+	for (size_t i = 0; i < p->n && rc == 0; i++)
+		if (p->item[i].state == PLANNED_ON && w.unit[i] != NULL)
+			rc = open_new(&w, i, first, err);
+	remove_old(&w, did);
+	rpc_register(s->rpc);
+out:
+	free(w.print);
+	free(w.id);
+	free(w.unit);
+	free(w.loose);
+	return rc;
+}
+
+/* --- the whole */
+
+struct services *
+services_new(struct engine *e)
+{
+	struct services *s = calloc(1, sizeof *s);
+
+	if (s == NULL)
+		return NULL;
+	s->engine = e;
+	s->rpc = rpc_new(e);
+	if (s->rpc == NULL) {
+		free(s);
+		return NULL;
+	}
+	return s;
+}
+
+void
+services_close(struct services *s)
+{
+	while (s->pending != NULL)
+		drop_pending(s->pending);
+	rpc_forget(s->rpc);
+	for (struct unit *u = s->engine->units; u != NULL; u = u->next)
+		while (u->listeners != NULL)
+			listener_close(u->listeners);
+}
+
+void
+services_abandon(struct services *s)
+{
+	rpc_forget(s->rpc);
+	for (const struct unit *u = s->engine->units; u != NULL; u = u->next)
+		for (const struct listener *l = u->listeners; l != NULL; l = l->next)
+			sock_remove_path(&l->bound);
+}
+
+void
+services_free(struct services *s)
+{
+	if (s == NULL)
+		return;
+	services_close(s);
+	rpc_free(s->rpc);
+	for (size_t i = 0; i < s->nabsent; i++) {
+		free(s->absent[i].id);
+		free(s->absent[i].fault);
+	}
+	free(s->absent);
+	free(s);
+}
+
+size_t
+services_listening(const struct services *s, const char **why)
+{
+	size_t n = 0;
+
+	for (const struct unit *u = s->engine->units; u != NULL; u = u->next)
+		for (const struct listener *l = u->listeners; l != NULL; l = l->next)
+			n++;
+	*why = s->pending != NULL ? s->pending->text : NULL;
+	return n;
+}
+
+void
+services_ready_lines(const struct services *s, struct buf *out)
+{
+	for (const struct unit *u = s->engine->units; u != NULL; u = u->next)
+		for (const struct listener *l = u->listeners; l != NULL; l = l->next)
+			buf_addf(out, "listen %s %s\n", u->conf->id, l->bound.name);
+	for (const struct pending *p = s->pending; p != NULL; p = p->next) {
+		const char *reason = strstr(p->text, ": ");
+		size_t n = reason != NULL ? (size_t)(reason - p->text) : strlen(p->text);
+		buf_addf(out, "failed %s %.*s %s\n", p->unit->conf->id, (int)n, p->text,
+		    reason != NULL ? reason + 2 : "cannot bind");
+	}
+	buf_addf(out, "ready\n");
+}
+
+void
+services_log(const struct services *s)
+{
+	for (const struct unit *u = s->engine->units; u != NULL; u = u->next)
+		for (const struct listener *l = u->listeners; l != NULL; l = l->next)
+			say_listens(u, l);
+	for (const struct pending *p = s->pending; p != NULL; p = p->next)
+		unit_say(p->unit, LEVEL_WARNING, "error", "%s; it is tried again", p->text);
+}
+
+const struct absent *
+services_absent(const struct services *s, size_t *n)
+{
+	*n = s->nabsent;
+	return s->absent;
+}
+
+const char *
+services_waits(const struct services *s, const struct unit *u)
+{
+	for (const struct pending *p = s->pending; p != NULL; p = p->next)
+		if (p->unit == u)
+			return p->text;
+	return NULL;
+}

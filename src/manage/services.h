@@ -1,0 +1,56 @@
+/*
+ * services: the services that run, brought to what a plan says: listeners that both have stay open
+ * with their queues, others are opened and closed, live connections are never touched. An address
+ * that cannot be bound is tried again with a growing delay.
+ */
+#ifndef MANAGE_SERVICES_H
+#define MANAGE_SERVICES_H
+
+#include "base/buf.h"
+#include "manage/plan.h"
+#include "serve/engine.h"
+
+struct services;
+
+struct applied { unsigned added, changed, removed, same, off, faulty; };
+
+struct absent {			/* an entry that does not run */
+	char *id;		/* owned */
+	char *fault;		/* owned; NULL: it is off */
+};
+
+/* NULL: no memory. */
+struct services *services_new(struct engine *e);
+void services_free(struct services *s);	/* closes the listeners */
+
+/*
+ * Takes what p says, and what it holds for it. `first`: the one command of a command line, where an
+ * address that cannot be bound is an error. -1: err; then the old ones serve on.
+ */
+int services_apply(struct services *s, struct plan *p, bool first, struct applied *did, struct err *err);
+
+/* Closes all listeners and forgets what waits. */
+void services_close(struct services *s);
+
+/* At once: what others know of them is taken back, the sockets stay. */
+void services_abandon(struct services *s);
+
+/* How many sockets listen. *why: why one does not, or NULL. */
+size_t services_listening(const struct services *s, const char **why);
+
+/*
+ * "listen SERVICE ADDRESS" for each listener, "failed SERVICE ADDRESS REASON" for each that waits,
+ * then "ready", a line each.
+ */
+void services_ready_lines(const struct services *s, struct buf *out);
+
+/* A log line for each listener. */
+void services_log(const struct services *s);
+
+/* The entries that do not run; *n of them. */
+const struct absent *services_absent(const struct services *s, size_t *n);
+
+/* Why one of u's addresses is not listened on; NULL: all are. */
+const char *services_waits(const struct services *s, const struct unit *u);
+
+#endif

@@ -47,11 +47,12 @@ endif
 lib := $(wildcard src/base/*.c src/net/*.c src/policy/*.c src/table/*.c src/child/*.c \
 	src/serve/*.c src/manage/*.c)
 objs := $(lib:%.c=$B/%.o)
-programs := $B/server $B/client
+programs := $B/server $B/serverctl $B/client
 
 all: $(programs)
 
 $B/server: $B/src/server.o $B/libserver.a
+$B/serverctl: $B/src/serverctl.o $B/libserver.a
 $B/client: $B/src/client.o $B/libserver.a
 $(programs):
 	$(CC) $(CFLAGS) $(LDFLAGS) $(link) -o $@ $^ $(libs)
@@ -70,7 +71,7 @@ $B/flags: FORCE
 	@printf '%s\n' '$(subst ','\'',$(CC) $(ours) $(harden) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS))' | cmp -s - $@ || \
 	printf '%s\n' '$(subst ','\'',$(CC) $(ours) $(harden) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS))' >$@
 
--include $(objs:.o=.d) $B/src/server.d $B/src/client.d
+-include $(objs:.o=.d) $B/src/server.d $B/src/serverctl.d $B/src/client.d
 
 static:
 	$(MAKE) B=build-static CC=musl-gcc CPPFLAGS="$(CPPFLAGS) -idirafter /usr/include -idirafter /usr/include/$(shell $(CC) -dumpmachine)" \

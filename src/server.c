@@ -113,7 +113,7 @@ raise_descriptors(const struct master *m)
 
 /* What was promised once everything listens: the pid file, the lines on -r, the end of -D's wait. */
 static int
-report(const struct server *server, const struct options *o, int foreground, struct err *err)
+report(struct server *server, const struct options *o, int foreground, struct err *err)
 {
 	struct buf lines = { 0 };
 	const char *why;
@@ -121,6 +121,11 @@ report(const struct server *server, const struct options *o, int foreground, str
 
 	if (foreground != -1 && server_listening(server, &why) == 0 && why != NULL)
 		return err_set(err, "%s", why);
+	if (server_control(server, o->control, err) == -1) {
+		if (o->control != NULL)
+			return -1;
+		say("warning: there is no control socket: %s", err->text);
+	}
 	if (o->pidfile != NULL && pidfile_write(o->pidfile, err) == -1)
 		return -1;
 	if (foreground == -1)
@@ -332,13 +337,23 @@ work_with_table(struct options *o, struct master *m)
 	return rc;
 }
 
+/* Behind -D the directory is /: what was meant from here is named in full. */
+static const char *
+from_here(const struct master *m, const char *path, char *full, size_t size)
+{
+	if (!m->leaves || path == NULL || path[0] == '/')
+		return path;
+	(void)snprintf(full, size, "%s/%s", m->cwd, path);
+	return full;
+}
+
 int
 main(int argc, char **argv)
 {
 	extern char **environ;
 	struct master m = { .env = environ };
 	struct account *accounts = NULL;
-	char cwd[PATH_MAX], pidfile[PATH_MAX * 2];
+	char cwd[PATH_MAX], pidfile[PATH_MAX * 2], control[PATH_MAX * 2];
 	struct options o;
 	int rc;
 
@@ -348,10 +363,8 @@ main(int argc, char **argv)
 	if (rc == -1) {
 		around_look(&m, cwd, sizeof cwd, o.daemon);
 		m.accounts = &accounts;
-		if (m.leaves && o.pidfile != NULL && o.pidfile[0] != '/') {
-			(void)snprintf(pidfile, sizeof pidfile, "%s/%s", cwd, o.pidfile);
-			o.pidfile = pidfile;
-		}
+		o.pidfile = from_here(&m, o.pidfile, pidfile, sizeof pidfile);
+		o.control = from_here(&m, o.control, control, sizeof control);
 		rc = options_of_table(&o) || o.nwords == 0 ? work_with_table(&o, &m) : serve_command(&o, &m);
 		accounts_free(&accounts);
 	}

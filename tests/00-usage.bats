@@ -31,7 +31,6 @@ wrong() {
 	wrong "only one of -t, --dump and --explain" -t --dump
 	wrong "--explain takes SERVICE ADDRESS" --explain x
 	wrong "--explain takes SERVICE ADDRESS" --explain x 1.2.3.4 5:00 y
-	wrong "-C: there is no control socket yet" -C x
 	wrong "needs a table" -o disable=yes 0 date
 	wrong "belongs to one service" -o port=5 -t
 	wrong "did you mean instances" -o instnaces=5 -t

@@ -3,7 +3,7 @@ bats_require_minimum_version 1.5.0
 
 B=${B:-build}
 case $B in /*) ;; *) B=$BATS_TEST_DIRNAME/../$B ;; esac
-SERVER=$B/server CLIENT=$B/client PEER=$B/tests/peer DATAGRAMS=$B/tests/datagrams
+SERVER=$B/server SERVERCTL=$B/serverctl CLIENT=$B/client PEER=$B/tests/peer DATAGRAMS=$B/tests/datagrams
 
 setup() {
 	cd "$BATS_TEST_TMPDIR" || return
@@ -61,8 +61,9 @@ start_server() {
 	declare -gA PORTS=() PATHS=()
 	PORT="" ADDRESSES=()
 	mkfifo "$fifo"
+	CTL=$PWD/ctl.$NSRV
 	# shellcheck disable=SC2086
-	${WRAP-} "$SERVER" ${AS_ME--o user=$ME} -r 9 "$@" 9>"$fifo" </dev/null >>"$LOG" 2>&1 3>&- &
+	${WRAP-} "$SERVER" ${AS_ME--o user=$ME} ${CONTROL--C ctl.$NSRV} -r 9 "$@" 9>"$fifo" </dev/null >>"$LOG" 2>&1 3>&- &
 	PID=$!; SRV+=("$PID")
 	exec {rfd}<"$fifo"
 	while IFS= read -rt "${START_LIMIT:-10}" -u "$rfd" line; do

@@ -22,7 +22,7 @@ become(const struct lower *l)
 }
 
 pid_t
-helper_start(int keep, const struct lower *lower, void (*run)(int keep, void *arg), void *arg)
+helper_start(int keep, bool all, const struct lower *lower, void (*run)(int keep, void *arg), void *arg)
 {
 	sigset_t none;
 	pid_t pid = fork();
@@ -33,7 +33,8 @@ helper_start(int keep, const struct lower *lower, void (*run)(int keep, void *ar
 	null = open("/dev/null", O_RDWR);
 	for (int fd = 0; fd <= 2 && null != -1; fd++)
 		(void)dup2(null, fd);
-	fd_close_from(3, &keep, 1);
+	if (!all)
+		fd_close_from(3, &keep, 1);
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	if (null != -1 && (lower == NULL || become(lower)))

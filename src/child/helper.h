@@ -11,10 +11,10 @@ struct lower {			/* what it is to become; not changed where the master is not ro
 };
 
 /*
- * Forks a process that keeps one descriptor of ours beside 0, 1 and 2 (which are /dev/null there)
+ * Forks a process that keeps one descriptor of ours, or with `all` every one, beside 0, 1 and 2 (which are /dev/null there)
  * and calls run; when that comes back the process ends. It has the default signals; with `lower` a session of its
  * own, that user without other groups, no way to more rights, no core and no files to write. -1: errno.
  */
-pid_t helper_start(int keep, const struct lower *lower, void (*run)(int keep, void *arg), void *arg);
+pid_t helper_start(int keep, bool all, const struct lower *lower, void (*run)(int keep, void *arg), void *arg);
 
 #endif

@@ -30,6 +30,7 @@ static const char usage_text[] =
     "  -o, --option ATTR=VALUE  set an attribute; += adds to a list, -= takes from it\n"
     "  -s, --shell              COMMAND is one line for /bin/sh -c; ARGs are $1, $2 ...\n"
     "  -p, --pidfile FILE       write the server's pid there\n"
+    "  -C, --control PATH       the socket that serverctl talks to\n"
     "  -r, --ready FD           say on descriptor FD what is listened on, then \"ready\"\n"
     "  -D, --daemon             go to the background once everything listens\n"
     "  -q, --quiet              log less; twice: warnings and errors only\n"
@@ -165,8 +166,8 @@ options_read(struct options *o, int argc, char **argv)
 			o->explain = true;
 			break;
 		case 'C':
-			say("-C: there is no control socket yet");
-			return EXIT_USAGE;
+			o->control = optarg;
+			break;
 		case ':':
 			say("%s: a value is missing behind it; server -h shows the options", bad_option(argv));
 			return EXIT_USAGE;

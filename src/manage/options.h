@@ -12,6 +12,7 @@ struct options {
 	size_t nattr;
 	bool shell, daemon;
 	const char *pidfile;
+	const char *control;	/* NULL: the usual place */
 	int ready;		/* -1: none */
 	int level;		/* enum level */
 	const char *program;	/* the name it was started under */

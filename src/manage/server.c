@@ -3,19 +3,23 @@
 #include <errno.h>
 #include <pwd.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "manage/control.h"
 #include "manage/reload.h"
 #include "manage/services.h"
+#include "manage/status.h"
 #include "serve/away.h"
 #include "serve/connection.h"
 #include "serve/listener.h"
@@ -38,7 +42,10 @@ struct server {
 	struct reload *reload;	/* owned */
 	struct service *defaults;	/* held: the server's own attributes */
 	enum phase phase;
-	bool has_table;
+	const struct config *config;	/* borrowed; NULL: one command is served */
+	struct control *control;	/* owned; NULL: there is none */
+	int64_t started;	/* wall clock, s */
+	uint64_t reloads;	/* that were taken */
 	int64_t grace;
 	struct timer phase_over;	/* of the drain, then of the stop */
 	int signals, child;	/* signalfds */
@@ -116,9 +123,11 @@ child_ready(void *arg, uint32_t events)
 
 /* --- the end */
 
-static void
-stop(struct server *s)
+void
+server_stop(struct server *s)
 {
+	if (s->phase >= PHASE_STOP)
+		return;
 	s->phase = PHASE_STOP;
 	log_say(LEVEL_INFO, "stop", "%u children are told to end", s->engine->live);
 	s->engine->stopping = true;
@@ -128,9 +137,11 @@ stop(struct server *s)
 	loop_timer(s->loop, &s->phase_over, loop_now(s->loop) + 3 * SECOND);
 }
 
-static void
-drain(struct server *s)
+void
+server_drain(struct server *s)
 {
+	if (s->phase != PHASE_RUN)
+		return;
 	s->phase = PHASE_DRAIN;
 	log_say(LEVEL_INFO, "drain", "no more connections; %u children may end", s->engine->live);
 	services_close(s->services);
@@ -144,7 +155,7 @@ phase_over(void *arg, int64_t now)
 
 	(void)now;
 	if (s->phase == PHASE_DRAIN) {
-		stop(s);
+		server_stop(s);
 	} else {
 		/* What a second of KILLs did not end cannot be ended from here. */
 		conn_signal_all(s->engine, SIGKILL);
@@ -172,20 +183,19 @@ act_on(struct server *s, int sig)
 	switch (sig) {
 	case SIGTERM:
 		if (s->phase == PHASE_RUN)
-			drain(s);
-		else if (s->phase == PHASE_DRAIN)
-			stop(s);
+			server_drain(s);
+		else
+			server_stop(s);
 		break;
 	case SIGINT:
-		if (s->phase < PHASE_STOP)
-			stop(s);
+		server_stop(s);
 		break;
 	case SIGQUIT:
 		s->phase = PHASE_QUIT;
 		break;
 	case SIGHUP:
 		log_reopen();
-		if (s->phase == PHASE_RUN && s->has_table)
+		if (s->phase == PHASE_RUN && s->config != NULL)
 			(void)reload_begin(s->reload);
 		break;
 	case SIGUSR1:
@@ -241,6 +251,7 @@ static void
 reloaded(void *arg, struct plan *p, const char *why)
 {
 	struct server *s = arg;
+	char summary[160] = "";
 	struct applied did;
 	struct err err;
 
@@ -255,11 +266,15 @@ reloaded(void *arg, struct plan *p, const char *why)
 		if (services_apply(s->services, p, false, &did, &err) == -1)
 			why = err.text;
 	}
-	if (why != NULL)
+	if (why != NULL) {
 		log_say(LEVEL_ERR, "reload", "refused: %s; everything goes on as before", why);
-	else
-		log_say(LEVEL_NOTICE, "reload", "%u added, %u changed, %u removed, %u as before, %u off, %u faulty",
-		    did.added, did.changed, did.removed, did.same, did.off, did.faulty);
+	} else {
+		s->reloads++;
+		(void)snprintf(summary, sizeof summary, "%u added, %u changed, %u removed, %u as before, %u off, "
+		    "%u faulty", did.added, did.changed, did.removed, did.same, did.off, did.faulty);
+		log_say(LEVEL_NOTICE, "reload", "%s", summary);
+	}
+	control_reloaded(s->control, reload_number(s->reload), p, why, summary);
 }
 
 /* --- the whole */
@@ -313,7 +328,8 @@ server_new(const struct config *c, struct err *err)
 		return NULL;
 	}
 	s->signals = s->child = -1;
-	s->has_table = c != NULL;
+	s->config = c;
+	s->started = time(NULL);
 	s->swept = INT64_MIN / 2;
 	s->phase_over.fire = phase_over;
 	s->phase_over.arg = s;
@@ -353,6 +369,7 @@ server_abandon(struct server *s)
 	if (s->phase != PHASE_QUIT)
 		return false;
 	services_abandon(s->services);
+	control_abandon(s->control);
 	return true;
 }
 
@@ -365,6 +382,7 @@ server_free(struct server *s)
 		for (const struct unit *u = s->engine->units; u != NULL; u = u->next)
 			for (struct listener *l = u->listeners; l != NULL; l = l->next)
 				l->pausing = true;	/* nobody else is accepted */
+		control_free(s->control);
 		reload_free(s->reload);
 		services_free(s->services);
 		away_free(s->engine);
@@ -391,6 +409,55 @@ server_begin(struct server *s, struct plan *p, bool first, struct err *err)
 
 	take_defaults(s, p->defaults);
 	return services_apply(s->services, p, first, &did, err);
+}
+
+bool
+server_serves(const struct server *s)
+{
+	return s->phase == PHASE_RUN;
+}
+
+struct engine *
+server_engine(const struct server *s)
+{
+	return s->engine;
+}
+
+struct services *
+server_services(const struct server *s)
+{
+	return s->services;
+}
+
+struct reload *
+server_reload(const struct server *s)
+{
+	return s->reload;
+}
+
+const struct config *
+server_config(const struct server *s)
+{
+	return s->config;
+}
+
+void
+server_status(const struct server *s, struct status *out)
+{
+	*out = (struct status){ .engine = s->engine, .services = s->services, .started = s->started,
+		.phase = s->phase == PHASE_RUN ? "serving" : s->phase == PHASE_DRAIN ? "draining" : "stopping",
+		.reloads = s->reloads, .version = VERSION };
+}
+
+int
+server_control(struct server *s, const char *path, struct err *err)
+{
+	char usual[CONTROL_PATH];
+
+	if (path == NULL && (s->config == NULL || !control_default(usual)))
+		return 0;
+	s->control = control_open(s, path != NULL ? path : usual, err);
+	return s->control != NULL ? 0 : -1;
 }
 
 size_t

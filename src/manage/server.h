@@ -11,6 +11,7 @@
 #include "manage/reload.h"
 
 struct server;
+struct status;
 
 /*
  * c: what the tables are read from, again at each reload; NULL: one command is served.
@@ -46,6 +47,23 @@ void server_ready_lines(const struct server *s, struct buf *out);
 
 /* A log line for each listener. */
 void server_log_listeners(const struct server *s);
+
+/* How to end: no more connections are taken, and those that are there may end; all are told to end. */
+void server_drain(struct server *s);
+void server_stop(struct server *s);
+
+/* Neither of that has begun. */
+bool server_serves(const struct server *s);
+
+/* Its parts, for who answers questions about it. config NULL: there is no table. */
+struct engine *server_engine(const struct server *s);
+struct services *server_services(const struct server *s);
+struct reload *server_reload(const struct server *s);
+const struct config *server_config(const struct server *s);
+void server_status(const struct server *s, struct status *out);
+
+/* The control socket: at `path`, or NULL for the usual place, where it may be missing. -1: err. */
+int server_control(struct server *s, const char *path, struct err *err);
 
 /* Serves until it is told to stop. 0: stopped as asked; -1: err. */
 int server_run(struct server *s, struct err *err);

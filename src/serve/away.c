@@ -118,7 +118,7 @@ start_worker(struct worker_state *w)
 
 		w->most = (unsigned)((all - all / LINGERING - SPARE) / EACH);
 	}
-	w->pid = helper_start(pair[1], &e->lower, worker_run, NULL);
+	w->pid = helper_start(pair[1], false, &e->lower, worker_run, NULL);
 	why = errno;
 	(void)close(pair[1]);
 	if (w->pid == -1) {

@@ -51,6 +51,12 @@ void conn_reaped(struct engine *e, const struct ended *end);
 /* Signals the process group of every connection. */
 void conn_signal_all(struct engine *e, int sig);
 
+/*
+ * Ends one connection by its number, or with number 0 every one of the services of that id, as a
+ * timeout would. Returns how many.
+ */
+unsigned conn_kill(struct engine *e, uint64_t number, const char *id);
+
 /* Closes every connection that lingers; every one that waits for a process. */
 void conn_drop_quiet(struct engine *e);
 void conn_drop_waiting(struct engine *e);

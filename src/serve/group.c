@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -241,4 +242,36 @@ conn_signal_all(struct engine *e, int sig)
 		else
 			(void)signal_group(c, sig);
 	}
+}
+
+static bool
+is_meant(const struct conn *c, uint64_t number, const char *id)
+{
+	return number != 0 ? c->number == number : strcmp(c->conf->id, id) == 0;
+}
+
+unsigned
+conn_kill(struct engine *e, uint64_t number, const char *id)
+{
+	struct conn *const first[] = { e->running, (struct conn *)(uintptr_t)away_first(e) };
+	unsigned n = 0;
+
+	for (size_t i = 0; i < sizeof first / sizeof first[0]; i++) {
+		for (struct conn *c = first[i], *next; c != NULL; c = next) {
+			next = c->next;
+			if (c->asked || !is_meant(c, number, id))
+				continue;
+			conn_end_group(c, "control");
+			n++;
+		}
+	}
+	/* Of those that linger only the client's last bytes are left. */
+	for (struct conn *c = e->lingering, *next; c != NULL; c = next) {
+		next = c->next;
+		if (!c->peer.by_unix && is_meant(c, number, id)) {
+			conn_free(c);
+			n++;
+		}
+	}
+	return n;
 }

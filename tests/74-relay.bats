@@ -535,6 +535,83 @@ say() { run -0 "$PEER" -s "$1" -H "tcp:127.0.0.1:${2:-$PORT}"; }
 	wait "$p"; [[ $(<got) == later ]]
 }
 
+# many N TARGET: a table of N relays to it. start_many: start_server, when it has so many listeners
+# that bash is slow with their lines; port NAME tells one.
+many() { seq "$1" | sed "s/.*/service r&\n{\nlisten = 127.0.0.1:0\nredirect = 127.0.0.1:$2\n}/" >t; }
+start_many() {
+	: >lines
+	${WRAP-} "$SERVER" -o user="$ME" -q -r 9 -f t 9>lines </dev/null >>"$LOG" 2>&1 3>&- &
+	PID=$!; SRV+=("$PID")
+	until_true 20 grep -q '^ready' lines
+}
+port() { sed -n "s/^listen $1 .*://p" lines; }
+
+@test "3,000 relays: the last of them works" {
+	requires_fds 4096
+	target 127.0.0.1:0 tr a-z A-Z
+	many 3000 "$TARGET"
+	start_many
+	say last "$(port r3000)"; [[ $output == LAST ]]
+	say first "$(port r1)"; [[ $output == FIRST ]]
+}
+
+# small [COMMANDS]: later servers get what is left of a channel when it cannot be made larger.
+small() {
+	ldd "$SERVER" >/dev/null 2>&1 || skip "static program"
+	[[ -z ${NO_SHIM-} ]] || skip "no preloading here"
+	printf '#!/bin/sh\n%s\nLD_PRELOAD=%s SHIM="setsockopt@1032=1 setsockopt@1007=1" exec "$@"\n' "${1-}" "$B/tests/shim" >small.sh
+	chmod +x small.sh
+	WRAP=./small.sh
+}
+
+@test "a worker that stands still before it knows 3,000 targets holds up no start and nobody else" {
+	requires_fds 4096
+	target 127.0.0.1:0 tr a-z A-Z
+	many 3000 "$TARGET"
+	printf 'service c\n{\nlisten = 127.0.0.1:0\nexec = echo ok\nuser = %s\n}\n' "$ME" >>t
+	# It is stopped as soon as it is there, when it has been told little of where they lead.
+	small '( (
+	until read -r n </proc/$$/comm; [ "$n" = server ]; do :; done
+	until read -r w x </proc/$$/task/$$/children; [ -n "$w" ] && read -r p n s pp g sid x </proc/$w/stat &&
+		[ "$sid" = "$w" ]; do [ -d /proc/$$ ] || exit; done
+	kill -STOP "$w"; echo "$w" >stopped) 9>&- &)'
+	start_many
+	WRAP=""
+	until_true 5 test -s stopped
+	[[ $(children "$PID") == "$(<stopped)"* ]]
+	say x "$(port c)"; [[ $output == ok ]]
+	"$PEER" -s last -H "tcp:127.0.0.1:$(port r3000)" >got 3>&- & local p=$!
+	say x "$(port c)"; [[ $output == ok ]]
+	kill -CONT "$(<stopped)"
+	wait "$p"; [[ $(<got) == LAST ]]
+}
+
+@test "a master that stands still holds up no relay, and gets every report when it goes on" {
+	requires python3
+	requires_fds 4096
+	start_server -q -f <(printf 'service echo\n{\ntype = INTERNAL\nlisten = 127.0.0.1:0\n}\n')
+	small
+	relay "127.0.0.1:$PORT"
+	WRAP=""
+	timeout 40 python3 - "$PORT" "$PID" <<-'X'
+	import os, signal, socket, sys
+	def echo(c):
+	    c.settimeout(5); c.sendall(b"x"); assert c.recv(1) == b"x"
+	# Each end is waited for: then each has a report of its own, and the channel is soon full of them.
+	cs = [socket.create_connection(("127.0.0.1", int(sys.argv[1]))) for _ in range(701)]
+	for c in cs: echo(c)
+	os.kill(int(sys.argv[2]), signal.SIGSTOP)
+	try:
+	    for c in cs[1:]:
+	        c.shutdown(1); assert c.recv(1) == b""; c.close()
+	    echo(cs[0])
+	finally: os.kill(int(sys.argv[2]), signal.SIGCONT)
+	cs[0].close()
+	X
+	until_true 10 log_has 701 'EXIT: relay status=0'
+	until_true 5 rest
+}
+
 @test "TERM drains: a relay lives on, nobody new comes, and its end is the master's" {
 	target 127.0.0.1:0 cat
 	relay "127.0.0.1:$TARGET"

@@ -38,8 +38,14 @@ struct worker_state {
 	struct timer again;
 	int64_t delay;
 	int64_t since;
-	struct unit **place;	/* owned: whose target has that number */
-	uint32_t nplaces;
+	struct place_of *place;	/* owned: the targets, by their number from 1 */
+	uint32_t nplaces, nfree;
+	uint32_t told;		/* all up to that number are */
+};
+
+struct place_of {
+	struct unit *unit;	/* whose target has that number; NULL: it is free */
+	bool told;		/* the worker, and of it this one */
 };
 
 static void channel_ready(void *arg, uint32_t events);
@@ -92,12 +98,45 @@ kind_of(const struct service *s)
 static int
 send_target(struct worker_state *w, uint32_t id)
 {
-	const struct where *to = w->place[id - 1]->conf->target;
+	const struct where *to = w->place[id - 1].unit->conf->target;
 	struct target t = { .kind = JOB_TARGET, .id = id, .scheme = to->scheme, .type = to->type,
 		.family = to->family, .port = to->port, .cid = to->cid };
 
 	memcpy(t.host, to->host, strlen(to->host) + 1);
-	return send(w->channel, &t, sizeof t, MSG_NOSIGNAL) == -1 ? -1 : 0;
+	return send(w->channel, &t, sizeof t, MSG_DONTWAIT | MSG_NOSIGNAL) == -1 ? -1 : 0;
+}
+
+/* Until there is room in the channel, or for want of memory a little later. */
+static void
+block(struct worker_state *w, int why)
+{
+	struct engine *e = w->engine;
+
+	w->blocked = true;
+	if (why == EAGAIN)
+		(void)loop_change(e->loop, w->watch, EPOLLIN | EPOLLOUT);
+	else
+		loop_timer(e->loop, &w->again, loop_now(e->loop) + AGAIN_LEAST);
+}
+
+/*
+ * Tells where relays lead, as far as the channel takes it: the worker may be busy with its reports,
+ * and each would wait for the other. Jobs come behind all of it.
+ */
+static void
+tell_targets(struct worker_state *w)
+{
+	for (; w->told < w->nplaces && w->channel != -1 && !w->blocked; w->told++) {
+		struct place_of *p = &w->place[w->told];
+
+		if (p->unit == NULL || p->told)
+			continue;
+		if (send_target(w, w->told + 1) == -1) {
+			block(w, errno);
+			return;
+		}
+		p->told = true;
+	}
 }
 
 static int
@@ -128,20 +167,44 @@ start_worker(struct worker_state *w)
 	}
 	w->channel = pair[0];
 	w->watch = loop_watch(e->loop, w->channel, EPOLLIN, channel_ready, w);
-	if (w->watch == 0)
-		goto out;
+	if (w->watch == 0) {
+		why = errno;
+		(void)close(w->channel);
+		w->channel = -1;
+		errno = why;
+		return -1;
+	}
 	w->since = loop_now(e->loop);
-	for (uint32_t i = 1; i <= w->nplaces; i++)
-		if (w->place[i - 1] != NULL && send_target(w, i) == -1)
-			goto out;
+	w->told = 0;
+	for (uint32_t i = 0; i < w->nplaces; i++)
+		w->place[i].told = false;
+	tell_targets(w);
 	return 0;
-out:
-	why = errno;
-	loop_close(e->loop, w->watch, w->channel);
-	w->watch = 0;
-	w->channel = -1;
-	errno = why;
-	return -1;
+}
+
+/* A number for the unit's target. -1: no memory. */
+static int
+number_place(struct worker_state *w, struct unit *u)
+{
+	uint32_t i = w->nplaces;
+
+	if (w->nfree > 0) {
+		for (i = 0; w->place[i].unit != NULL; i++)
+			;
+		w->nfree--;
+	} else {
+		struct place_of *p = realloc(w->place, (w->nplaces + 1) * sizeof *p);
+
+		if (p == NULL)
+			return -1;
+		w->place = p;
+		w->nplaces++;
+	}
+	w->place[i] = (struct place_of){ .unit = u };
+	u->place = i + 1;
+	if (w->told > i)
+		w->told = i;
+	return 0;
 }
 
 static void
@@ -199,6 +262,7 @@ lost(struct worker_state *w)
 	w->channel = -1;
 	w->watch = 0;
 	w->blocked = false;
+	loop_timer_stop(e->loop, &w->again);
 	if (!e->stopping && !w->leaving) {
 		log_say(LEVEL_ERR, "error", "the worker (process %d) has ended, and %u connections with it; it is "
 		    "started again", (int)w->pid, w->n);
@@ -232,14 +296,9 @@ away_prepare(struct unit *u)
 	if (w->channel == -1 && w->again.place == 0 && start_worker(w) == -1)
 		return -1;
 	if (u->conf->internal == BUILTIN_NONE && u->place == 0) {
-		struct unit **p = realloc(w->place, (w->nplaces + 1) * sizeof(struct unit *));
-
-		if (p == NULL)
+		if (number_place(w, u) == -1)
 			return -1;
-		w->place = p;
-		p[w->nplaces++] = u;
-		u->place = w->nplaces;
-		return w->channel == -1 ? 0 : send_target(w, u->place);
+		tell_targets(w);
 	}
 	return 0;
 }
@@ -249,8 +308,14 @@ away_forget(struct unit *u)
 {
 	struct worker_state *w = u->engine->worker;
 
-	if (u->place != 0 && w != NULL)
-		w->place[u->place - 1] = NULL;
+	if (u->place == 0 || w == NULL)
+		return;
+	/*
+	 * What is on its way to the worker comes there before whatever has the number next; what is not
+	 * sent yet takes the unit's number of then.
+	 */
+	w->place[u->place - 1].unit = NULL;
+	w->nfree++;
 	u->place = 0;
 }
 
@@ -355,19 +420,17 @@ away_flush(struct engine *e)
 {
 	struct worker_state *w = e->worker;
 
-	while (w != NULL && w->unsent != NULL && w->channel != -1 && !w->blocked) {
+	if (w == NULL)
+		return;
+	tell_targets(w);
+	while (w->unsent != NULL && w->channel != -1 && !w->blocked) {
 		if (send_some(w) == 0)
 			continue;
 		if (errno == EPIPE || errno == ECONNRESET) {
 			lost(w);
 			return;
 		}
-		/* Until there is room in the channel, or for want of memory a little later. */
-		w->blocked = true;
-		if (errno == EAGAIN)
-			(void)loop_change(e->loop, w->watch, EPOLLIN | EPOLLOUT);
-		else
-			loop_timer(e->loop, &w->again, loop_now(e->loop) + AGAIN_LEAST);
+		block(w, errno);
 	}
 }
 

@@ -202,7 +202,6 @@ unit_retire(struct unit *u)
 	struct engine *e = u->engine;
 
 	mux_remove(u);
-	away_forget(u);
 	unlist(u);
 	u->retired = true;
 	u->prev = NULL;

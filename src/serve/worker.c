@@ -1,15 +1,23 @@
 #include "serve/worker.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "net/loop.h"
 #include "serve/job.h"
 #include "serve/link.h"
 #include "serve/place.h"
+
+enum {
+	ROOM_LEAST = 4 * REPORTS,
+	AGAIN = 100,		/* ms until a send that failed for want of memory is tried again */
+};
 
 struct worker {
 	struct loop *loop;
@@ -17,29 +25,83 @@ struct worker {
 	int channel;
 	uint32_t watch;
 	bool closed;		/* the master is gone: no more connections come */
-	struct report report[REPORTS];
-	unsigned nreports;
+	bool blocked;		/* it takes no more reports for now: no messages are read */
+	struct timer again;
+	struct report *report;	/* owned: those that are not sent yet */
+	size_t nreports, room;
 };
 
 /* --- reports */
 
+/*
+ * Never waits: the master might just wait for us. What the channel does not take is kept until it
+ * does, and meanwhile the master's messages wait as well: so what is kept is bounded by the
+ * connections that there are.
+ */
 static void
 flush_reports(struct worker *w)
 {
-	if (w->nreports > 0 && !w->closed)
-		(void)send(w->channel, w->report, w->nreports * sizeof w->report[0], MSG_NOSIGNAL);
-	w->nreports = 0;
+	size_t sent = 0;
+	bool was = w->blocked;
+	int why = 0;
+
+	if (w->closed)
+		w->nreports = 0;
+	while (sent < w->nreports) {
+		size_t n = w->nreports - sent < REPORTS ? w->nreports - sent : REPORTS;
+
+		if (send(w->channel, w->report + sent, n * sizeof w->report[0], MSG_DONTWAIT | MSG_NOSIGNAL) != -1)
+			sent += n;
+		else if (errno == EPIPE || errno == ECONNRESET)
+			sent = w->nreports;	/* nobody is there to read them; reading tells the rest */
+		else {
+			why = errno;
+			break;
+		}
+	}
+	w->nreports -= sent;
+	memmove(w->report, w->report + sent, w->nreports * sizeof w->report[0]);
+	w->blocked = why != 0;
+	if (w->blocked || was)
+		(void)loop_change(w->loop, w->watch, why == 0 ? EPOLLIN : why == EAGAIN ? EPOLLOUT : 0);
+	if (w->blocked && why != EAGAIN)
+		loop_timer(w->loop, &w->again, clock_ms() + AGAIN);
+}
+
+static void
+flush_again(void *arg, int64_t now)
+{
+	(void)now;
+	flush_reports(arg);
+}
+
+/* Room for all reports of `more` connections beside those that there are, and of a lost message. */
+static bool
+has_room(const struct worker *w, unsigned more)
+{
+	return w->nreports + LINK_REPORTS * ((size_t)links_number(w->links) + more) + JOBS <= w->room;
+}
+
+static bool
+make_room(struct worker *w)
+{
+	size_t room = w->room == 0 ? ROOM_LEAST : w->room * 2;
+	struct report *r = realloc(w->report, room * sizeof *r);
+
+	if (r == NULL)
+		return false;
+	w->report = r;
+	w->room = room;
+	return true;
 }
 
 static struct report *
 new_report(void *arg, uint64_t number, enum report_kind kind)
 {
 	struct worker *w = arg;
-	struct report *r;
+	struct report *r = &w->report[w->nreports++];
 
-	if (w->nreports == REPORTS)
-		flush_reports(w);
-	r = &w->report[w->nreports++];
+	assert(w->nreports <= w->room);
 	*r = (struct report){ .kind = kind, .number = number };
 	return r;
 }
@@ -49,7 +111,7 @@ new_report(void *arg, uint64_t number, enum report_kind kind)
 static void
 take_job(struct worker *w, const struct job *j, int fd)
 {
-	if (fd != -1 && links_take(w->links, j, fd))
+	if (fd != -1 && (has_room(w, 1) || make_room(w)) && links_take(w->links, j, fd))
 		return;
 	new_report(w, j->number, REPORT_LOST)->fault = fd == -1 ? EMFILE : ENOMEM;
 	if (fd != -1)
@@ -72,6 +134,8 @@ take_message(struct worker *w)
 
 	if (n == -1 && (errno == EAGAIN || errno == EINTR))
 		return false;
+	if (n == -1 && errno == ECONNRESET)	/* it went without reading all reports; what it sent is there */
+		return true;
 	if (n <= 0) {
 		w->closed = true;
 		loop_close(w->loop, w->watch, w->channel);
@@ -99,20 +163,27 @@ channel_ready(void *arg, uint32_t events)
 	struct worker *w = arg;
 
 	(void)events;
-	for (int i = 0; i < 64 && take_message(w); i++)
-		;
+	if (w->blocked)
+		flush_reports(w);
+	for (int i = 0; i < 64; i++) {
+		if (w->nreports >= REPORTS || !has_room(w, 0))
+			flush_reports(w);
+		if (w->blocked || !take_message(w))
+			break;
+	}
 }
 
 void
 worker_run(int channel, void *arg)
 {
-	struct worker w = { .channel = channel };
+	struct worker w = { .channel = channel, .again = { .fire = flush_again } };
 
 	(void)arg;
+	w.again.arg = &w;
 	(void)signal(SIGPIPE, SIG_IGN);	/* splice(2) cannot be told to send none */
 	w.loop = loop_new();
 	w.links = w.loop != NULL ? links_new(w.loop, new_report, &w) : NULL;
-	if (w.links == NULL)
+	if (w.links == NULL || !make_room(&w) || loop_timer_room(w.loop) == -1)
 		_exit(1);
 	w.watch = loop_watch(w.loop, channel, EPOLLIN, channel_ready, &w);
 	if (w.watch == 0)
@@ -121,7 +192,8 @@ worker_run(int channel, void *arg)
 		if (loop_run_once(w.loop, links_busy(w.links) ? 0 : -1) == -1)
 			_exit(1);
 		links_run(w.links);
-		flush_reports(&w);
+		if (!w.blocked)
+			flush_reports(&w);
 	}
 	_exit(0);
 }

@@ -83,6 +83,25 @@ load helper
 	grep -q '^listen echo tcp:127.0.0.1:22$' lines
 }
 
+@test "a link-local address takes its interface by number as well as by name" {
+	requires ip
+	unshare -rn true 2>/dev/null || skip "no network namespace"
+	# In a namespace of its own lo is number 1.
+	cat >inside.sh <<-X
+	ip link set lo up && ip -6 addr add fe80::7/64 dev lo nodad || exit 77
+	for zone in 1 lo; do
+		mkfifo up.\$zone
+		"$SERVER" -r 9 "tcp:[fe80::7%\$zone]:0" echo ok 9>up.\$zone & s=\$!
+		while read -r x y a && [ "\$x" != ready ]; do echo "\$a"; done <up.\$zone
+		kill \$s; wait \$s
+	done
+	X
+	run timeout 20 unshare -rn sh inside.sh 3>&-
+	[[ $status != 77 ]] || skip "no address there"
+	[[ $status == 0 && ${#lines[@]} -ge 2 && $output != *"no interface"* ]] || die "$output"
+	[[ $(grep -c '^tcp6:\[fe80::7%' <<<"$output") == 2 ]] || die "$output"
+}
+
 @test "listen+= adds listeners; all of them are served" {
 	start_server -o listen+=unix:s -o listen+=127.0.0.2:0 127.0.0.1:0 echo hi
 	[[ ${#ADDRESSES[@]} == 3 && ${ADDRESSES[1]} == unix:s ]]

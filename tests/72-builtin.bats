@@ -257,6 +257,21 @@ say() { run -0 "$PEER" -s "$1" -H "tcp:127.0.0.1:${2:-$PORT}"; }
 	: >go; wait "$p"
 }
 
+@test "services and servers with USERID have their START line all the same" {
+	table <<-'X'
+	defaults { log_on_success = PID HOST USERID EXIT }
+	service services { type = INTERNAL
+	listen = 127.0.0.1:0 }
+	service servers { type = INTERNAL
+	listen = 127.0.0.1:0 }
+	X
+	start_server -f t
+	run -0 ask "${PORTS[services]}"; [[ $output == *"servers tcp:127.0.0.1:"* ]]
+	run -0 ask "${PORTS[servers]}"
+	wait_log 'START: services pid=[0-9]+ from=127\.0\.0\.1$'
+	wait_log 'START: servers pid=[0-9]+ from=127\.0\.0\.1$'
+}
+
 @test "servers and services without only_from answer loopback only, and the dump shows it" {
 	requires_root; requires ip unshare
 	table <<-'X'

@@ -262,9 +262,9 @@ table() { cat >t; chmod 644 t; } # one that a server run by root takes
 }
 
 @test "timeout ends a datagram's command" {
-	start_datagrams -o timeout=50ms udp:127.0.0.1:0 sleep 1000
+	start_datagrams -o timeout=50ms udp:127.0.0.1:0 tail -f /dev/null
 	mute "$HERE" x
-	wait_log 'EXIT: sleep signal=15'
+	wait_log 'EXIT: tail signal=15'
 }
 
 # --- sessions
@@ -376,7 +376,7 @@ one='one() { x=$(dd bs=65536 count=1 status=none) && [ -n "$x" ]; }; '
 }
 
 @test "session: a command that never reads holds up nobody else; what is lost is told, not for ever" {
-	start_datagrams -q -o session=yes udp:127.0.0.1:0 sh -c "$one"'one; case $x in peer*) exec sleep 1000 ;; esac; echo "$x"; exec cat'
+	start_datagrams -q -o session=yes udp:127.0.0.1:0 sh -c "$one"'one; case $x in peer*) exec tail -f /dev/null ;; esac; echo "$x"; exec cat'
 	run -4 send -t 100 -p 1 -n 1 -m 400 -w 400 -z 8000 "$HERE"
 	[[ $output == "0 0" ]]
 	run -0 send "$HERE" other again

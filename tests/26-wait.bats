@@ -284,7 +284,7 @@ commands() {
 	#!/bin/sh
 	[ -e second ] && exec python3 -S one.py
 	: >second
-	exec sleep 1000
+	exec tail -f /dev/null
 	X
 	chmod +x cmd
 	start_wait -o timeout=500ms tcp:127.0.0.1:0 ./cmd
@@ -327,14 +327,14 @@ commands() {
 }
 
 @test "drain: a command that goes on is told to end after grace" {
-	start_wait -o grace=100ms tcp:127.0.0.1:0 sleep 1000
+	start_wait -o grace=100ms tcp:127.0.0.1:0 tail -f /dev/null
 	"$PEER" -c over "$HERE" >/dev/null 3>&- & local p=$!
 	wait_log START
 	local t; t=$(now_ms)
 	stop_server
 	[[ $STATUS == 0 ]]
 	(($(now_ms) - t < 3000))
-	logged 'EXIT: sleep signal=15'
+	logged 'EXIT: tail signal=15'
 	: >over; wait "$p" || :
 }
 

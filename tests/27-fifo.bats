@@ -167,7 +167,7 @@ put_in() { timeout 10 sh -c 'cat >pipe' <<<"$1"; }
 }
 
 @test "timeout ends its command; instances and wait = no are of no matter" {
-	start_server -o timeout=100ms -o wait=no -o instances=1 fifo:pipe sh -c 'cat >>got; exec sleep 1000'
+	start_server -o timeout=100ms -o wait=no -o instances=1 fifo:pipe sh -c 'cat >>got; exec tail -f /dev/null'
 	put_in one
 	wait_log 'EXIT: sh signal=15'
 	put_in two

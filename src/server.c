@@ -16,6 +16,7 @@
 #include "manage/inherited.h"
 #include "manage/options.h"
 #include "manage/server.h"
+#include "manage/upgrade.h"
 #include "table/attr.h"
 #include "table/check.h"
 #include "table/explain.h"
@@ -111,6 +112,15 @@ raise_descriptors(const struct master *m)
 	(void)setrlimit(RLIMIT_NOFILE, &r);
 }
 
+static void
+open_log(const struct options *o)
+{
+	if (o->daemon)
+		log_open_syslog(o->program, (enum level)o->level);
+	else
+		log_open_stderr(o->program, (enum level)o->level);
+}
+
 /* What was promised once everything listens: the pid file, the lines on -r, the end of -D's wait. */
 static int
 report(struct server *server, const struct options *o, int foreground, struct err *err)
@@ -128,10 +138,7 @@ report(struct server *server, const struct options *o, int foreground, struct er
 	}
 	if (o->pidfile != NULL && pidfile_write(o->pidfile, err) == -1)
 		return -1;
-	if (foreground == -1)
-		log_open_stderr(o->program, (enum level)o->level);
-	else
-		log_open_syslog(o->program, (enum level)o->level);
+	open_log(o);
 	server_log_listeners(server);
 	if (o->ready != -1) {
 		server_ready_lines(server, &lines);
@@ -145,12 +152,32 @@ report(struct server *server, const struct options *o, int foreground, struct er
 	return rc;
 }
 
+/* Serves until the end. */
+static int
+run(struct server *server, const struct options *o, int rc, struct err *err)
+{
+	if (rc == 0)
+		rc = server_run(server, err);
+	log_close();
+	if (rc == -1)
+		say("%s", err->text);
+	if (server == NULL)
+		return EXIT_SYSTEM;
+	if (o->pidfile != NULL)
+		pidfile_remove(o->pidfile);
+	if (server_abandon(server))
+		_exit(0);
+	server_free(server);
+	return rc == 0 ? 0 : EXIT_SYSTEM;
+}
+
 /* Takes the plan. */
 static int
-serve(struct plan *plan, const struct config *config, const struct options *o, struct kept *keep, int foreground)
+serve(struct plan *plan, const struct config *config, const struct options *o, const struct master *m,
+    struct kept *keep, int foreground)
 {
 	struct err err;
-	struct server *server = server_new(config, &err);
+	struct server *server = server_new(config, m, &err);
 	int rc = -1;
 
 	if (server != NULL && (rc = server_begin(server, plan, config == NULL, &err)) == 0) {
@@ -162,30 +189,49 @@ serve(struct plan *plan, const struct config *config, const struct options *o, s
 		rc = report(server, o, foreground, &err);
 	}
 	plan_free(plan);
-	if (rc == 0)
-		rc = server_run(server, &err);
-	log_close();
-	if (rc == -1)
-		say("%s", err.text);
-	if (server == NULL)
-		return EXIT_SYSTEM;
-	if (o->pidfile != NULL)
-		pidfile_remove(o->pidfile);
-	if (server_abandon(server))
-		_exit(0);
-	server_free(server);
-	return rc == 0 ? 0 : EXIT_SYSTEM;
+	return run(server, o, rc, &err);
+}
+
+/* Goes on where a predecessor was, with the tables as this program has read them for it. */
+static int
+go_on(struct inherited_state *had, const struct config *config, const struct options *o, const struct master *m)
+{
+	struct server *server = NULL;
+	struct plan plan = { 0 };
+	struct err err;
+	int rc;
+
+	open_log(o);
+	rc = plan_read(&plan, had->plan, had->plan_len, &err);
+	if (rc == 0 && (server = server_new(config, m, &err)) == NULL)
+		rc = -1;
+	if (rc == 0 && (rc = server_resume(server, had, &err)) == 0 &&
+	    (rc = server_begin(server, &plan, false, &err)) == 0)
+		server_resumed(server);
+	plan_free(&plan);
+	heap_trim();
+	return run(server, o, rc, &err);
 }
 
 /* From a plan, as it was written, to the end of serving it. Frees it. */
 static int
-start(struct buf *written, const struct config *config, const struct options *o, const struct master *m)
+start(struct buf *written, const struct config *config, const struct options *o, const struct master *m,
+    struct inherited_state *had)
 {
 	struct kept keep = { .n = 0 };
 	struct err err = { .word = -1 };
 	int foreground = -1, rc;
 	struct plan plan;
 
+	if (had->check) {
+		rc = upgrade_look(had, &err);
+		if (rc == 0)
+			upgrade_say_sound(written);
+		else
+			say("%s", err.text);
+		buf_free(written);
+		return rc == 0 ? 0 : EXIT_SYSTEM;
+	}
 	rc = plan_read(&plan, written->data, written->failed ? 0 : written->len, &err);
 	buf_free(written);
 	for (size_t i = 0; rc == 0 && i < plan.n; i++)
@@ -205,11 +251,11 @@ start(struct buf *written, const struct config *config, const struct options *o,
 	keep.fd[keep.n++] = foreground;
 	fd_close_from(3, keep.fd, keep.n);
 	raise_descriptors(m);
-	return serve(&plan, config, o, &keep, foreground);
+	return serve(&plan, config, o, m, &keep, foreground);
 }
 
 static int
-serve_command(const struct options *o, const struct master *m)
+serve_command(const struct options *o, const struct master *m, struct inherited_state *had)
 {
 	struct err err = { .word = -1 };
 	struct service *s = make_service(o, m, &err);
@@ -221,7 +267,7 @@ serve_command(const struct options *o, const struct master *m)
 	}
 	plan_of_service(s, &written);
 	service_free(s);
-	return start(&written, NULL, o, m);
+	return start(&written, NULL, o, m, had);
 }
 
 static int
@@ -244,7 +290,8 @@ print_diagnostics(const struct table *t)
 
 /* Serves what is sound and enabled. Of the table itself nothing is left meanwhile. */
 static int
-serve_table(struct table *t, const struct config *config, const struct options *o, const struct master *m)
+serve_table(struct table *t, const struct config *config, const struct options *o, const struct master *m,
+    struct inherited_state *had)
 {
 	struct buf written = { 0 };
 
@@ -258,11 +305,15 @@ serve_table(struct table *t, const struct config *config, const struct options *
 		say("nothing is served: every enabled entry has an error");
 		return EXIT_SYSTEM;
 	}
+	if (had->check && t->diags.errors > 0) {
+		say("an upgrade needs a table without errors");
+		return EXIT_SYSTEM;
+	}
 	if (t->on == 0)
 		say("warning: the table enables no service");
 	plan_of_table(t, NULL, NULL, &written);
 	table_free(t);
-	return start(&written, config, o, m);
+	return start(&written, config, o, m, had);
 }
 
 /* Behind -D the directory is /: what is read again is named in full. -1: no memory. */
@@ -285,7 +336,7 @@ name_in_full(char **file, size_t n, const char *cwd)
 }
 
 static int
-work_with_table(struct options *o, struct master *m)
+work_with_table(struct options *o, struct master *m, struct inherited_state *had)
 {
 	static char *standard[] = { (char *)(uintptr_t)SYSCONFDIR "/server.conf" };
 	const struct config config = { .file = o->ntables > 0 ? o->table : standard,
@@ -310,6 +361,8 @@ work_with_table(struct options *o, struct master *m)
 		say("cannot start: %s", strerror(ENOMEM));
 		return EXIT_SYSTEM;
 	}
+	if (had->text != NULL && !had->check)
+		return go_on(had, &config, o, m);
 	table_read(&t, m, config.file, config.nfiles, config.option, config.noptions);
 	if (!o->explain)
 		print_diagnostics(&t);
@@ -330,7 +383,7 @@ work_with_table(struct options *o, struct master *m)
 			rc = EXIT_SYSTEM;
 		}
 	} else {
-		rc = serve_table(&t, &config, o, m);
+		rc = serve_table(&t, &config, o, m, had);
 	}
 	buf_free(&out);
 	table_free(&t);
@@ -347,6 +400,22 @@ from_here(const struct master *m, const char *path, char *full, size_t size)
 	return full;
 }
 
+/* What the first of the predecessors was started with. */
+static void
+take_over(struct master *m, struct inherited_state *had)
+{
+	if (had->text == NULL)
+		return;
+	if (had->cwd[0] != '\0')
+		m->cwd = had->cwd;
+	if (had->nofile != 0) {
+		m->nofile.rlim_cur = (rlim_t)had->nofile;
+		m->raised = true;
+	}
+	m->on = &had->on;
+	m->off = &had->off;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -354,20 +423,30 @@ main(int argc, char **argv)
 	struct master m = { .env = environ };
 	struct account *accounts = NULL;
 	char cwd[PATH_MAX], pidfile[PATH_MAX * 2], control[PATH_MAX * 2];
+	struct inherited_state had;
 	struct options o;
+	struct err err;
 	int rc;
 
 	if (fd_fill_std() == -1)
 		return EXIT_SYSTEM;
-	rc = options_read(&o, argc, argv);
+	upgrade_note(argv);
+	if (upgrade_take(&had, &err) == -1) {
+		say("%s", err.text);
+		return EXIT_SYSTEM;
+	}
+	rc = options_read(&o, argc, argv, had.text != NULL);
 	if (rc == -1) {
 		around_look(&m, cwd, sizeof cwd, o.daemon);
+		take_over(&m, &had);
 		m.accounts = &accounts;
 		o.pidfile = from_here(&m, o.pidfile, pidfile, sizeof pidfile);
 		o.control = from_here(&m, o.control, control, sizeof control);
-		rc = options_of_table(&o) || o.nwords == 0 ? work_with_table(&o, &m) : serve_command(&o, &m);
+		rc = options_of_table(&o) || o.nwords == 0 ? work_with_table(&o, &m, &had) :
+		    had.text != NULL && !had.check ? go_on(&had, NULL, &o, &m) : serve_command(&o, &m, &had);
 		accounts_free(&accounts);
 	}
 	options_free(&o);
+	upgrade_drop(&had);
 	return rc;
 }

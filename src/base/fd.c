@@ -1,5 +1,6 @@
 #include "base/fd.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -57,6 +58,24 @@ fd_close_from(int from, const int *keep, size_t n)
 		next = stop + 1;
 	}
 	close_between(next, INT_MAX);
+}
+
+void
+fd_cloexec_from(int from)
+{
+	DIR *d;
+	struct dirent *e;
+
+#ifdef SYS_close_range
+	if (syscall(SYS_close_range, (unsigned)from, ~0U, 1U << 2 /* CLOSE_RANGE_CLOEXEC */) == 0)
+		return;
+#endif
+	d = opendir("/proc/self/fd");
+	while (d != NULL && (e = readdir(d)) != NULL)
+		if (atoi(e->d_name) >= from)
+			(void)fcntl(atoi(e->d_name), F_SETFD, FD_CLOEXEC);
+	if (d != NULL)
+		(void)closedir(d);
 }
 
 void

@@ -13,6 +13,9 @@ int fd_fill_std(void);
 /* Closes every descriptor from `from` up, save those in keep[0..n), in any order. */
 void fd_close_from(int from, const int *keep, size_t n);
 
+/* Every descriptor from `from` up is close-on-exec from now on. */
+void fd_cloexec_from(int from);
+
 /*
  * Makes room in the descriptor table for `count` descriptors now (bounded by the limit): a table
  * that grows while a child shares it makes the kernel wait for all processors, 8 to 29 ms.

@@ -32,6 +32,7 @@ enum {
 enum asker_state {
 	ASKER_READS,		/* its request is not whole yet */
 	ASKER_RELOADS,		/* it waits for a reload */
+	ASKER_UPGRADES,
 	ASKER_QUEUED,		/* for a process that answers */
 	ASKER_ANSWERED,		/* by a process; its connection is closed here */
 };
@@ -56,6 +57,7 @@ struct control {
 	struct bound bound;	/* owned */
 	uint32_t watch;		/* 0: nobody else is let in for now */
 	struct asker *first;	/* oldest first */
+	struct asker *newest;	/* the last that came, if it is there still */
 	unsigned n, answering;
 };
 
@@ -72,6 +74,8 @@ asker_free(struct asker *a)
 	while (*at != a)
 		at = &(*at)->next;
 	*at = a->next;
+	if (c->newest == a)
+		c->newest = NULL;
 	if (a->state == ASKER_ANSWERED)
 		c->answering--;
 	c->n--;
@@ -379,6 +383,14 @@ ask_disable(struct asker *a)
 	ask_switch(a, false);
 }
 
+static void
+ask_upgrade(struct asker *a)
+{
+	loop_timer_stop(a->control->loop, &a->timer);
+	a->state = ASKER_UPGRADES;
+	server_upgrade(a->control->server);
+}
+
 static const struct request {
 	const char *name;
 	size_t least, most;	/* words behind it */
@@ -395,6 +407,7 @@ static const struct request {
 	{ "drain", 0, 0, ask_end },
 	{ "stop", 0, 0, ask_end },
 	{ "tables", 0, 0, ask_tables },
+	{ "upgrade", 0, 0, ask_upgrade },
 };
 
 static void
@@ -493,7 +506,7 @@ take(struct control *c, int fd)
 	}
 	while (*last != NULL)
 		last = &(*last)->next;
-	*last = a;
+	*last = c->newest = a;
 	c->n++;
 	a->control = c;
 	a->fd = fd;
@@ -542,6 +555,84 @@ control_reloaded(struct control *c, uint64_t number, const struct plan *p, const
 			add_lines(&a->text, 'o', summary, strlen(summary));
 		add_end(&a->text, why != NULL || (p != NULL && p->errors > 0));
 		say_text(a);
+	}
+}
+
+void
+control_upgraded(struct control *c, const char *why, const char *said)
+{
+	for (struct asker *a = c != NULL ? c->first : NULL, *next; a != NULL; a = next) {
+		next = a->next;
+		if (a->state != ASKER_UPGRADES)
+			continue;
+		add_lines(&a->text, 'd', said, strlen(said));
+		if (why != NULL)
+			reply(a, 1, 'e', "%s; the program that runs goes on", why);
+		else
+			reply(a, 0, 'o', "version %s goes on", VERSION);
+	}
+}
+
+static void
+carry_fd(struct buf *out, struct buf *fds, int fd)
+{
+	state_number(out, "fd", fd);
+	buf_add(fds, &fd, sizeof fd);
+}
+
+void
+control_carry(const struct control *c, struct buf *out, struct buf *fds)
+{
+	if (c == NULL)
+		return;
+	state_begin(out, "control");
+	carry_fd(out, fds, c->bound.fd);
+	state_text(out, "name", c->bound.name);
+	state_number(out, "dev", (int64_t)c->bound.dev);
+	state_number(out, "ino", (int64_t)c->bound.ino);
+	state_end(out);
+	for (const struct asker *a = c->first; a != NULL; a = a->next) {
+		if (a->state != ASKER_UPGRADES && a->state != ASKER_READS)
+			continue;
+		state_begin(out, "asker");
+		carry_fd(out, fds, a->fd);
+		state_number(out, "upgrades", a->state == ASKER_UPGRADES);
+		state_bytes(out, "line", a->line, a->len);
+		state_end(out);
+	}
+}
+
+void
+control_resume(struct control **at, struct server *s, const struct fact *f)
+{
+	const char *name = state_get_text(f, "name"), *line = state_get_text(f, "line");
+	int fd = (int)state_get(f, "fd", -1);
+	struct control *c = *at;
+	struct err err;
+
+	if (c != NULL) {
+		take(c, fd);
+		if (c->newest != NULL && c->newest->fd == fd && state_get(f, "upgrades", 0) != 0) {
+			loop_timer_stop(c->loop, &c->newest->timer);
+			c->newest->state = ASKER_UPGRADES;
+		} else if (c->newest != NULL && line != NULL && strlen(line) / 2 < CONTROL_LINE &&
+		    state_get_bytes(f, "line", c->newest->line, strlen(line) / 2)) {
+			c->newest->len = strlen(line) / 2;
+		}
+		return;
+	}
+	c = *at = calloc(1, sizeof *c);
+	if (c == NULL)
+		return;
+	c->server = s;
+	c->loop = server_engine(s)->loop;
+	if (name != NULL && sock_resume(fd, name, false, (dev_t)state_get(f, "dev", 0), (ino_t)state_get(f, "ino", 0),
+	    &c->bound, &err) == 0)
+		c->watch = loop_watch(c->loop, fd, EPOLLIN, acceptable, c);
+	if (c->watch == 0) {
+		c->bound.fd = -1;
+		control_free(c);
+		*at = NULL;
 	}
 }
 

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 
 #include "base/err.h"
+#include "base/state.h"
 #include "manage/plan.h"
 #include "manage/server.h"
 
@@ -32,5 +33,12 @@ void control_abandon(struct control *c);
 /* A reload is over: those who asked for one up to this number are told. p NULL: there was none, why says so. */
 void control_reloaded(struct control *c, uint64_t number, const struct plan *p, const char *why,
     const char *summary);
+
+/* An upgrade is over: who asked for it is told. why NULL: it was made. */
+void control_upgraded(struct control *c, const char *why, const char *said);
+
+/* For a successor: its records, of kind "control" and "asker"; and what becomes of each there. */
+void control_carry(const struct control *c, struct buf *out, struct buf *fds);
+void control_resume(struct control **c, struct server *s, const struct fact *f);
 
 #endif

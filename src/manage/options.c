@@ -95,7 +95,7 @@ options_of_table(const struct options *o)
 }
 
 int
-options_read(struct options *o, int argc, char **argv)
+options_read(struct options *o, int argc, char **argv, bool resumes)
 {
 	uint64_t n;
 	int c;
@@ -132,11 +132,11 @@ options_read(struct options *o, int argc, char **argv)
 			o->pidfile = optarg;
 			break;
 		case 'r':
-			if (!num_parse(optarg, 0, INT_MAX, &n) || !fd_is_open((int)n)) {
+			if (!num_parse(optarg, 0, INT_MAX, &n) || (!resumes && !fd_is_open((int)n))) {
 				say("-r %s: not an open descriptor; write for instance -r 9 9>file", optarg);
 				return EXIT_USAGE;
 			}
-			o->ready = (int)n;
+			o->ready = resumes ? -1 : (int)n;
 			break;
 		case 'D':
 			o->daemon = true;

@@ -23,8 +23,8 @@ struct options {
 	bool check, dump, explain;
 };
 
-/* Words are argv's. -1: go on; else the exit status: it was answered, or is wrong and that was said. */
-int options_read(struct options *o, int argc, char **argv);
+/* Words are argv's. `resumes`: a predecessor has served -r. -1: go on; else the exit status: it was answered, or is wrong and that was said. */
+int options_read(struct options *o, int argc, char **argv, bool resumes);
 void options_free(struct options *o);
 
 /* Is a table asked for by an option? */

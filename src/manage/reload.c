@@ -9,6 +9,7 @@
 
 #include "base/fd.h"
 #include "base/heap.h"
+#include "base/state.h"
 #include "child/helper.h"
 
 enum {
@@ -202,6 +203,24 @@ reload_override(struct reload *r, const char *id, bool on)
 
 	(void)words_remove(on ? &r->off : &r->on, id);
 	return words_have(to, id) ? 0 : words_add(to, id);
+}
+
+static void
+carry(const struct words *w, bool on, struct buf *out)
+{
+	for (size_t i = 0; i < w->n; i++) {
+		state_begin(out, "override");
+		state_text(out, "id", w->word[i]);
+		state_number(out, "on", on);
+		state_end(out);
+	}
+}
+
+void
+reload_carry(const struct reload *r, struct buf *out)
+{
+	carry(&r->on, true, out);
+	carry(&r->off, false, out);
 }
 
 struct reload *

@@ -44,4 +44,7 @@ bool reload_runs(const struct reload *r);
  */
 int reload_override(struct reload *r, const char *id, bool on);
 
+/* For a successor: records of kind "override", for reload_override. */
+void reload_carry(const struct reload *r, struct buf *out);
+
 #endif

@@ -20,7 +20,9 @@
 #include "manage/reload.h"
 #include "manage/services.h"
 #include "manage/status.h"
+#include "manage/upgrade.h"
 #include "serve/away.h"
+#include "serve/carry.h"
 #include "serve/connection.h"
 #include "serve/listener.h"
 
@@ -42,8 +44,11 @@ struct server {
 	struct reload *reload;	/* owned */
 	struct service *defaults;	/* held: the server's own attributes */
 	enum phase phase;
+	const struct master *master;	/* borrowed */
 	const struct config *config;	/* borrowed; NULL: one command is served */
 	struct control *control;	/* owned; NULL: there is none */
+	struct upgrade *upgrade;	/* owned */
+	struct carry *carry;	/* owned, while a predecessor's state is being taken */
 	int64_t started;	/* wall clock, s */
 	uint64_t reloads;	/* that were taken */
 	int64_t grace;
@@ -201,7 +206,10 @@ act_on(struct server *s, int sig)
 	case SIGUSR1:
 		log_state(s);
 		break;
-	default:		/* USR2 */
+	case SIGUSR2:
+		server_upgrade(s);
+		break;
+	default:
 		break;
 	}
 }
@@ -318,7 +326,7 @@ open_signals(struct server *s, struct err *err)
 }
 
 struct server *
-server_new(const struct config *c, struct err *err)
+server_new(const struct config *c, const struct master *m, struct err *err)
 {
 	struct server *s = calloc(1, sizeof *s);
 	const struct passwd *nobody;
@@ -329,6 +337,7 @@ server_new(const struct config *c, struct err *err)
 	}
 	s->signals = s->child = -1;
 	s->config = c;
+	s->master = m;
 	s->started = time(NULL);
 	s->swept = INT64_MIN / 2;
 	s->phase_over.fire = phase_over;
@@ -346,8 +355,9 @@ server_new(const struct config *c, struct err *err)
 	}
 	s->services = services_new(s->engine);
 	s->reload = reload_new(s->engine, c, reloaded, s);
-	if (s->services == NULL || s->reload == NULL || open_signals(s, err) == -1) {
-		if (s->services == NULL || s->reload == NULL)
+	s->upgrade = upgrade_new(s);
+	if (s->services == NULL || s->reload == NULL || s->upgrade == NULL || open_signals(s, err) == -1) {
+		if (s->services == NULL || s->reload == NULL || s->upgrade == NULL)
 			(void)err_sys(err, ENOMEM, "cannot start");
 		server_free(s);
 		return NULL;
@@ -382,6 +392,7 @@ server_free(struct server *s)
 		for (const struct unit *u = s->engine->units; u != NULL; u = u->next)
 			for (struct listener *l = u->listeners; l != NULL; l = l->next)
 				l->pausing = true;	/* nobody else is accepted */
+		upgrade_free(s->upgrade);
 		control_free(s->control);
 		reload_free(s->reload);
 		services_free(s->services);
@@ -407,8 +418,87 @@ server_begin(struct server *s, struct plan *p, bool first, struct err *err)
 {
 	struct applied did;
 
+	/* A predecessor's entry is not served by what is known of it from there. */
+	for (size_t i = 0; i < p->n && s->carry != NULL; i++)
+		if (p->item[i].state == PLANNED_FAULTY)
+			p->item[i].state = PLANNED_OFF;
 	take_defaults(s, p->defaults);
 	return services_apply(s->services, p, first, &did, err);
+}
+
+void
+server_upgrade(struct server *s)
+{
+	const char *why = s->config != NULL ? reload_refused(s->reload) : NULL;
+
+	if (s->phase != PHASE_RUN)
+		why = "the server is about to end";
+	if (why != NULL)
+		server_upgraded(s, why, "");
+	else
+		upgrade_begin(s->upgrade);
+}
+
+void
+server_upgraded(struct server *s, const char *why, const char *said)
+{
+	for (const char *p = said; *p != '\0';) {
+		size_t n = strcspn(p, "\n");
+
+		log_event(&(struct event){ .level = LEVEL_ERR, .name = "upgrade", .message = p, .message_len = n }, NULL);
+		p += n + (p[n] == '\n');
+	}
+	log_say(LEVEL_ERR, "upgrade", "refused: %s; this program goes on", why);
+	control_upgraded(s->control, why, said);
+}
+
+void
+server_carry(const struct server *s, struct buf *out, struct buf *fds)
+{
+	const struct master *m = s->master;
+
+	state_begin(out, "server");
+	state_number(out, "started", s->started);
+	state_number(out, "reloads", (int64_t)s->reloads);
+	state_number(out, "nofile", m->raised ? (int64_t)m->nofile.rlim_cur : 0);
+	state_text(out, "cwd", m->cwd);
+	state_end(out);
+	reload_carry(s->reload, out);
+	state_begin(out, "begin");
+	state_end(out);
+	control_carry(s->control, out, fds);
+}
+
+int
+server_resume(struct server *s, struct inherited_state *had, struct err *err)
+{
+	struct fact f;
+
+	s->started = had->started;
+	s->reloads = had->reloads;
+	s->carry = carry_new(s->engine);
+	if (s->carry == NULL)
+		return err_sys(err, ENOMEM, "cannot go on");
+	for (size_t i = 0; i < had->on.n; i++)
+		(void)reload_override(s->reload, had->on.word[i], true);
+	for (size_t i = 0; i < had->off.n; i++)
+		(void)reload_override(s->reload, had->off.word[i], false);
+	while (state_next(&had->at, &f)) {
+		if (strcmp(f.kind, "control") == 0 || strcmp(f.kind, "asker") == 0)
+			control_resume(&s->control, s, &f);
+		else if (carry_read(s->carry, &f, err) == -1)
+			return -1;
+	}
+	return 0;
+}
+
+void
+server_resumed(struct server *s)
+{
+	carry_finish(s->carry);
+	s->carry = NULL;
+	log_say(LEVEL_NOTICE, "upgrade", "done: version %s goes on with %u children", VERSION, s->engine->live);
+	control_upgraded(s->control, NULL, "");
 }
 
 bool

@@ -19,7 +19,7 @@ struct status;
  * makes the loop and the engine. Call it before anything else that opens descriptors, behind
  * fd_close_from. NULL: err.
  */
-struct server *server_new(const struct config *c, struct err *err);
+struct server *server_new(const struct config *c, const struct master *m, struct err *err);
 
 /*
  * After QUIT: removes the paths of sockets and leaves everything else as it is, since children that
@@ -47,6 +47,22 @@ void server_ready_lines(const struct server *s, struct buf *out);
 
 /* A log line for each listener. */
 void server_log_listeners(const struct server *s);
+
+/* Becomes the program that is on disk now. */
+void server_upgrade(struct server *s);
+
+/* The successor is refused: why, and what it said itself. */
+void server_upgraded(struct server *s, const char *why, const char *said);
+
+/* For a successor: the server's own records; the descriptors that they name go to fds as int. */
+void server_carry(const struct server *s, struct buf *out, struct buf *fds);
+
+/*
+ * Goes on where a predecessor was: before server_begin. -1: err. server_resumed ends it, behind that.
+ */
+struct inherited_state;
+int server_resume(struct server *s, struct inherited_state *had, struct err *err);
+void server_resumed(struct server *s);
 
 /* How to end: no more connections are taken, and those that are there may end; all are told to end. */
 void server_drain(struct server *s);

@@ -516,6 +516,25 @@ sock_listen(const struct where *w, const struct sock_options *o, struct bound *o
 }
 
 int
+sock_resume(int fd, const char *name, bool inherited, dev_t dev, ino_t ino, struct bound *b, struct err *err)
+{
+	struct addr own = { .len = sizeof own - offsetof(struct addr, sa) };
+
+	*b = (struct bound){ .fd = fd, .inherited = inherited, .dev = dev, .ino = ino };
+	if (getsockname(fd, &own.sa, &own.len) == -1)	/* a FIFO */
+		own = (struct addr){ .len = sizeof own.sa, .sa = { .sa_family = AF_UNSPEC } };
+	b->name = strdup(name);
+	b->addr = malloc(offsetof(struct addr, sa) + own.len);
+	if (b->name == NULL || b->addr == NULL) {
+		free(b->name);
+		free(b->addr);
+		return err_sys(err, ENOMEM, "%s", name);
+	}
+	memcpy(b->addr, &own, offsetof(struct addr, sa) + own.len);
+	return 0;
+}
+
+int
 sock_adjust(const struct bound *b, const struct sock_options *o, struct err *err)
 {
 	const char *path = sock_path(b);

@@ -42,6 +42,12 @@ int sock_listen(const struct where *w, const struct sock_options *o, struct boun
     struct err *err);
 
 /*
+ * One that a predecessor of this program had: its descriptor, as close-on-exec as any other, its name
+ * and whether its path is ours to remove. -1: err.
+ */
+int sock_resume(int fd, const char *name, bool inherited, dev_t dev, ino_t ino, struct bound *b, struct err *err);
+
+/*
  * What can be changed of an open one. -1: err; the rest has been done.
  */
 int sock_adjust(const struct bound *b, const struct sock_options *o, struct err *err);

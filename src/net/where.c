@@ -8,7 +8,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include "base/hash.h"
 #include "base/num.h"
 #include "net/addr.h"
 
@@ -276,17 +275,15 @@ where_equal(const struct where *a, const struct where *b)
 uint64_t
 where_hash(const struct where *w)
 {
-	struct { int scheme, type, family; unsigned port, cid; char iface[sizeof w->iface]; char host[WHERE_HOST]; } k;
+	char text[WHERE_HOST + 128];
+	uint64_t h = 0xcbf29ce484222325;	/* FNV-1a: no stranger chooses what is in the table */
 
-	memset(&k, 0, sizeof k);
-	k.scheme = (int)w->scheme;
-	k.type = w->type;
-	k.family = w->family;
-	k.port = w->named ? 0 : w->port;	/* a name's number is only known where it is inherited */
-	k.cid = w->cid;
-	(void)snprintf(k.iface, sizeof k.iface, "%s", w->iface);
-	(void)snprintf(k.host, sizeof k.host, "%s", w->host);
-	return hash_bytes(&k, sizeof k);
+	/* A name's number is only known where it is inherited. */
+	(void)snprintf(text, sizeof text, "%d %d %d %u %u %s %s", (int)w->scheme, w->type, w->family,
+	    w->named ? 0 : w->port, w->cid, w->iface, w->host);
+	for (const char *p = text; *p != '\0'; p++)
+		h = (h ^ (unsigned char)*p) * 0x100000001b3;
+	return h;
 }
 
 int

@@ -31,7 +31,7 @@ void where_free(struct where *w);
 /* Do both name the same thing? */
 bool where_equal(const struct where *a, const struct where *b);
 
-/* Equal for equal ones, in one process and those it forks. */
+/* Equal for equal ones, in every process and version of this program. */
 uint64_t where_hash(const struct where *w);
 
 /* A relative path is one of `directory` from now on. -1: err. */

@@ -95,3 +95,14 @@ ban_holds(struct bans *b, const struct ip *ip, int64_t now)
 	drop(b, x);
 	return false;
 }
+
+bool
+ban_next(const struct bans *b, const struct ban **at, struct ip *ip, int64_t *until)
+{
+	*at = *at == NULL ? b->oldest : (*at)->next;
+	if (*at == NULL)
+		return false;
+	*ip = (*at)->ip;
+	*until = (*at)->until;
+	return true;
+}

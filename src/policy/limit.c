@@ -98,30 +98,39 @@ link_idle(struct sources *s, struct source *x)
 	s->idle++;
 }
 
+/* The source that the peer is of; made if it is new. NULL: no memory. */
+static struct source *
+source_of(struct sources *s, uint64_t service, const struct source_limits *l, const struct peer *p, int64_t now)
+{
+	struct key k = key_of(service, l, p);
+	uint64_t h = hash_bytes(&k, sizeof k);
+	struct source *x = find(s, &k, h);
+
+	if (x != NULL)
+		return x;
+	while (s->idle >= IDLE_MOST || (s->oldest != NULL && s->oldest->full < now * 1000))
+		forget(s, s->oldest);
+	x = calloc(1, sizeof *x);
+	if (x == NULL)
+		return NULL;
+	x->key = k;
+	hash_put(&s->hash, &x->node, h);
+	link_idle(s, x);
+	return x;
+}
+
 enum source_verdict
 source_enter(struct sources *s, uint64_t service, const struct source_limits *l,
     const struct peer *p, int64_t now, struct source **out)
 {
-	struct key k;
-	uint64_t h;
 	struct source *x;
 
 	*out = NULL;
 	if (l->most == UINT32_MAX && l->rate.n == 0)
 		return SOURCE_OK;
-	k = key_of(service, l, p);
-	h = hash_bytes(&k, sizeof k);
-	x = find(s, &k, h);
-	if (x == NULL) {
-		while (s->idle >= IDLE_MOST || (s->oldest != NULL && s->oldest->full < now * 1000))
-			forget(s, s->oldest);
-		x = calloc(1, sizeof *x);
-		if (x == NULL)
-			return SOURCE_MEMORY;
-		x->key = k;
-		hash_put(&s->hash, &x->node, h);
-		link_idle(s, x);
-	}
+	x = source_of(s, service, l, p, now);
+	if (x == NULL)
+		return SOURCE_MEMORY;
 	if (l->rate.n != 0 && !bucket_take(&x->full, l->rate.n, l->rate.per, now))
 		return SOURCE_RATE;
 	if (x->live >= l->most)
@@ -130,6 +139,19 @@ source_enter(struct sources *s, uint64_t service, const struct source_limits *l,
 		unlink_idle(s, x);
 	*out = x;
 	return SOURCE_OK;
+}
+
+struct source *
+source_count(struct sources *s, uint64_t service, const struct source_limits *l, const struct peer *p)
+{
+	struct source *x;
+
+	if (l->most == UINT32_MAX && l->rate.n == 0)
+		return NULL;
+	x = source_of(s, service, l, p, 0);
+	if (x != NULL && x->live++ == 0)
+		unlink_idle(s, x);
+	return x;
 }
 
 void

@@ -39,6 +39,9 @@ void sources_free(struct sources *s);
  */
 enum source_verdict source_enter(struct sources *s, uint64_t service, const struct source_limits *l,
     const struct peer *p, int64_t now, struct source **out);
+
+/* Counts one that was let in before, by a predecessor of this program. NULL: nothing is limited, or no memory. */
+struct source *source_count(struct sources *s, uint64_t service, const struct source_limits *l, const struct peer *p);
 void source_leave(struct sources *s, struct source *source);
 
 #endif

@@ -33,6 +33,9 @@ void pace_free(struct pace *p);
  */
 int64_t pace_wait(struct pace *p, const struct rate *r, int64_t now);
 
+/* For a successor of this program: the starts, oldest first, into out[0..n); how many. */
+unsigned pace_starts(const struct pace *p, int64_t *out, unsigned n);
+
 /* One has started. */
 void pace_count(struct pace *p, int64_t now);
 

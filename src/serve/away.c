@@ -29,11 +29,11 @@ struct worker_state {
 	pid_t pid;
 	int channel;		/* -1: there is none now */
 	uint32_t watch;
+	struct worker_state *next;	/* of those that a predecessor of this program started */
 	unsigned n, most;	/* connections it has; may have */
-	struct conn *first, *last;	/* all of them */
-	struct hash by_number;	/* the same */
-	struct conn *unsent;	/* the first of those that are not sent yet; in the same list */
+	struct conn *unsent;	/* the first of those that are not sent yet; in the engine's list, all behind it too */
 	bool blocked;		/* the channel takes no more for now */
+	bool old;		/* started by a predecessor of this program: it finishes what it has */
 	bool leaving;		/* it is to end when nothing lingers there any more */
 	struct timer again;
 	int64_t delay;
@@ -210,12 +210,42 @@ number_place(struct worker_state *w, struct unit *u)
 static void
 unlist(struct worker_state *w, struct conn *c)
 {
+	struct engine *e = w->engine;
+
 	if (w->unsent == c)
 		w->unsent = c->next;
-	*(c->prev != NULL ? &c->prev->next : &w->first) = c->next;
-	*(c->next != NULL ? &c->next->prev : &w->last) = c->prev;
-	hash_remove(&w->by_number, &c->node);
+	*(c->prev != NULL ? &c->prev->next : &e->away) = c->next;
+	*(c->next != NULL ? &c->next->prev : &e->away_last) = c->prev;
+	hash_remove(&e->away_by_number, &c->node);
 	w->n--;
+}
+
+static void
+enlist(struct worker_state *w, struct conn *c)
+{
+	struct engine *e = w->engine;
+
+	c->prev = e->away_last;
+	*(e->away_last != NULL ? &e->away_last->next : &e->away) = c;
+	e->away_last = c;
+	w->n++;
+	hash_put(&e->away_by_number, &c->node, hash_number(c->number));
+	conn_enter(c, CONN_AWAY);
+	c->pid = w->pid;
+}
+
+/* Whose connection it is; NULL: nobody's any more. */
+static struct worker_state *
+worker_of(const struct conn *c)
+{
+	struct engine *e = c->unit->engine;
+	struct worker_state *w = e->worker;
+
+	if (w != NULL && w->pid == c->pid)
+		return w;
+	for (w = e->old_workers; w != NULL && w->pid != c->pid; w = w->next)
+		;
+	return w;
 }
 
 /* What it counts for is given back. */
@@ -231,6 +261,8 @@ over(struct worker_state *w, struct conn *c, const struct ended *end)
 	c->source = NULL;
 	conn_free(c);
 	w->engine->room(w->engine, u);
+	if (w->n == 0 && w->old && w->channel != -1)
+		(void)shutdown(w->channel, SHUT_WR);	/* it ends with what lingers there */
 }
 
 static void
@@ -249,7 +281,18 @@ start_again(void *arg, int64_t now)
 	loop_timer(w->engine->loop, &w->again, now + w->delay);
 }
 
-/* The worker is gone, and what it served with it. */
+static void
+old_free(struct worker_state *w)
+{
+	struct worker_state **at = &w->engine->old_workers;
+
+	while (*at != w)
+		at = &(*at)->next;
+	*at = w->next;
+	free(w);
+}
+
+/* The worker is gone, and what it served with it. An old one is freed. */
 static void
 lost(struct worker_state *w)
 {
@@ -262,16 +305,22 @@ lost(struct worker_state *w)
 	w->channel = -1;
 	w->watch = 0;
 	w->blocked = false;
-	loop_timer_stop(e->loop, &w->again);
-	if (!e->stopping && !w->leaving) {
+	if (!w->old)
+		loop_timer_stop(e->loop, &w->again);
+	if (!e->stopping && !w->leaving && !w->old) {
 		log_say(LEVEL_ERR, "error", "the worker (process %d) has ended, and %u connections with it; it is "
 		    "started again", (int)w->pid, w->n);
 		w->delay = loop_now(e->loop) - w->since > AGAIN_MOST || w->delay == 0 ? AGAIN_LEAST :
 		    w->delay * 2 > AGAIN_MOST ? AGAIN_MOST : w->delay * 2;
 		loop_timer(e->loop, &w->again, loop_now(e->loop) + w->delay);
 	}
-	while (w->first != NULL)
-		over(w, w->first, &end);
+	for (struct conn *c = e->away, *next; c != NULL; c = next) {
+		next = c->next;
+		if (c->pid == w->pid)
+			over(w, c, &end);
+	}
+	if (w->old)
+		old_free(w);
 }
 
 int
@@ -282,7 +331,7 @@ away_prepare(struct unit *u)
 
 	if (w == NULL) {
 		w = calloc(1, sizeof *w);
-		if (w == NULL || hash_init(&w->by_number) == -1 || loop_timer_room(e->loop) == -1) {
+		if (w == NULL || loop_timer_room(e->loop) == -1) {
 			free(w);
 			errno = ENOMEM;
 			return -1;
@@ -295,7 +344,7 @@ away_prepare(struct unit *u)
 	}
 	if (w->channel == -1 && w->again.place == 0 && start_worker(w) == -1)
 		return -1;
-	if (u->conf->internal == BUILTIN_NONE && u->place == 0) {
+	if (u->conf->target != NULL && u->place == 0) {
 		if (number_place(w, u) == -1)
 			return -1;
 		tell_targets(w);
@@ -322,7 +371,7 @@ away_forget(struct unit *u)
 bool
 away_none(const struct engine *e)
 {
-	return e->worker == NULL || e->worker->n == 0;
+	return e->away == NULL;
 }
 
 void
@@ -330,15 +379,22 @@ away_kill(struct engine *e)
 {
 	if (e->worker != NULL && e->worker->channel != -1)
 		(void)kill(e->worker->pid, SIGKILL);
+	for (const struct worker_state *w = e->old_workers; w != NULL; w = w->next)
+		(void)kill(w->pid, SIGKILL);
 }
 
 bool
 away_reaped(struct engine *e, pid_t pid)
 {
-	if (e->worker == NULL || e->worker->pid != pid)
-		return false;
-	lost(e->worker);
-	return true;
+	struct worker_state *w = e->old_workers;
+
+	while (w != NULL && w->pid != pid)
+		w = w->next;
+	if (w == NULL && e->worker != NULL && e->worker->pid == pid)
+		w = e->worker;
+	if (w != NULL)
+		lost(w);
+	return w != NULL;
 }
 
 /* --- connections */
@@ -356,7 +412,7 @@ away_full(const struct engine *e)
 const struct conn *
 away_first(const struct engine *e)
 {
-	return e->worker != NULL ? e->worker->first : NULL;
+	return e->away;
 }
 
 bool
@@ -365,7 +421,7 @@ away_gone(struct engine *e)
 	struct worker_state *w = e->worker;
 
 	if (w == NULL || w->channel == -1)
-		return true;
+		return e->old_workers == NULL;
 	/* What still lingers there is waited for: the channel ends when that has. */
 	if (w->n == 0 && !w->leaving) {
 		w->leaving = true;
@@ -453,13 +509,7 @@ away_serve(struct unit *u, int fd, const struct peer *peer, const struct addr *l
 	/* Only a header for the target needs it. */
 	if (u->conf->send_proxy != SEND_PROXY_NO && (c->local = malloc(size)) != NULL)
 		memcpy(c->local, local, size);
-	c->prev = w->last;
-	*(w->last != NULL ? &w->last->next : &w->first) = c;
-	w->last = c;
-	w->n++;
-	hash_put(&w->by_number, &c->node, hash_number(c->number));
-	conn_enter(c, CONN_AWAY);
-	c->pid = w->pid;
+	enlist(w, c);
 	u->live++;
 	u->started++;
 	record_start(c, NULL);
@@ -480,11 +530,11 @@ away_serve(struct unit *u, int fd, const struct peer *peer, const struct addr *l
 void
 away_end(struct conn *c)
 {
-	struct worker_state *w = c->unit->engine->worker;
-	struct engine *e = w->engine;
+	struct worker_state *w = worker_of(c);
+	struct engine *e = c->unit->engine;
 	const struct job j = { .kind = JOB_END, .number = c->number };
 
-	if (w->channel == -1)
+	if (w == NULL || w->channel == -1)
 		return;
 	away_flush(e);
 	/* It must not overtake its job, nor be lost: it is said again until the end is told. */
@@ -502,6 +552,8 @@ away_end_all(struct engine *e)
 	away_flush(e);
 	if (e->worker != NULL && e->worker->channel != -1 && e->worker->n > 0)
 		(void)send(e->worker->channel, &j, sizeof j, MSG_DONTWAIT | MSG_NOSIGNAL);
+	for (const struct worker_state *w = e->old_workers; w != NULL; w = w->next)
+		(void)send(w->channel, &j, sizeof j, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 static void
@@ -518,9 +570,9 @@ no_target(struct conn *c, int fault)
 }
 
 static struct conn *
-find(const struct worker_state *w, uint64_t number)
+find(const struct engine *e, uint64_t number)
 {
-	for (struct hash_node *n = hash_find(&w->by_number, hash_number(number)); n != NULL; n = hash_next(n))
+	for (struct hash_node *n = hash_find(&e->away_by_number, hash_number(number)); n != NULL; n = hash_next(n))
 		if (((struct conn *)n)->number == number)
 			return (struct conn *)n;
 	return NULL;
@@ -530,7 +582,7 @@ static void
 take_report(struct worker_state *w, const struct report *r)
 {
 	struct engine *e = w->engine;
-	struct conn *c = find(w, r->number);
+	struct conn *c = find(e, r->number);
 	struct ended end = { .pid = w->pid };
 
 	if (c == NULL)
@@ -597,25 +649,79 @@ channel_ready(void *arg, uint32_t events)
 	}
 }
 
+size_t
+away_carry(const struct engine *e, struct carried_worker *out, size_t most)
+{
+	const struct worker_state *w = e->worker;
+	size_t n = 0;
+
+	if (w != NULL && w->channel != -1 && w->n > 0 && most > 0)
+		out[n++] = (struct carried_worker){ w->pid, w->channel };
+	for (w = e->old_workers; w != NULL && n < most; w = w->next)
+		out[n++] = (struct carried_worker){ w->pid, w->channel };
+	return n;
+}
+
+bool
+away_unsent(const struct engine *e)
+{
+	return e->worker != NULL && e->worker->unsent != NULL;
+}
+
+int
+away_resume(struct engine *e, const struct carried_worker *had)
+{
+	struct worker_state *w = calloc(1, sizeof *w);
+
+	if (w == NULL)
+		return -1;
+	*w = (struct worker_state){ .engine = e, .pid = had->pid, .channel = had->channel, .old = true,
+		.next = e->old_workers };
+	w->watch = loop_watch(e->loop, w->channel, EPOLLIN, channel_ready, w);
+	if (w->watch == 0) {
+		free(w);
+		return -1;
+	}
+	e->old_workers = w;
+	return 0;
+}
+
+bool
+away_resume_conn(struct conn *c)
+{
+	struct worker_state *w = worker_of(c);
+
+	if (w == NULL)
+		return false;
+	enlist(w, c);
+	c->unit->live++;
+	if (c->deadline != 0)
+		conn_set_timer(c);
+	return true;
+}
+
 void
 away_free(struct engine *e)
 {
 	struct worker_state *w = e->worker;
 
+	while (e->away != NULL) {
+		struct conn *c = e->away;
+
+		unlist(worker_of(c), c);
+		c->unit->live--;
+		conn_free(c);
+	}
+	while (e->old_workers != NULL) {
+		loop_close(e->loop, e->old_workers->watch, e->old_workers->channel);
+		old_free(e->old_workers);
+	}
 	if (w == NULL)
 		return;
 	loop_timer_stop(e->loop, &w->again);
 	loop_timer_leave(e->loop);
-	while (w->first != NULL) {
-		struct conn *c = w->first;
-
-		unlist(w, c);
-		c->unit->live--;
-		conn_free(c);
-	}
 	if (w->channel != -1)
 		loop_close(e->loop, w->watch, w->channel);
-	hash_free(&w->by_number);
 	free(w->place);
 	free(w);
 	e->worker = NULL;

@@ -40,6 +40,17 @@ void away_end_all(struct engine *e);
 /* That process has ended. False: it was not the worker. */
 bool away_reaped(struct engine *e, pid_t pid);
 
+/*
+ * For a successor of this program: the workers that have connections, and whether some are not sent
+ * yet. There a worker goes on as an old one, which finishes what it has; its connections, with its pid
+ * set, join it (false: it is gone).
+ */
+struct carried_worker { pid_t pid; int channel; };
+size_t away_carry(const struct engine *e, struct carried_worker *out, size_t most);
+bool away_unsent(const struct engine *e);
+int away_resume(struct engine *e, const struct carried_worker *had);
+bool away_resume_conn(struct conn *c);
+
 /* Has it none? */
 bool away_none(const struct engine *e);
 

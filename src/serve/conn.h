@@ -67,6 +67,12 @@ int conn_start(struct conn *c, const struct addr *local);
 /* The same, or keeps it until there is a process; false: kept, the listener should pause. */
 bool conn_begin(struct conn *c, const struct addr *local);
 
+/*
+ * One that a predecessor of this program had goes on: everything of it is as it was there, but for
+ * what is watched and counted. `state`: RUNNING, GROUP or LINGERING. It may end at once.
+ */
+void conn_resume(struct conn *c, enum state state);
+
 /* Moves it to that state and its list. */
 void conn_enter(struct conn *c, enum state to);
 

@@ -267,6 +267,46 @@ watch_child(struct conn *c, const struct spawned *child)
 		loop_timer(e->loop, &e->tick, loop_now(e->loop) + SECOND);
 }
 
+void
+conn_resume(struct conn *c, enum state state)
+{
+	struct engine *e = c->unit->engine;
+
+	if (state == CONN_LINGERING) {
+		conn_enter(c, CONN_LINGERING);
+		if (c->peer.by_unix)
+			conn_finish_unix(c);
+		else
+			conn_linger(c, loop_now(e->loop));
+		return;
+	}
+	hash_put(&e->by_pid, &c->node, hash_number((uint64_t)c->pid));
+	conn_enter(c, CONN_RUNNING);
+	if (state == CONN_GROUP) {
+		conn_enter(c, CONN_GROUP);
+		c->interval = GROUP_LEAST;
+		c->look_at = loop_now(e->loop) + c->interval;
+	} else {
+		if (c->asked) {
+			e->asking++;
+		} else {
+			c->unit->live++;
+			e->live++;
+		}
+		if (c->pidfd != -1)
+			c->pid_watch = loop_watch(e->loop, c->pidfd, EPOLLIN, pid_ready, c);
+		if (c->pid_watch == 0)
+			e->no_pidfd = true;
+	}
+	if (c->dialog != NULL)
+		c->fd_watch = loop_watch(e->loop, c->fd, EPOLLIN, dialog_ready, c);
+	else if (c->conf->hangup == HANGUP_KILL && c->fd != -1)
+		c->fd_watch = loop_watch(e->loop, c->fd, EPOLLONESHOT, conn_hung_up, c);
+	if (c->tell != -1)
+		c->tell_watch = loop_watch(e->loop, c->tell, EPOLLIN, told, c);
+	conn_set_timer(c);
+}
+
 int
 conn_start(struct conn *c, const struct addr *local)
 {

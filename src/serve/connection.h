@@ -73,6 +73,10 @@ void conn_probe(struct engine *e);
 /* Is nothing left: no child, no group, nobody lingering or waiting? */
 bool conn_none(const struct engine *e);
 
+/* Calls `each` for every connection there is. */
+struct conn;
+void conn_each(const struct engine *e, void (*each)(const struct conn *c, void *arg), void *arg);
+
 void conn_free_all(struct engine *e);
 
 #endif

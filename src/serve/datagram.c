@@ -313,6 +313,26 @@ out:
 	return NULL;
 }
 
+int
+dialog_resume(struct conn *c, struct outlet *o, const struct inbound *who, const struct addr *local, bool listed)
+{
+	struct engine *e = c->unit->engine;
+	struct dialog *d = calloc(1, sizeof *d);
+
+	if (d == NULL)
+		return -1;
+	*d = (struct dialog){ .conn = c, .outlet = o, .who = *who, .local = *local, .in = -1, .out = -1,
+		.moved = loop_now(e->loop) };
+	d->who.bytes = NULL;
+	o->refs++;
+	c->dialog = d;
+	if (listed) {
+		hash_put(&e->sessions, &d->node, session_key(o, who));
+		d->listed = true;
+	}
+	return 0;
+}
+
 void
 dialog_unlist(struct conn *c)
 {

@@ -74,6 +74,12 @@ struct dialog {
 
 listener_take datagram_take;
 
+/*
+ * For a successor of this program: c's dialog, as it was, through that outlet (held); `listed`: its peer's
+ * datagrams come to it. -1: no memory.
+ */
+int dialog_resume(struct conn *c, struct outlet *o, const struct inbound *who, const struct addr *local, bool listed);
+
 /* For conn: the child's replies leave; all that are there do; a session takes no more; the end of it. */
 void dialog_ready(void *arg, uint32_t events);
 void dialog_drain(struct conn *c);

@@ -86,7 +86,7 @@ engine_new(struct loop *loop)
 	e->spawner = spawner_new();
 	if (e->failed == NULL || e->spawner == NULL || sources_init(&e->sources) == -1 ||
 	    hash_init(&e->by_pid) == -1 || hash_init(&e->sessions) == -1 ||
-	    hash_init(&e->muxed) == -1 || loop_timer_room(loop) == -1 || loop_timer_room(loop) == -1 ||
+	    hash_init(&e->muxed) == -1 || hash_init(&e->away_by_number) == -1 || loop_timer_room(loop) == -1 || loop_timer_room(loop) == -1 ||
 	    loop_timer_room(loop) == -1) {
 		int why = errno;
 
@@ -111,6 +111,7 @@ engine_free(struct engine *e)
 	hash_free(&e->by_pid);
 	hash_free(&e->sessions);
 	hash_free(&e->muxed);
+	hash_free(&e->away_by_number);
 	spawner_free(e->spawner);
 	if (e->load_fd != -1)
 		(void)close(e->load_fd);

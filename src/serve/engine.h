@@ -66,8 +66,12 @@ struct engine {
 	struct unit *gone;	/* a list: retired ones */
 	bool unused;		/* one of them is free now */
 	struct worker_state *worker;	/* owned; NULL: none was needed yet */
+	struct worker_state *old_workers;	/* owned: started by a predecessor of this program */
+	struct conn *away, *away_last;	/* connections that workers have */
+	struct hash away_by_number;	/* the same */
 	struct lower lower;	/* what processes of ours become */
 	struct hash muxed;	/* units that tcpmux leads to */
+	struct errlog *errlogs;	/* a list: all there are */
 	struct hash sessions;	/* dialogs of `session`, by peer */
 	uint16_t *builtin_ports;	/* owned: of each port, how many built-ins answer datagrams there; NULL: none */
 	void *chunks;		/* all connections there are, in use or not; owned */

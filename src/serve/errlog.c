@@ -12,6 +12,7 @@ enum {
 };
 
 struct errlog {
+	struct errlog *prev, *next;	/* of the engine's */
 	struct unit *unit;	/* one of its uses */
 	int fd;
 	uint32_t watch;
@@ -89,6 +90,9 @@ errlog_drain(struct errlog *e)
 static void
 leave(struct errlog *e)
 {
+	*(e->prev != NULL ? &e->prev->next : &e->unit->engine->errlogs) = e->next;
+	if (e->next != NULL)
+		e->next->prev = e->prev;
 	unit_leave(e->unit);
 	free(e);
 }
@@ -104,33 +108,75 @@ ready(void *arg, uint32_t events)
 		leave(e);
 }
 
-struct errlog *
-errlog_open(struct unit *u, uint64_t conn, int *child_end)
+/* Reads from fd, which is taken unless there is no memory: NULL, errno. */
+static struct errlog *
+errlog_new(struct unit *u, uint64_t conn, int fd)
 {
 	struct errlog *e = calloc(1, sizeof *e);
-	int p[2], why;
 
 	if (e == NULL)
 		return NULL;
-	if (pipe2(p, O_CLOEXEC) == -1) {
-		free(e);
-		return NULL;
-	}
-	(void)fcntl(p[0], F_SETFL, O_NONBLOCK);
 	e->unit = u;
 	e->conn = conn;
-	e->fd = p[0];
-	e->watch = loop_watch(u->engine->loop, p[0], EPOLLIN, ready, e);
+	e->fd = fd;
+	e->watch = loop_watch(u->engine->loop, fd, EPOLLIN, ready, e);
 	if (e->watch == 0) {
-		why = errno;
-		(void)close(p[0]);
-		(void)close(p[1]);
+		int why = errno;
+
 		free(e);
 		errno = why;
 		return NULL;
 	}
+	e->next = u->engine->errlogs;
+	if (e->next != NULL)
+		e->next->prev = e;
+	u->engine->errlogs = e;
 	u->uses++;
+	return e;
+}
+
+struct errlog *
+errlog_open(struct unit *u, uint64_t conn, int *child_end)
+{
+	struct errlog *e;
+	int p[2];
+
+	if (pipe2(p, O_CLOEXEC) == -1)
+		return NULL;
+	(void)fcntl(p[0], F_SETFL, O_NONBLOCK);
+	e = errlog_new(u, conn, p[0]);
+	if (e == NULL) {
+		int why = errno;
+
+		(void)close(p[0]);
+		(void)close(p[1]);
+		errno = why;
+		return NULL;
+	}
 	*child_end = p[1];
+	return e;
+}
+
+const struct errlog *
+errlog_next(const struct engine *e, const struct errlog *l, struct carried_errlog *out)
+{
+	l = l == NULL ? e->errlogs : l->next;
+	if (l != NULL)
+		*out = (struct carried_errlog){ l->unit, l->fd, l->pid, l->conn, l->line, l->len, l->cut };
+	return l;
+}
+
+struct errlog *
+errlog_resume(struct unit *u, const struct carried_errlog *had)
+{
+	struct errlog *e = errlog_new(u, had->conn, had->fd);
+
+	if (e == NULL)
+		return NULL;
+	e->pid = had->pid;
+	e->cut = had->cut;
+	e->len = had->len < LINE ? had->len : 0;
+	memcpy(e->line, had->line, e->len);
 	return e;
 }
 
@@ -143,6 +189,9 @@ errlog_pid(struct errlog *e, pid_t pid)
 void
 errlog_leave(struct errlog *e)
 {
+	*(e->prev != NULL ? &e->prev->next : &e->unit->engine->errlogs) = e->next;
+	if (e->next != NULL)
+		e->next->prev = e->prev;
 	if (e->over)
 		leave(e);
 	else

@@ -18,4 +18,17 @@ void errlog_drain(struct errlog *e);
 /* It goes on by itself until the last writer is gone, then frees itself. `conn` forgets it. */
 void errlog_leave(struct errlog *e);
 
+/* For a successor of this program: what there is (l NULL: the first), and how it goes on there. */
+struct carried_errlog {
+	struct unit *unit;
+	int fd;			/* -1: its end has been seen */
+	pid_t pid;
+	uint64_t conn;
+	const char *line;	/* what has come of one */
+	size_t len;
+	bool cut;
+};
+const struct errlog *errlog_next(const struct engine *e, const struct errlog *l, struct carried_errlog *out);
+struct errlog *errlog_resume(struct unit *u, const struct carried_errlog *had);	/* takes fd. NULL: errno */
+
 #endif

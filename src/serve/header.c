@@ -100,6 +100,26 @@ header_late(struct conn *c)
 	refuse(c);
 }
 
+/* c's header is read from now on, until `deadline`. False: there is no memory. */
+static bool
+begin(struct conn *c, int64_t deadline)
+{
+	struct unit *u = c->unit;
+	struct engine *e = u->engine;
+
+	c->header = malloc(sizeof *c->header);
+	c->fd_watch = c->header != NULL ? loop_watch(e->loop, c->fd, EPOLLIN, readable, c) : 0;
+	if (c->fd_watch == 0)
+		return false;
+	c->header->len = 0;
+	u->awaited++;
+	e->awaited++;
+	conn_enter(c, CONN_HEADER);
+	c->deadline = deadline;
+	loop_timer(e->loop, &c->timer, deadline);
+	return true;
+}
+
 void
 header_await(struct unit *u, int fd, const struct peer *peer)
 {
@@ -111,18 +131,34 @@ header_await(struct unit *u, int fd, const struct peer *peer)
 		return;
 	}
 	c = conn_new(u, fd, peer, NULL);
-	c->header = malloc(sizeof *c->header);
-	c->fd_watch = c->header != NULL ? loop_watch(e->loop, fd, EPOLLIN, readable, c) : 0;
-	if (c->fd_watch == 0) {
+	if (!begin(c, loop_now(e->loop) + HEADER_WAIT)) {
 		c->fd = -1;
 		conn_free(c);
 		conn_refuse(u, fd, peer, REASON_FORK);
 		return;
 	}
-	c->header->len = 0;
-	u->awaited++;
-	e->awaited++;
 	pace_count(&u->pace, loop_now(e->loop));
-	conn_enter(c, CONN_HEADER);
-	loop_timer(e->loop, &c->timer, loop_now(e->loop) + HEADER_WAIT);
+}
+
+size_t
+header_carry(const struct conn *c, const char **bytes)
+{
+	*bytes = c->header->bytes;
+	return c->header->len;
+}
+
+bool
+header_resume(struct conn *c, const char *hex)
+{
+	size_t n = hex != NULL ? strlen(hex) / 2 : 0;
+
+	if (n > PROXY_MOST || !begin(c, c->deadline))
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		char two[3] = { hex[2 * i], hex[2 * i + 1], '\0' };
+
+		c->header->bytes[i] = (char)strtoul(two, NULL, 16);
+	}
+	c->header->len = n;
+	return true;
 }

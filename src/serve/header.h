@@ -12,4 +12,8 @@ enum { HEADERS_MOST = 1024 };	/* of one service that are awaited at once; then i
 /* Takes fd. */
 void header_await(struct unit *u, int fd, const struct peer *peer);
 
+/* For a successor of this program: what has been taken of one, and how it goes on. False: no memory. */
+size_t header_carry(const struct conn *c, const char **bytes);
+bool header_resume(struct conn *c, const char *hex);
+
 #endif

@@ -159,6 +159,15 @@ conn_free(struct conn *c)
 }
 
 void
+conn_each(const struct engine *e, void (*each)(const struct conn *c, void *arg), void *arg)
+{
+	for (const struct chunk *k = e->chunks; k != NULL; k = k->next)
+		for (int i = 0; i < CHUNK; i++)
+			if (k->conn[i].state != CONN_FREE)
+				each(&k->conn[i], arg);
+}
+
+void
 conn_free_all(struct engine *e)
 {
 	struct chunk *k = e->chunks, *next;

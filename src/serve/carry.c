@@ -1,0 +1,593 @@
+#include "serve/carry.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "serve/away.h"
+#include "serve/conn.h"
+#include "serve/datagram.h"
+#include "serve/handover.h"
+#include "serve/header.h"
+
+enum { WORKERS_MOST = 64, STARTS_MOST = 1024 };
+
+/* --- writing */
+
+struct writer {
+	struct buf *out, *fds;
+};
+
+static void
+put_fd(const struct writer *w, const char *name, int fd)
+{
+	if (fd == -1)
+		return;
+	state_number(w->out, name, fd);
+	buf_add(w->fds, &fd, sizeof fd);
+}
+
+static void
+write_pace(const struct writer *w, const struct pace *p)
+{
+	int64_t start[STARTS_MOST];
+	unsigned n = pace_starts(p, start, STARTS_MOST);
+
+	state_number(w->out, "resting", p->resting);
+	for (unsigned i = 0; i < n; i++)
+		buf_addf(w->out, "%s%lld", i == 0 ? " starts=" : ",", (long long)start[i]);
+}
+
+static void
+write_listener(const struct writer *w, const struct listener *l)
+{
+	state_begin(w->out, "listener");
+	state_number(w->out, "unit", (int64_t)l->unit->number);
+	put_fd(w, "fd", l->bound.fd);
+	state_text(w->out, "name", l->bound.name);
+	state_number(w->out, "from", (int64_t)l->from);
+	state_number(w->out, "inherited", l->bound.inherited);
+	state_number(w->out, "dev", (int64_t)l->bound.dev);
+	state_number(w->out, "ino", (int64_t)l->bound.ino);
+	state_end(w->out);
+}
+
+static void
+write_unit(const struct writer *w, const struct unit *u)
+{
+	const struct service *s = u->conf;
+
+	state_begin(w->out, "unit");
+	state_number(w->out, "number", (int64_t)u->number);
+	state_text(w->out, "id", s->id);
+	state_text(w->out, "name", s->name);
+	state_number(w->out, "retired", u->retired);
+	state_number(w->out, "wait", s->wait);
+	state_number(w->out, "session", s->session);
+	state_number(w->out, "internal", s->internal);
+	for (size_t i = 0; i < s->redirect.n; i++)
+		state_text(w->out, i == 0 ? "redirect" : "redirect_port", s->redirect.word[i]);
+	state_number(w->out, "linger", s->linger);
+	state_number(w->out, "kill_after", s->kill_after);
+	state_number(w->out, "idle_timeout", s->idle_timeout);
+	state_number(w->out, "hangup", s->hangup);
+	state_number(w->out, "on_success", s->on_success);
+	state_number(w->out, "on_failure", s->on_failure);
+	state_number(w->out, "json", s->json);
+	state_text(w->out, "log_tag", s->log_tag);
+	state_number(w->out, "started", (int64_t)u->started);
+	state_number(w->out, "failed", (int64_t)u->failed);
+	for (enum reason r = 0; r < REASONS; r++)
+		state_number(w->out, reason_text(r), (int64_t)u->refused[r]);
+	write_pace(w, &u->pace);
+	state_end(w->out);
+	for (const struct listener *l = u->listeners; l != NULL; l = l->next)
+		write_listener(w, l);
+}
+
+static void
+write_dialog(const struct writer *w, const struct dialog *d)
+{
+	put_fd(w, "outlet", d->outlet->fd);
+	state_bytes(w->out, "who", &d->who, sizeof d->who);
+	state_bytes(w->out, "asked_at", &d->local, sizeof d->local);
+	state_number(w->out, "listed", d->listed);
+	state_number(w->out, "moved", d->moved);
+	state_number(w->out, "dialog_in", (int64_t)d->bytes_in);
+	state_number(w->out, "dialog_out", (int64_t)d->bytes_out);
+}
+
+static void
+write_conn(const struct writer *w, const struct conn *c)
+{
+	const char *bytes;
+	size_t n;
+
+	state_begin(w->out, "conn");
+	state_number(w->out, "unit", (int64_t)c->unit->number);
+	state_number(w->out, "state", c->state);
+	state_number(w->out, "number", (int64_t)c->number);
+	state_bytes(w->out, "peer", &c->peer, sizeof c->peer);
+	put_fd(w, "fd", c->fd);
+	state_number(w->out, "pid", c->pid);
+	put_fd(w, "pidfd", c->pidfd);
+	put_fd(w, "tell", c->tell);
+	state_number(w->out, "at", c->started);
+	state_number(w->out, "deadline", c->deadline);
+	state_number(w->out, "idle_at", c->idle_at);
+	state_number(w->out, "interval", c->interval);
+	state_number(w->out, "untaken", c->untaken);
+	state_number(w->out, "bytes_in", (int64_t)c->bytes_in);
+	state_number(w->out, "bytes_out", (int64_t)c->bytes_out);
+	state_number(w->out, "counted", c->source != NULL);
+	state_number(w->out, "told", c->told);
+	state_number(w->out, "refused", c->refused);
+	state_number(w->out, "asked", c->asked);
+	state_number(w->out, "end_seen", c->end_seen);
+	state_number(w->out, "taken", c->taken);
+	state_number(w->out, "shut", c->shut);
+	state_number(w->out, "errlog", c->errlog != NULL);
+	if (c->handed != NULL)
+		state_number(w->out, "handed", c->handed->bound.fd);
+	if (c->dialog != NULL)
+		write_dialog(w, c->dialog);
+	if (c->state == CONN_HEADER) {
+		n = header_carry(c, &bytes);
+		state_bytes(w->out, "header", bytes, n);
+	}
+	state_end(w->out);
+}
+
+static void
+write_errlogs(const struct writer *w, const struct engine *e)
+{
+	const struct errlog *l = NULL;
+	struct carried_errlog x;
+
+	while ((l = errlog_next(e, l, &x)) != NULL) {
+		if (x.fd == -1)
+			continue;
+		state_begin(w->out, "errlog");
+		state_number(w->out, "unit", (int64_t)x.unit->number);
+		put_fd(w, "fd", x.fd);
+		state_number(w->out, "pid", x.pid);
+		state_number(w->out, "conn", (int64_t)x.conn);
+		state_number(w->out, "cut", x.cut);
+		state_bytes(w->out, "line", x.line, x.len);
+		state_end(w->out);
+	}
+}
+
+static void
+write_all(const struct conn *c, void *arg)
+{
+	write_conn(arg, c);
+}
+
+void
+carry_write(const struct engine *e, struct buf *out, struct buf *fds)
+{
+	struct writer w = { out, fds };
+	struct carried_worker had[WORKERS_MOST];
+	const struct ban *ban = NULL;
+	struct ip ip;
+	int64_t until;
+	size_t n;
+
+	state_begin(out, "engine");
+	state_number(out, "next_conn", (int64_t)e->next_conn);
+	state_number(out, "burials", e->burials);
+	/* Records hold these as they are in memory: another shape is another program. */
+	state_number(out, "peer_size", sizeof(struct peer));
+	state_number(out, "inbound_size", sizeof(struct inbound));
+	state_number(out, "addr_size", sizeof(struct addr));
+	state_end(out);
+	while (ban_next(&e->bans, &ban, &ip, &until)) {
+		state_begin(out, "ban");
+		state_bytes(out, "ip", &ip, sizeof ip);
+		state_number(out, "until", until);
+		state_end(out);
+	}
+	for (const struct unit *u = e->units; u != NULL; u = u->next)
+		write_unit(&w, u);
+	for (const struct unit *u = e->gone; u != NULL; u = u->next)
+		write_unit(&w, u);
+	n = away_carry(e, had, WORKERS_MOST);
+	for (size_t i = 0; i < n; i++) {
+		state_begin(out, "worker");
+		state_number(out, "pid", had[i].pid);
+		put_fd(&w, "channel", had[i].channel);
+		state_end(out);
+	}
+	write_errlogs(&w, e);
+	conn_each(e, write_all, &w);
+}
+
+/* --- reading */
+
+struct kept_unit {
+	uint64_t number;	/* that it had */
+	struct unit *unit;
+	int64_t resting, *start;	/* owned */
+	size_t nstarts;
+};
+
+struct kept_conn {
+	struct conn *conn;
+	uint64_t number;	/* it may be gone, and be another one */
+	enum state state;
+	bool counted;
+	char *header;		/* owned: hex */
+};
+
+struct kept_errlog { uint64_t conn; struct errlog *log; };
+
+struct carry {
+	struct engine *engine;
+	struct kept_unit *unit;		/* owned */
+	struct kept_conn *conn;		/* owned */
+	struct kept_errlog *errlog;	/* owned */
+	struct outlet **outlet;		/* owned: those whose listeners are gone */
+	size_t nunits, nconns, nerrlogs, noutlets;
+};
+
+struct carry *
+carry_new(struct engine *e)
+{
+	struct carry *k = calloc(1, sizeof *k);
+
+	if (k != NULL)
+		k->engine = e;
+	return k;
+}
+
+/* Room for one more; NULL: no memory. */
+static void *
+more(void **list, size_t n, size_t size)
+{
+	void *p = (n & (n - 1)) == 0 ? realloc(*list, (n == 0 ? 1 : n * 2) * size) : *list;
+
+	if (p == NULL)
+		return NULL;
+	*list = p;
+	memset((char *)p + n * size, 0, size);
+	return (char *)p + n * size;
+}
+
+static struct kept_unit *
+find_unit(const struct carry *k, const struct fact *r)
+{
+	uint64_t number = (uint64_t)state_get(r, "unit", 0);
+
+	/* The last one most often: a unit's listeners follow it. */
+	for (size_t i = k->nunits; i > 0; i--)
+		if (k->unit[i - 1].number == number)
+			return &k->unit[i - 1];
+	return NULL;
+}
+
+/* What those who are connected need to know of their service. */
+static struct service *
+make_service(const struct fact *r)
+{
+	struct service *s = service_new();
+	const char *id = state_get_text(r, "id"), *name = state_get_text(r, "name"), *tag = state_get_text(r, "log_tag");
+	const char *to = state_get_text(r, "redirect"), *port = state_get_text(r, "redirect_port");
+
+	if (s == NULL)
+		return NULL;
+	s->table = true;
+	s->name = strdup(name != NULL ? name : id != NULL ? id : "?");
+	s->id = strdup(id != NULL ? id : "?");
+	s->log_tag = tag != NULL ? strdup(tag) : NULL;
+	s->wait = state_get(r, "wait", 0) != 0;
+	s->session = state_get(r, "session", 0) != 0;
+	s->internal = (enum builtin)state_get(r, "internal", BUILTIN_NONE);
+	s->linger = state_get(r, "linger", 0);
+	s->kill_after = state_get(r, "kill_after", 0);
+	s->idle_timeout = state_get(r, "idle_timeout", 0);
+	s->hangup = (enum hangup)state_get(r, "hangup", 0);
+	s->on_success = (unsigned)state_get(r, "on_success", 0);
+	s->on_failure = (unsigned)state_get(r, "on_failure", 0);
+	s->json = (unsigned)state_get(r, "json", 0);
+	if (s->name == NULL || s->id == NULL || (tag != NULL && s->log_tag == NULL) ||
+	    (to != NULL && words_add(&s->redirect, to) == -1) || (port != NULL && words_add(&s->redirect, port) == -1)) {
+		service_free(s);
+		return NULL;
+	}
+	return s;
+}
+
+static int
+read_unit(struct carry *k, const struct fact *r)
+{
+	struct kept_unit *x = more((void **)&k->unit, k->nunits, sizeof *x);
+	struct service *s = make_service(r);
+	const char *starts = state_get_text(r, "starts");
+	struct unit *u = s != NULL && x != NULL ? unit_new(k->engine, s) : NULL;
+
+	service_free(s);
+	if (u == NULL)
+		return -1;
+	x->number = (uint64_t)state_get(r, "number", 0);
+	x->unit = u;
+	x->resting = state_get(r, "resting", 0);
+	x->start = starts != NULL ? malloc((strlen(starts) / 2 + 1) * sizeof *x->start) : NULL;
+	for (char *p = (char *)(uintptr_t)starts; x->start != NULL && p != NULL && *p != '\0'; p += *p == ',')
+		x->start[x->nstarts++] = strtoll(p, &p, 10);
+	k->nunits++;
+	u->started = (uint64_t)state_get(r, "started", 0);
+	u->failed = (uint64_t)state_get(r, "failed", 0);
+	for (enum reason why = 0; why < REASONS; why++)
+		u->refused[why] = (uint64_t)state_get(r, reason_text(why), 0);
+	if (state_get(r, "retired", 0) != 0)
+		unit_retire(u);
+	return 0;
+}
+
+static int
+read_listener(struct carry *k, const struct fact *r, struct err *err)
+{
+	const struct kept_unit *u = find_unit(k, r);
+	const char *name = state_get_text(r, "name");
+	struct listener *l;
+	struct bound b;
+
+	if (u == NULL || name == NULL)
+		return 0;
+	if (sock_resume((int)state_get(r, "fd", -1), name, state_get(r, "inherited", 0) != 0,
+	    (dev_t)state_get(r, "dev", 0), (ino_t)state_get(r, "ino", 0), &b, err) == -1)
+		return -1;
+	l = listener_open(u->unit, &b);
+	if (l == NULL)
+		return err_sys(err, errno, "%s: cannot listen", name);
+	l->from = (uint64_t)state_get(r, "from", 0);
+	return 0;
+}
+
+static int
+read_errlog(struct carry *k, const struct fact *r)
+{
+	const struct kept_unit *u = find_unit(k, r);
+	const char *hex = state_get_text(r, "line");
+	struct carried_errlog had = { .fd = (int)state_get(r, "fd", -1), .pid = (pid_t)state_get(r, "pid", 0),
+		.conn = (uint64_t)state_get(r, "conn", 0), .cut = state_get(r, "cut", 0) != 0 };
+	struct kept_errlog *x = more((void **)&k->errlog, k->nerrlogs, sizeof *x);
+	char line[4096];
+
+	had.len = hex != NULL ? strlen(hex) / 2 : 0;
+	if (had.len > sizeof line || !state_get_bytes(r, "line", line, had.len))
+		had.len = 0;
+	had.line = line;
+	if (x == NULL || u == NULL)
+		return x == NULL ? -1 : 0;
+	*x = (struct kept_errlog){ had.conn, errlog_resume(u->unit, &had) };
+	if (x->log == NULL)
+		return -1;
+	k->nerrlogs++;
+	return 0;
+}
+
+/* The outlet with that descriptor: a listener's, or one whose listener is gone. */
+static struct outlet *
+find_outlet(struct carry *k, int fd)
+{
+	struct outlet **more_of;
+	struct bound b = { .fd = fd };
+	struct err err;
+
+	for (struct unit *u = k->engine->units; u != NULL; u = u->next)
+		for (struct listener *l = u->listeners; l != NULL; l = l->next)
+			if (l->type == SOCK_DGRAM && l->take == datagram_take && l->outlet->fd == fd)
+				return l->outlet;
+	for (size_t i = 0; i < k->noutlets; i++)
+		if (k->outlet[i]->fd == fd)
+			return k->outlet[i];
+	more_of = more((void **)&k->outlet, k->noutlets, sizeof(struct outlet *));
+	if (more_of == NULL || sock_resume(fd, "", false, 0, 0, &b, &err) == -1)
+		return NULL;
+	*more_of = outlet_new(&b);
+	free(b.name);
+	free(b.addr);
+	if (*more_of == NULL)
+		return NULL;
+	(*more_of)->fd = fd;
+	k->noutlets++;
+	return *more_of;
+}
+
+static int
+read_dialog(struct carry *k, struct conn *c, const struct fact *r)
+{
+	struct inbound who;
+	struct addr local;
+	struct outlet *o;
+
+	if (!state_get_bytes(r, "who", &who, sizeof who) || !state_get_bytes(r, "asked_at", &local, sizeof local))
+		return 0;
+	o = find_outlet(k, (int)state_get(r, "outlet", -1));
+	if (o == NULL || dialog_resume(c, o, &who, &local, state_get(r, "listed", 0) != 0) == -1)
+		return -1;
+	c->dialog->moved = state_get(r, "moved", c->dialog->moved);
+	c->dialog->bytes_in = (uint64_t)state_get(r, "dialog_in", 0);
+	c->dialog->bytes_out = (uint64_t)state_get(r, "dialog_out", 0);
+	return 0;
+}
+
+/* wait = yes: the command has the listener's socket. */
+static void
+hand_over(struct carry *k, struct conn *c, int fd)
+{
+	for (struct unit *u = k->engine->units; u != NULL; u = u->next)
+		for (struct listener *l = u->listeners; l != NULL; l = l->next)
+			if (l->bound.fd == fd && l->take == handover_take) {
+				c->handed = l;
+				l->handover->child = c;
+				loop_unwatch(k->engine->loop, l->watch);
+				l->watch = 0;
+				l->pausing = true;
+				l->handover->arrivals = 1;	/* it is not known how many: it counts for neither */
+			}
+}
+
+static void
+set_conn(struct conn *c, const struct fact *r)
+{
+	c->number = (uint64_t)state_get(r, "number", 0);
+	c->pid = (pid_t)state_get(r, "pid", 0);
+	c->pidfd = (int)state_get(r, "pidfd", -1);
+	c->tell = (int)state_get(r, "tell", -1);
+	c->started = state_get(r, "at", c->started);
+	c->deadline = state_get(r, "deadline", 0);
+	c->idle_at = state_get(r, "idle_at", 0);
+	c->interval = (uint32_t)state_get(r, "interval", 0);
+	c->untaken = (uint32_t)state_get(r, "untaken", 0);
+	c->bytes_in = (uint64_t)state_get(r, "bytes_in", 0);
+	c->bytes_out = (uint64_t)state_get(r, "bytes_out", 0);
+	c->told = state_get(r, "told", 0) != 0;
+	c->refused = state_get(r, "refused", 0) != 0;
+	c->asked = state_get(r, "asked", 0) != 0;
+	c->end_seen = state_get(r, "end_seen", 0) != 0;
+	c->taken = state_get(r, "taken", 0) != 0;
+	c->shut = state_get(r, "shut", 0) != 0;
+}
+
+static int
+read_conn(struct carry *k, const struct fact *r)
+{
+	struct kept_conn *x = more((void **)&k->conn, k->nconns, sizeof *x);
+	const struct kept_unit *u = find_unit(k, r);
+	const char *header = state_get_text(r, "header");
+	struct peer peer;
+	uint64_t next = k->engine->next_conn;
+
+	if (x == NULL || !conn_room(k->engine))
+		return -1;
+	if (u == NULL || !state_get_bytes(r, "peer", &peer, sizeof peer))
+		return 0;
+	x->conn = conn_new(u->unit, (int)state_get(r, "fd", -1), &peer, NULL);
+	k->engine->next_conn = next;
+	set_conn(x->conn, r);
+	x->number = x->conn->number;
+	x->state = (enum state)state_get(r, "state", 0);
+	x->counted = state_get(r, "counted", 0) != 0;
+	x->header = header != NULL ? strdup(header) : NULL;
+	k->nconns++;
+	if (state_get(r, "handed", -1) != -1)
+		hand_over(k, x->conn, (int)state_get(r, "handed", -1));
+	for (size_t i = 0; state_get(r, "errlog", 0) != 0 && i < k->nerrlogs; i++)
+		if (k->errlog[i].conn == x->number) {
+			x->conn->errlog = k->errlog[i].log;
+			k->errlog[i].log = NULL;
+			k->errlog[i].conn = 0;
+		}
+	return state_get_text(r, "outlet") != NULL ? read_dialog(k, x->conn, r) : 0;
+}
+
+int
+carry_look(const struct fact *r, struct err *err)
+{
+	if (state_get(r, "peer_size", 0) == sizeof(struct peer) && state_get(r, "addr_size", 0) == sizeof(struct addr) &&
+	    state_get(r, "inbound_size", 0) == sizeof(struct inbound))
+		return 0;
+	return err_set(err, "this program keeps connections in another form than the one that runs");
+}
+
+static int
+read_engine(struct carry *k, const struct fact *r, struct err *err)
+{
+	k->engine->next_conn = (uint64_t)state_get(r, "next_conn", 0);
+	k->engine->burials = (unsigned)state_get(r, "burials", 0);
+	return carry_look(r, err);
+}
+
+int
+carry_read(struct carry *k, const struct fact *r, struct err *err)
+{
+	struct engine *e = k->engine;
+	struct carried_worker had;
+	struct ip ip;
+	int rc = 0;
+
+	if (strcmp(r->kind, "engine") == 0)
+		return read_engine(k, r, err);
+	if (strcmp(r->kind, "listener") == 0)
+		return read_listener(k, r, err);
+	if (strcmp(r->kind, "unit") == 0) {
+		rc = read_unit(k, r);
+	} else if (strcmp(r->kind, "errlog") == 0) {
+		rc = read_errlog(k, r);
+	} else if (strcmp(r->kind, "conn") == 0) {
+		rc = read_conn(k, r);
+	} else if (strcmp(r->kind, "worker") == 0) {
+		had = (struct carried_worker){ (pid_t)state_get(r, "pid", 0), (int)state_get(r, "channel", -1) };
+		rc = away_resume(e, &had);
+	} else if (strcmp(r->kind, "ban") == 0 && state_get_bytes(r, "ip", &ip, sizeof ip)) {
+		int64_t until = state_get(r, "until", 0);
+
+		ban_add(&e->bans, &ip, loop_now(e->loop), until == INT64_MAX ? INT64_MAX : until - loop_now(e->loop));
+	}
+	return rc == 0 ? 0 : err_sys(err, errno, "a %s", r->kind);
+}
+
+/* It goes on as it was. What cannot ends. */
+static void
+resume(struct carry *k, struct kept_conn *x)
+{
+	struct conn *c = x->conn;
+	struct engine *e = k->engine;
+
+	if (x->counted)
+		c->source = source_count(&e->sources, c->unit->number, &c->unit->conf->source, &c->peer);
+	switch (x->state) {
+	case CONN_RUNNING:
+	case CONN_GROUP:
+	case CONN_LINGERING:
+		conn_resume(c, x->state);
+		break;
+	case CONN_WAITING:
+		conn_enter(c, CONN_WAITING);
+		loop_timer(e->loop, &e->retry, loop_now(e->loop));
+		break;
+	case CONN_AWAY:
+		if (!away_resume_conn(c))
+			conn_free(c);
+		break;
+	case CONN_HEADER:
+		if (!header_resume(c, x->header))
+			conn_free(c);
+		break;
+	case CONN_FREE:
+		conn_free(c);
+		break;
+	}
+}
+
+void
+carry_finish(struct carry *k)
+{
+	for (size_t i = 0; i < k->nunits; i++) {
+		struct kept_unit *x = &k->unit[i];
+
+		for (size_t n = 0; n < x->nstarts; n++)
+			pace_count(&x->unit->pace, x->start[n]);
+		if (x->unit->pace.n > 0)
+			x->unit->pace.resting = x->resting;
+		free(x->start);
+	}
+	for (size_t i = 0; i < k->nconns; i++) {
+		resume(k, &k->conn[i]);
+		free(k->conn[i].header);
+	}
+	/* Those of commands whose connection is gone write on. */
+	for (size_t i = 0; i < k->nerrlogs; i++)
+		if (k->errlog[i].log != NULL)
+			errlog_leave(k->errlog[i].log);
+	for (size_t i = 0; i < k->noutlets; i++)
+		outlet_leave(k->outlet[i], k->engine);
+	free(k->unit);
+	free(k->conn);
+	free(k->errlog);
+	free(k->outlet);
+	free(k);
+}

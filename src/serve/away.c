@@ -511,7 +511,7 @@ away_serve(struct unit *u, int fd, const struct peer *peer, const struct addr *l
 		memcpy(c->local, local, size);
 	enlist(w, c);
 	u->live++;
-	u->started++;
+	unit_started(u);
 	record_start(c, NULL);
 	conn_banners(c);
 	if (u->conf->timeout != 0) {
@@ -608,6 +608,7 @@ take_report(struct worker_state *w, const struct report *r)
 	case REPORT_DONE:
 		c->bytes_in = r->bytes.in;
 		c->bytes_out = r->bytes.out;
+		record_bytes(c);
 		end.status = c->refused;
 		if (c->told) {
 			end.signalled = true;

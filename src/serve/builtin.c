@@ -91,13 +91,18 @@ is_trap(const struct engine *e, const struct peer *p)
 static void
 answer(const struct listener *l, const struct inbound *in)
 {
+	struct unit *u = l->unit;
 	char text[CHARGEN_MOST];
+	const char *say = text;
 	size_t len = 0;
 
-	switch (l->unit->conf->internal) {
+	u->bytes_in += in->len;
+	u->counted = true;
+	switch (u->conf->internal) {
 	case BUILTIN_ECHO:
-		(void)datagram_reply(l->outlet, in, in->bytes, in->len);
-		return;
+		say = in->bytes;
+		len = in->len;
+		break;
 	case BUILTIN_CHARGEN:
 		for (unsigned i = 0; len + CHARGEN_LINE <= sizeof text; i++, len += CHARGEN_LINE)
 			chargen_line(text + len, i);
@@ -111,7 +116,8 @@ answer(const struct listener *l, const struct inbound *in)
 	default:		/* discard, and those that have no datagrams */
 		return;
 	}
-	(void)datagram_reply(l->outlet, in, text, len);
+	if (datagram_reply(l->outlet, in, say, len))
+		u->bytes_out += len;
 }
 
 enum took
@@ -139,7 +145,7 @@ builtin_take(struct listener *l, unsigned most)
 			}
 			source_leave(&e->sources, source);
 			pace_count(&u->pace, loop_now(e->loop));
-			u->started++;
+			unit_started(u);
 			answer(l, &in[i]);
 		}
 	}

@@ -32,7 +32,7 @@ struct conn {
 	struct listener *handed;	/* wait = yes: whose socket its child has; NULL: none, or it is closed */
 	struct header *header;		/* while HEADER: owned */
 	struct addr *local;		/* while AWAY: whom it asked, if the target is told. Owned */
-	uint64_t bytes_in, bytes_out;	/* what the worker counted */
+	uint64_t bytes_in, bytes_out;	/* what the worker counted; else what was last asked for */
 	uint64_t number;
 	int64_t started;
 	int64_t deadline;		/* ms: TERM then, or KILL once told; of the lingering; 0: none */
@@ -56,6 +56,7 @@ struct conn {
 	bool end_seen;			/* lingering: the client's end of stream */
 	bool taken;			/* the client has everything: closing cannot wait */
 	bool shut;			/* our end of stream has been sent */
+	bool counted;			/* bytes_in and bytes_out are known */
 };
 
 /* pool: a new one, in no state; conn_room was asked. Takes fd and source. */
@@ -106,6 +107,17 @@ void conn_hung_up(void *arg, uint32_t events);
 
 /* What the kernel tells of a TCP connection; false: it is none. */
 bool conn_tcp_info(int fd, struct tcp_info *i);
+
+struct traffic { uint64_t in, out; int64_t idle /* ms; -1: not known */; };
+
+/* record: what has passed over it so far. False: nobody can tell. */
+bool conn_traffic(const struct conn *c, struct traffic *t);
+
+/*
+ * Adds what has passed since it was asked last to the unit's bytes. Ask before our end of stream is
+ * sent: the kernel counts it.
+ */
+void record_bytes(struct conn *c);
 
 /* ending: our side is done; sends the end of stream and waits for the client's. c may be freed. */
 void conn_finish(struct conn *c);

@@ -71,8 +71,10 @@ leader_ended(struct conn *c, const struct ended *end)
 
 	if (c->tell != -1)
 		told(c, 0);
-	/* First of all the client's: it waits for this. (A FIN would be counted among the bytes.) */
-	if (over && (c->conf->on_success & RECORD_BYTES) == 0 && c->fd != -1 && c->dialog == NULL && c->conf->linger != -1 &&
+	if (c->dialog == NULL && c->fd != -1)
+		record_bytes(c);
+	/* First of all the client's: it waits for this. */
+	if (over && c->fd != -1 && c->dialog == NULL && c->conf->linger != -1 &&
 	    !c->refused && !c->peer.by_unix)
 		c->shut = shutdown(c->fd, SHUT_WR) == 0;
 	if (c->errlog != NULL) {
@@ -80,8 +82,10 @@ leader_ended(struct conn *c, const struct ended *end)
 		errlog_leave(c->errlog);
 		c->errlog = NULL;
 	}
-	if (c->dialog != NULL)
+	if (c->dialog != NULL) {
 		dialog_drain(c);	/* its bytes are counted in the line */
+		record_bytes(c);
+	}
 	if (failed != 0)
 		record_not_started(c, failed);
 	if (!c->refused)
@@ -246,7 +250,7 @@ watch_child(struct conn *c, const struct spawned *child)
 		e->asking++;
 	} else {
 		c->unit->live++;
-		c->unit->started++;
+		unit_started(c->unit);
 		e->live++;
 	}
 	if (c->pidfd != -1)

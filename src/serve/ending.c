@@ -145,6 +145,8 @@ conn_finish(struct conn *c)
 
 	if (c->state == CONN_RUNNING || c->state == CONN_GROUP)
 		hash_remove(&e->by_pid, &c->node);
+	if (c->state == CONN_GROUP && c->dialog == NULL && c->fd != -1)
+		record_bytes(c);	/* what came since the first process ended */
 	loop_close(e->loop, c->pid_watch, c->pidfd);
 	c->pid_watch = 0;
 	c->pidfd = -1;
@@ -153,6 +155,7 @@ conn_finish(struct conn *c)
 	conn_enter(c, CONN_LINGERING);
 	if (c->dialog != NULL) {
 		dialog_drain(c);
+		record_bytes(c);
 		conn_free(c);
 		return;
 	}

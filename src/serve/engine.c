@@ -7,12 +7,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "serve/away.h"
 #include "serve/connection.h"
+#include "serve/history.h"
 #include "serve/mux.h"
+
+enum { ERROR_MOST = 240 };	/* bytes of an error that are remembered */
 
 const char *
 reason_text(enum reason r)
@@ -83,8 +87,9 @@ engine_new(struct loop *loop)
 	e->retry.fire = conn_retry;
 	e->retry.arg = e;
 	e->failed = spawn_shared(CONN_MOST * sizeof *e->failed);
+	e->ending = spawn_shared(sizeof *e->ending);
 	e->spawner = spawner_new();
-	if (e->failed == NULL || e->spawner == NULL || sources_init(&e->sources) == -1 ||
+	if (e->failed == NULL || e->ending == NULL || e->spawner == NULL || sources_init(&e->sources) == -1 ||
 	    hash_init(&e->by_pid) == -1 || hash_init(&e->sessions) == -1 ||
 	    hash_init(&e->muxed) == -1 || hash_init(&e->away_by_number) == -1 || loop_timer_room(loop) == -1 || loop_timer_room(loop) == -1 ||
 	    loop_timer_room(loop) == -1) {
@@ -117,6 +122,8 @@ engine_free(struct engine *e)
 		(void)close(e->load_fd);
 	if (e->failed != NULL)
 		(void)munmap(e->failed, CONN_MOST * sizeof *e->failed);
+	if (e->ending != NULL)
+		(void)munmap(e->ending, sizeof *e->ending);
 	free(e);
 }
 
@@ -143,6 +150,14 @@ unlist(struct unit *u)
 		e->units_last = u->prev;
 }
 
+/* While a service of the table shows what came lately, it is kept. */
+static void
+watch(struct engine *e, const struct service *s, int change)
+{
+	if (s->internal == BUILTIN_STATUS)
+		history_watch(e, change);
+}
+
 struct unit *
 unit_new(struct engine *e, struct service *conf)
 {
@@ -159,6 +174,7 @@ unit_new(struct engine *e, struct service *conf)
 	}
 	enlist(u);
 	u->conf = service_hold(conf);
+	watch(e, conf, 1);
 	u->log = sink_get(&conf->log);
 	if ((conf->type & (TYPE_TCPMUX | TYPE_TCPMUXPLUS)) != 0 && mux_add(u) == -1) {
 		unit_free(u);
@@ -193,6 +209,8 @@ unit_change(struct unit *u, struct service *conf)
 	}
 	sink_put(u->log);
 	u->log = sink_get(&conf->log);
+	watch(u->engine, conf, 1);
+	watch(u->engine, was, -1);
 	service_free(was);
 	return 0;
 }
@@ -203,6 +221,7 @@ unit_retire(struct unit *u)
 	struct engine *e = u->engine;
 
 	mux_remove(u);
+	watch(e, u->conf, -1);
 	unlist(u);
 	u->retired = true;
 	u->prev = NULL;
@@ -218,6 +237,7 @@ unit_return(struct unit *u)
 {
 	unlist(u);
 	u->retired = false;
+	watch(u->engine, u->conf, 1);
 	enlist(u);
 }
 
@@ -252,6 +272,9 @@ unit_free(struct unit *u)
 	if (u == NULL)
 		return;
 	unlist(u);
+	if (!u->retired)
+		watch(u->engine, u->conf, -1);
+	history_forget(u);
 	mux_remove(u);
 	away_forget(u);
 	for (struct unit **at = &u->engine->flooded; *at != NULL; at = &(*at)->next_flooded)
@@ -262,6 +285,7 @@ unit_free(struct unit *u)
 	pace_free(&u->pace);
 	sink_put(u->log);
 	service_free(u->conf);
+	free(u->last_error);
 	free(u);
 }
 
@@ -272,7 +296,38 @@ unit_style(const struct unit *u)
 }
 
 void
-unit_say(const struct unit *u, enum level level, const char *event, const char *fmt, ...)
+unit_started(struct unit *u)
+{
+	u->started++;
+	if (u->engine->history != NULL)
+		history_count(u, false);
+}
+
+void
+unit_refused(struct unit *u, enum reason why)
+{
+	u->refused[why]++;
+	if (u->engine->history != NULL)
+		history_count(u, true);
+}
+
+/* Of most services there never is one: it takes memory only then, and never much. */
+static void
+remember(struct unit *u, const char *text)
+{
+	size_t len = strnlen(text, ERROR_MOST);
+	struct last_error *p = realloc(u->last_error, sizeof *p + len + 1);
+
+	if (p == NULL)
+		return;
+	u->last_error = p;
+	p->at = time(NULL);
+	memcpy(p->text, text, len);
+	p->text[len] = '\0';
+}
+
+void
+unit_say(struct unit *u, enum level level, const char *event, const char *fmt, ...)
 {
 	struct log_style style = unit_style(u);
 	char text[1024];
@@ -281,6 +336,8 @@ unit_say(const struct unit *u, enum level level, const char *event, const char *
 	va_start(ap, fmt);
 	(void)vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
+	if (level <= LEVEL_WARNING && strcmp(event, "error") == 0)
+		remember(u, text);
 	log_event(&(struct event){ .level = level, .name = event, .service = u->conf->id,
 	    .message = text }, &style);
 }

@@ -18,6 +18,7 @@
 #include "table/service.h"
 
 struct conn;
+struct history;
 struct listener;
 
 enum reason {			/* why a connection is refused, or a listener pauses */
@@ -27,6 +28,11 @@ enum reason {			/* why a connection is refused, or a listener pauses */
 
 /* SPEC's word for it. */
 const char *reason_text(enum reason r);
+
+struct last_error {
+	int64_t at;		/* wall clock, s */
+	char text[];
+};
 
 enum flood { FLOOD_REFUSALS, FLOOD_FAILURES, FLOOD_STDERR, FLOOD_REPLIES, FLOODS };	/* kinds of lines */
 
@@ -54,6 +60,10 @@ struct unit {
 	bool retired;		/* gone from the table: it stays while `uses` says so */
 	bool claimed;		/* by an entry of the plan that is being applied */
 	uint64_t started, failed, refused[REASONS];
+	uint64_t bytes_in, bytes_out;	/* of connections that are over */
+	bool counted;		/* of one of them they were known */
+	struct last_error *last_error;	/* owned; NULL: there was none */
+	struct history *history;	/* owned; NULL: nothing came lately, or nobody looks */
 };
 
 struct engine {
@@ -104,6 +114,13 @@ struct engine {
 	void (*sweep)(void *arg);	/* reaps strangers, if it was not done just now */
 	void *sweep_arg;
 	void (*room)(struct engine *e, struct unit *u);	/* a child of u has ended */
+	struct history *history;	/* of all services together; owned; NULL: nobody looks */
+	struct history *recent, *recent_last;	/* a list: of services, those with news first */
+	unsigned watchers;	/* services that show it: `status` */
+	/* In a process of its own: answers a client of the built-in `status`. */
+	void (*answer)(void *arg, const struct service *s, const struct peer *peer, int fd);
+	void *answer_arg;
+	uint32_t *ending;	/* shared with children: the server drains or stops */
 };
 
 /* NULL: errno. The descriptors below the spawner's zone must be free: call it early. */
@@ -126,8 +143,12 @@ void units_bury(struct engine *e);
 /* How the service wants its log lines. */
 struct log_style unit_style(const struct unit *u);
 
-/* A line about a service with a sentence. */
-void unit_say(const struct unit *u, enum level level, const char *event, const char *fmt, ...)
+/* One came and is served, or is refused. */
+void unit_started(struct unit *u);
+void unit_refused(struct unit *u, enum reason why);
+
+/* A line about a service with a sentence. An "error" is remembered for the status. */
+void unit_say(struct unit *u, enum level level, const char *event, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
 /*

@@ -47,7 +47,7 @@ record_fail(struct unit *u, const struct peer *peer, enum reason why, const char
 	char from[ADDR_TEXT];
 	unsigned fields;
 
-	u->refused[why]++;
+	unit_refused(u, why);
 	if (u->conf->on_failure == 0 || !flood_allows(u, FLOOD_REFUSALS))
 		return;
 	fields = u->conf->on_failure & (RECORD_HOST | RECORD_PORT);
@@ -114,31 +114,46 @@ conn_tcp_info(int fd, struct tcp_info *i)
 	return fd != -1 && getsockopt(fd, IPPROTO_TCP, TCP_INFO, i, &len) == 0;
 }
 
-static bool
-count_bytes(const struct conn *c, struct event *ev)
+bool
+conn_traffic(const struct conn *c, struct traffic *t)
 {
 	struct tcp_info i;
 	unsigned fin;
 	int waiting = 0;
 
 	if (c->dialog != NULL) {
-		ev->bytes_in = c->dialog->bytes_in;
-		ev->bytes_out = c->dialog->bytes_out;
+		*t = (struct traffic){ c->dialog->bytes_in, c->dialog->bytes_out,
+			loop_now(c->unit->engine->loop) - c->dialog->moved };
 		return true;
 	}
-	if (c->state == CONN_AWAY) {
-		ev->bytes_in = c->bytes_in;
-		ev->bytes_out = c->bytes_out;
-		return true;
-	}
-	if (!conn_tcp_info(c->fd, &i))
+	if (c->state == CONN_AWAY || c->peer.by_unix || !conn_tcp_info(c->fd, &i))
 		return false;
 	fin = fins(i.tcpi_state);
 	(void)ioctl(c->fd, SIOCOUTQ, &waiting);
-	ev->bytes_in = i.tcpi_bytes_received - ((fin & PEER_FIN) != 0 && i.tcpi_bytes_received > 0);
-	ev->bytes_out = i.tcpi_bytes_acked + (uint64_t)waiting;
-	ev->bytes_out -= (fin & OUR_FIN) != 0 && ev->bytes_out > 0;
+	t->in = i.tcpi_bytes_received - ((fin & PEER_FIN) != 0 && i.tcpi_bytes_received > 0);
+	t->out = i.tcpi_bytes_acked + (uint64_t)waiting;
+	t->out -= (fin & OUR_FIN) != 0 && t->out > 0;
+	t->idle = i.tcpi_last_data_recv < i.tcpi_last_data_sent ? i.tcpi_last_data_recv :
+	    i.tcpi_last_data_sent;
 	return true;
+}
+
+void
+record_bytes(struct conn *c)
+{
+	struct unit *u = c->unit;
+	struct traffic t = { c->bytes_in, c->bytes_out, 0 };
+
+	if (c->state == CONN_AWAY)	/* told once, at its end */
+		c->bytes_in = c->bytes_out = 0;
+	else if (c->refused || !conn_traffic(c, &t))
+		return;
+	/* What was reset may have less to show than before. */
+	u->bytes_in += t.in > c->bytes_in ? t.in - c->bytes_in : 0;
+	u->bytes_out += t.out > c->bytes_out ? t.out - c->bytes_out : 0;
+	c->bytes_in = t.in;
+	c->bytes_out = t.out;
+	c->counted = u->counted = true;
 }
 
 static int64_t
@@ -169,7 +184,9 @@ record_exit(const struct conn *c, const struct ended *end)
 		ev.signal = end->status;
 	else
 		ev.status = end->status;
-	if ((ev.fields & LOG_BYTES) != 0 && !count_bytes(c, &ev))
+	ev.bytes_in = c->bytes_in;
+	ev.bytes_out = c->bytes_out;
+	if (!c->counted && c->state != CONN_AWAY)
 		ev.fields &= ~(unsigned)LOG_BYTES;
 	/* Until the exec the child's memory was the master's: a figure not above that says nothing. */
 	if ((ev.fields & LOG_MAXRSS) != 0 && getrusage(RUSAGE_SELF, &own) == 0 &&

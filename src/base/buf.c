@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/put.h"
+
 static bool
 room(struct buf *b, size_t more)
 {
@@ -36,6 +38,22 @@ buf_add(struct buf *b, const void *bytes, size_t len)
 		return;
 	memcpy(b->data + b->len, bytes, len);
 	b->len += len;
+}
+
+void
+buf_text(struct buf *b, const char *s)
+{
+	buf_add(b, s, strlen(s));
+}
+
+void
+buf_number(struct buf *b, uint64_t n)
+{
+	char digits[24];
+	struct put p = { .at = digits, .size = sizeof digits };
+
+	put_number(&p, n);
+	buf_add(b, digits, p.used);
 }
 
 void

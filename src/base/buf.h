@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct buf {
 	char *data;	/* owned; NULL: empty */
@@ -12,6 +13,8 @@ struct buf {
 };
 
 void buf_add(struct buf *b, const void *bytes, size_t len);
+void buf_text(struct buf *b, const char *s);
+void buf_number(struct buf *b, uint64_t n);
 void buf_addf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void buf_cut(struct buf *b, size_t n);	/* takes n bytes away from the front */
 void buf_free(struct buf *b);

@@ -99,6 +99,23 @@ str_escape(char *out, size_t size, const char *from, size_t len)
 }
 
 size_t
+str_utf8(const char *s, size_t len)
+{
+	const unsigned char *b = (const unsigned char *)s;
+	/* What the second byte may be, so that nothing is written longer than it must, no surrogate. */
+	unsigned char low = b[0] == 0xe0 ? 0xa0 : b[0] == 0xf0 ? 0x90 : 0x80;
+	unsigned char high = b[0] == 0xed ? 0x9f : b[0] == 0xf4 ? 0x8f : 0xbf;
+	size_t n = b[0] < 0x80 ? 1 : b[0] < 0xc2 ? 0 : b[0] < 0xe0 ? 2 : b[0] < 0xf0 ? 3 : b[0] < 0xf5 ? 4 : 0;
+
+	if (n > len || (n > 1 && (b[1] < low || b[1] > high)))
+		return 0;
+	for (size_t i = 2; i < n; i++)
+		if ((b[i] & 0xc0) != 0x80)
+			return 0;
+	return n;
+}
+
+size_t
 str_distance(const char *a, const char *b)
 {
 	enum { MAX = 40 };

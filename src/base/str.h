@@ -20,6 +20,9 @@ char **str_split(const char *text, bool shell, size_t *n, const char **why);
  */
 size_t str_escape(char *out, size_t size, const char *from, size_t len);
 
+/* The length of the well-formed UTF-8 character that begins at s (RFC 3629); 0: none does. */
+size_t str_utf8(const char *s, size_t len);
+
 /* How many letters must be put in, taken out, changed or swapped with the next to turn a into b. */
 size_t str_distance(const char *a, const char *b);
 

@@ -97,7 +97,7 @@ drop_pending_of(struct services *s, const struct unit *u)
 }
 
 static void
-say_listens(const struct unit *u, const struct listener *l)
+say_listens(struct unit *u, const struct listener *l)
 {
 	unit_say(u, LEVEL_INFO, "listen", "%s", l->bound.name);
 }
@@ -634,7 +634,7 @@ services_ready_lines(const struct services *s, struct buf *out)
 void
 services_log(const struct services *s)
 {
-	for (const struct unit *u = s->engine->units; u != NULL; u = u->next)
+	for (struct unit *u = s->engine->units; u != NULL; u = u->next)
 		for (const struct listener *l = u->listeners; l != NULL; l = l->next)
 			say_listens(u, l);
 	for (const struct pending *p = s->pending; p != NULL; p = p->next)
@@ -646,6 +646,13 @@ services_absent(const struct services *s, size_t *n)
 {
 	*n = s->nabsent;
 	return s->absent;
+}
+
+void
+services_waiting(const struct services *s, void (*tell)(void *arg, const struct unit *u, const char *why), void *arg)
+{
+	for (const struct pending *p = s->pending; p != NULL; p = p->next)
+		tell(arg, p->unit, p->text);
 }
 
 const char *

@@ -50,6 +50,10 @@ void services_log(const struct services *s);
 /* The entries that do not run; *n of them. */
 const struct absent *services_absent(const struct services *s, size_t *n);
 
+/* Each address that is not listened on yet: whose, and why. */
+void services_waiting(const struct services *s, void (*tell)(void *arg, const struct unit *u, const char *why),
+    void *arg);
+
 /* Why one of u's addresses is not listened on; NULL: all are. */
 const char *services_waits(const struct services *s, const struct unit *u);
 

@@ -24,6 +24,8 @@ struct status {			/* all borrowed */
 	uint64_t reloads;	/* that were taken */
 	const char *version;
 	pid_t pid;		/* of the master */
+	bool still;		/* the page does not load itself again */
+	const char *nonce;	/* of the page's style; NULL: none */
 	const struct measured *measured;	/* as status_measure gave it; NULL: measured when it is needed */
 };
 
@@ -41,7 +43,6 @@ void status_measured_free(struct measured *m);
 bool status_text(const struct status *s, const char *service, struct buf *out);
 bool status_json(const struct status *s, const char *service, struct buf *out);
 void status_metrics(const struct status *s, struct buf *out);
-/* `still`: it does not load itself again. */
-void status_page(const struct status *s, bool still, struct buf *out);
+void status_page(const struct status *s, struct buf *out);
 
 #endif

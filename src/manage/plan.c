@@ -233,7 +233,7 @@ plan_of_table(const struct table *t, plan_known *known, const void *arg, struct 
 		if (next < t->n && t->item[next].entry == e) {
 			const struct service *s = t->item[next++].service;
 
-			if (s->off || s->later)
+			if (s->off)
 				put_absent(out, PLANNED_OFF, s->id, NULL);
 			else
 				put_service(out, s, &all, known, arg);

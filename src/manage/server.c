@@ -19,6 +19,7 @@
 #include "manage/control.h"
 #include "manage/reload.h"
 #include "manage/services.h"
+#include "manage/site.h"
 #include "manage/status.h"
 #include "manage/upgrade.h"
 #include "serve/away.h"
@@ -57,6 +58,7 @@ struct server {
 	uint32_t signals_watch, child_watch;
 	struct timer sweep;
 	int64_t swept;
+	pid_t pid;
 };
 
 /* --- reaping */
@@ -134,6 +136,7 @@ server_stop(struct server *s)
 	if (s->phase >= PHASE_STOP)
 		return;
 	s->phase = PHASE_STOP;
+	*s->engine->ending = 1;
 	log_say(LEVEL_INFO, "stop", "%u children are told to end", s->engine->live);
 	s->engine->stopping = true;
 	services_close(s->services);
@@ -148,6 +151,7 @@ server_drain(struct server *s)
 	if (s->phase != PHASE_RUN)
 		return;
 	s->phase = PHASE_DRAIN;
+	*s->engine->ending = 1;
 	log_say(LEVEL_INFO, "drain", "no more connections; %u children may end", s->engine->live);
 	services_close(s->services);
 	loop_timer(s->loop, &s->phase_over, loop_now(s->loop) + s->grace);
@@ -168,10 +172,29 @@ phase_over(void *arg, int64_t now)
 	}
 }
 
+void
+server_status(const struct server *s, struct status *out)
+{
+	static const char *const phase[] = { "serving", "draining", "stopping", "stopping" };
+
+	*out = (struct status){ .engine = s->engine, .services = s->services, .started = s->started,
+		.phase = phase[s->phase], .reloads = s->reloads, .version = VERSION, .pid = s->pid };
+}
+
+/* In a process of its own: a client of the built-in `status`. */
+static void
+answer(void *arg, const struct service *conf, const struct peer *peer, int fd)
+{
+	struct status now;
+
+	server_status(arg, &now);
+	site_answer(&now, conf, peer, fd);
+}
+
 static void
 log_state(const struct server *s)
 {
-	for (const struct unit *u = s->engine->units; u != NULL; u = u->next) {
+	for (struct unit *u = s->engine->units; u != NULL; u = u->next) {
 		uint64_t refused = 0;
 
 		for (int r = 0; r < REASONS; r++)
@@ -366,6 +389,9 @@ server_new(const struct config *c, const struct master *m, struct err *err)
 	s->engine->lower = (struct lower){ nobody != NULL ? nobody->pw_uid : NOBODY,
 		nobody != NULL ? nobody->pw_gid : NOBODY };
 	s->engine->room = listener_room;
+	s->engine->answer = answer;
+	s->engine->answer_arg = s;
+	s->pid = getpid();
 	s->engine->sweep = sweep_soon;
 	s->engine->sweep_arg = s;
 	fd_reserve(DESCRIPTORS);
@@ -529,14 +555,6 @@ const struct config *
 server_config(const struct server *s)
 {
 	return s->config;
-}
-
-void
-server_status(const struct server *s, struct status *out)
-{
-	*out = (struct status){ .engine = s->engine, .services = s->services, .started = s->started,
-		.phase = s->phase == PHASE_RUN ? "serving" : s->phase == PHASE_DRAIN ? "draining" : "stopping",
-		.reloads = s->reloads, .version = VERSION };
 }
 
 int

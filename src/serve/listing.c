@@ -1,5 +1,8 @@
 #include "serve/listing.h"
 
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -40,6 +43,21 @@ list_servers(const struct engine *e, struct buf *b)
 }
 
 bool
+listing_lower(const struct engine *e, int fd)
+{
+	const struct rlimit none = { 0, 0 };
+	sigset_t all;
+
+	fd_close_from(3, &fd, 1);
+	(void)sigemptyset(&all);
+	(void)sigprocmask(SIG_SETMASK, &all, NULL);	/* it may be told to end */
+	(void)setrlimit(RLIMIT_CORE, &none);
+	if (geteuid() == 0 && !setup_lower(e->lower.uid, e->lower.gid))
+		return false;
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
+}
+
+bool
 listing_before(void *arg, struct facts *f)
 {
 	const struct listing *l = arg;
@@ -47,9 +65,11 @@ listing_before(void *arg, struct facts *f)
 	struct buf b = { 0 };
 	int fd = l->fd;
 
-	(void)f;
-	fd_close_from(3, &fd, 1);
-	if (geteuid() == 0 && !setup_lower(l->engine->lower.uid, l->engine->lower.gid))
+	if (l->service->internal == BUILTIN_STATUS) {
+		l->engine->answer(l->engine->answer_arg, l->service, f->peer, fd);
+		return false;
+	}
+	if (!listing_lower(l->engine, fd))
 		return false;
 	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &slow, sizeof slow);
 	if (l->service->internal == BUILTIN_SERVICES)

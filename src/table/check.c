@@ -482,7 +482,7 @@ check_service(struct service *s, const struct master *m, attr_note *note, void *
 		(void)err_set(&e, "flags SENSOR: nobody is served there, so the service has no program");
 		(void)err_at(&e, "flags", -1);
 		rc = also(rc, note, arg, &e, err);
-	} else if (!sensor && !s->later && s->redirect.n == 0 && (s->type & TYPE_INTERNAL) == 0 &&
+	} else if (!sensor && s->redirect.n == 0 && (s->type & TYPE_INTERNAL) == 0 &&
 	    check_program(s, m, note, arg, &e) == -1) {
 		rc = also(rc, note, arg, &e, err);
 	}

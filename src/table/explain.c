@@ -243,8 +243,6 @@ table_explain(const struct table *t, const char *service, const char *address, c
 		step(&q, "disabled", q.s->disable ? "disable" : (q.s->flags & FLAG_DISABLE) != 0 ? "flags" :
 		    words_have(&t->defaults->disabled, q.s->id) ? "disabled" : "enabled", q.s->disable ? NULL : q.s->id,
 		    "the service is disabled");
-	else if (q.s->later)
-		step(&q, "disabled", NULL, NULL, "services of this kind are not yet served");
 	judge_access(&q);
 	judge_times(&q);
 	judge_limits(&q);

@@ -23,14 +23,6 @@ struct look {			/* at one service */
 	void *arg;
 };
 
-static void
-not_yet(const struct look *k, const char *of, const char *what)
-{
-	if (!k->s->later)
-		attr_remark(k->note, k->arg, of, -1, "%s: not yet served", what);
-	k->s->later = true;
-}
-
 static int
 give_text(struct service *s, char **field, const char *attr, const char *text, struct err *err)
 {
@@ -343,8 +335,6 @@ check_where(struct service *s, const struct master *m, attr_note *note, void *ar
 		return -1;
 	if ((s->type & TYPE_INTERNAL) != 0 && (s->flags & FLAG_SENSOR) == 0 && infer_builtin(&k, err) == -1)
 		return -1;
-	if (s->internal == BUILTIN_STATUS)
-		not_yet(&k, "type", "status");
 	/* In the background the directory is /: what was meant from here is written in full. */
 	for (size_t i = 0; m->leaves && i < s->nlisten; i++)
 		if (where_root(&s->listen[i].where, m->cwd, err) == -1)

@@ -123,7 +123,6 @@ struct service {
 	bool table;		/* of a table, not of the command line: other defaults */
 	bool packed;		/* one block, as pack made it: nothing in it is freed by itself */
 	bool off;		/* by `disable`, or by `enabled` and `disabled` */
-	bool later;		/* sound, and of a kind that is not served yet */
 
 	char *name;		/* the word behind `service` */
 	char *id;		/* may be the name itself */

@@ -499,7 +499,7 @@ make_services(struct table *t)
 	look_for_ids(t);
 	rivals_find(t);
 	for (size_t i = 0; i < t->n; i++)
-		t->on += !t->item[i].service->off && !t->item[i].service->later;
+		t->on += !t->item[i].service->off;
 	if (t->conf.no_memory) {
 		diag_add(&t->diags, true, (struct place){ 0 }, "cannot read the table: no memory", NULL);
 		t->unread = true;

@@ -54,18 +54,6 @@ add_bars(struct buf *b, const struct engine *e, const struct history *h, const s
 		buf_text(b, "\"/>");
 }
 
-static void
-sums(const struct engine *e, const struct history *h, uint64_t *started, uint64_t *refused)
-{
-	*started = *refused = 0;
-	for (unsigned ago = 0; ago < HISTORY_SLOTS; ago++) {
-		struct tally t = history_get(e, h, ago);
-
-		*started += t.started;
-		*refused += t.refused;
-	}
-}
-
 /* N in an interval, as a rate. */
 static void
 add_rate(struct buf *b, uint64_t n)
@@ -84,7 +72,7 @@ page_chart(struct buf *b, const struct engine *e)
 	struct bars how = { .step = 10, .width = 7, .height = 100, .most = round_up(highest(e, e->history)) };
 	uint64_t started, refused;
 
-	sums(e, e->history, &started, &refused);
+	history_sums(e, e->history, &started, &refused);
 	buf_addf(b, "<figure class=card><figcaption><h2>Last %d minutes</h2><div class=key><span>served</span>"
 	    "<span class=off>refused</span></div></figcaption><div class=plot><div class=scale aria-hidden=true><span>",
 	    HISTORY_SLOTS * HISTORY_INTERVAL / 60000);
@@ -109,10 +97,10 @@ page_spark(struct buf *b, const struct engine *e, const struct history *h)
 	uint64_t started, refused;
 
 	if (how.most == 0) {
-		buf_text(b, "<td role=cell class=\"spark none\"></td>");
+		buf_text(b, "<td role=cell class=none></td>");
 		return;
 	}
-	sums(e, h, &started, &refused);
+	history_sums(e, h, &started, &refused);
 	buf_addf(b, "<td role=cell class=spark data-label=\"Last %d min\"><svg viewBox=\"0 0 %d 24\" preserveAspectRatio=none role=img>"
 	    "<title>%llu served, %llu refused in the last %d minutes</title><path class=grid d=\"M0 24H%d\"/>",
 	    HISTORY_SLOTS * HISTORY_INTERVAL / 60000, HISTORY_SLOTS * 2, (unsigned long long)started,

@@ -47,9 +47,9 @@ add_bytes(struct buf *b, const char *label, bool known, uint64_t n)
 }
 
 static void
-add_tile(struct buf *b, const char *name, uint64_t n, const char *more)
+add_tile(struct buf *b, const char *name, uint64_t n, const char *more, bool wide)
 {
-	buf_addf(b, "<div><dt>%s</dt><dd>", name);
+	buf_addf(b, "<div%s><dt>%s</dt><dd>", wide ? " class=wide" : "", name);
 	add_number(b, n);
 	buf_addf(b, "<small>%s</small></dd></div>", more);
 }
@@ -112,27 +112,41 @@ add_top(struct buf *b, const struct status *s, const struct view *v, const char 
 	buf_text(b, "</p></header>\n<main>");
 }
 
+/* "12 in the last 5 min" */
+static const char *
+say_lately(char *text, size_t size, uint64_t n)
+{
+	(void)snprintf(text, size, "%llu in the last %d min", (unsigned long long)n,
+	    HISTORY_SLOTS * HISTORY_INTERVAL / 60000);
+	return text;
+}
+
 static void
 add_tiles(struct buf *b, const struct status *s, const struct view *v)
 {
 	const struct engine *e = s->engine;
 	struct buf states = { 0 };
+	uint64_t started, refused;
 	char more[64] = "";
 
+	history_sums(e, e->history, &started, &refused);
 	for (int k = 0; k < ROW_STATES; k++)
 		if (v->state[k] > 0)
-			buf_addf(&states, "%s%u %s", states.len > 0 ? " · " : "", v->state[k], row_state_text((enum row_state)k));
+			buf_addf(&states, "%s%u&nbsp;%s", states.len > 0 ? " · " : "", v->state[k],
+			    row_state_text((enum row_state)k));
 	buf_add(&states, "", 1);
 	buf_text(b, "<dl class=tiles>");
 	if (e->limit != UINT32_MAX)
 		(void)snprintf(more, sizeof more, "of %u at most", e->limit);
 	else if (e->nlingering > 0)
 		(void)snprintf(more, sizeof more, "%u lingering", e->nlingering);
-	add_tile(b, "Live", e->live, more);
-	add_tile(b, "Served", v->started, "");
-	add_tile(b, "Refused", v->refused, "");
-	add_tile(b, "Failed", v->failed, "");
-	add_tile(b, "Services", v->nrows, states.failed ? "" : states.data);
+	else
+		(void)snprintf(more, sizeof more, "no limit");
+	add_tile(b, "Live", e->live, more, false);
+	add_tile(b, "Served", v->started, say_lately(more, sizeof more, started), false);
+	add_tile(b, "Refused", v->refused, say_lately(more, sizeof more, refused), false);
+	add_tile(b, "Failed", v->failed, "could not be started", false);
+	add_tile(b, "Services", v->nrows, states.failed ? "" : states.data, true);
 	buf_text(b, "</dl>\n");
 	buf_free(&states);
 }
@@ -202,13 +216,10 @@ add_row(struct buf *b, const struct status *s, const struct view *v, const struc
 		add_html(b, r->error);
 		buf_text(b, "</small>");
 	}
-	buf_addf(b, "</th><td role=cell data-label=State><span class=\"%s\">%s</span></td>", pill_class(r->state),
+	buf_addf(b, "</th><td role=cell data-label=State class=state><span class=\"%s\">%s</span></td>", pill_class(r->state),
 	    row_state_text(r->state));
 	if (u == NULL) {
-		buf_text(b, "<td role=cell class=\"spark none\"></td><td role=cell class=\"spark none\"></td>"
-		    "<td role=cell class=\"spark none\"></td><td role=cell class=\"spark none\"></td>"
-		    "<td role=cell class=\"spark none\"></td><td role=cell class=\"spark none\"></td>"
-		    "<td role=cell class=\"spark none\"></td></tr>\n");
+		buf_text(b, "<td role=cell class=none colspan=7></td></tr>\n");
 		return;
 	}
 	add_count(b, "Live", u->live);
@@ -274,7 +285,7 @@ add_services(struct buf *b, const struct status *s, const struct view *v)
 	qsort(order, most, sizeof(struct row *), compare_rows);
 	buf_text(b, "<section class=card aria-labelledby=services><h2 id=services>Services <small>");
 	add_number(b, v->nrows);
-	buf_text(b, "</small></h2><table role=table aria-labelledby=services><thead role=rowgroup><tr role=row>"
+	buf_text(b, "</small></h2><table role=table class=services aria-labelledby=services><thead role=rowgroup><tr role=row>"
 	    "<th role=columnheader scope=col>Service<th role=columnheader scope=col>State"
 	    "<th role=columnheader scope=col class=n>Live<th role=columnheader scope=col class=n>Served"
 	    "<th role=columnheader scope=col class=n>Refused<th role=columnheader scope=col class=n>Failed"

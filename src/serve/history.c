@@ -106,6 +106,18 @@ history_get(const struct engine *e, const struct history *h, unsigned ago)
 }
 
 void
+history_sums(const struct engine *e, const struct history *h, uint64_t *started, uint64_t *refused)
+{
+	*started = *refused = 0;
+	for (unsigned ago = 0; ago < HISTORY_SLOTS; ago++) {
+		struct tally t = history_get(e, h, ago);
+
+		*started += t.started;
+		*refused += t.refused;
+	}
+}
+
+void
 history_watch(struct engine *e, int change)
 {
 	e->watchers += (unsigned)change;

@@ -17,6 +17,9 @@ void history_count(struct unit *u, bool refused);
 /* What came `ago` intervals before the one that is now. NULL: nothing did. */
 struct tally history_get(const struct engine *e, const struct history *h, unsigned ago);
 
+/* All that is remembered of it. */
+void history_sums(const struct engine *e, const struct history *h, uint64_t *started, uint64_t *refused);
+
 /* One more shows it (1), or no more (-1). */
 void history_watch(struct engine *e, int change);
 

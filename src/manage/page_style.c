@@ -74,7 +74,7 @@ const char page_style[] =
 "tbody tr:last-child{border-bottom:0;padding-bottom:0}"
 "tbody th,td,td.n{display:block;padding:0;border:0;min-width:0;text-align:left;white-space:normal}"
 "tbody th,.services tbody th{grid-column:1/-1;font-size:1rem;width:auto}"
-".services tbody th{grid-column:1/3}"
+".services tbody th{grid-column:1/3}.conns tr{grid-template-columns:repeat(4,1fr)}"
 "td.state{grid-column:3;text-align:right}td.state::before{display:none}"
 "td::before{content:attr(data-label);display:block;color:var(--soft);font-size:.75rem}"
 ".spark{grid-column:1/-1}.spark svg{width:100%;height:2rem}"

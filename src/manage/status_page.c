@@ -343,7 +343,7 @@ add_connections(struct buf *b, const struct status *s, const struct view *v)
 	if (most == 0)
 		buf_text(b, "<p class=more>Nobody is connected.</p>");
 	else
-		buf_text(b, "<table role=table aria-labelledby=conns><thead role=rowgroup><tr role=row>"
+		buf_text(b, "<table role=table class=conns aria-labelledby=conns><thead role=rowgroup><tr role=row>"
 		    "<th role=columnheader scope=col>From<th role=columnheader scope=col>Service"
 		    "<th role=columnheader scope=col class=n>Number<th role=columnheader scope=col class=n>Process"
 		    "<th role=columnheader scope=col class=n>Age<th role=columnheader scope=col class=n>Idle"

@@ -233,10 +233,10 @@ print_span(int64_t seconds, char out[32])
 	while (i < 3 && s < unit[i].s)
 		i++;
 	if (i == 3)
-		(void)snprintf(out, 32, "%llds", (long long)s);
+		(void)snprintf(out, 32, "%us", (unsigned)s);
 	else
-		(void)snprintf(out, 32, "%lld%s %lld%s", (long long)(s / unit[i].s), unit[i].name,
-		    (long long)(s % unit[i].s / unit[i + 1].s), unit[i + 1].name);
+		(void)snprintf(out, 32, "%u%s %u%s", (unsigned)(s / unit[i].s), unit[i].name,
+		    (unsigned)(s % unit[i].s / unit[i + 1].s), unit[i + 1].name);
 	return out;
 }
 

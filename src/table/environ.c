@@ -104,13 +104,14 @@ put(struct environment *r, char *variable)
 			return 0;
 		}
 	}
-	p = realloc(r->var, (r->n + 1) * sizeof *p);
+	p = realloc(r->var, (r->n + 2) * sizeof *p);
 	if (p == NULL) {
 		free(variable);
 		return -1;
 	}
 	r->var = p;
 	p[r->n++] = variable;
+	p[r->n] = NULL;		/* pack takes it with the rest */
 	return 0;
 }
 

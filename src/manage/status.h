@@ -42,6 +42,7 @@ void status_measured_free(struct measured *m);
  */
 bool status_text(const struct status *s, const char *service, struct buf *out);
 bool status_json(const struct status *s, const char *service, struct buf *out);
+void status_lines(const struct status *s, struct buf *out);	/* for top: words between tabs */
 void status_metrics(const struct status *s, struct buf *out);
 void status_page(const struct status *s, struct buf *out);
 

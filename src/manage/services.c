@@ -400,14 +400,11 @@ move_sockets(struct work *w)
 
 	for (size_t i = 0; i < w->nloose; i++) {
 		struct loose *x = &w->loose[i];
-		char name[200];
 
 		if (x->to == NULL)
 			continue;
-		(void)snprintf(name, sizeof name, "%s", x->listener->bound.name);
-		if (listener_move(x->listener, x->to) == -1)
-			unit_say(x->to, LEVEL_ERR, "error", "%s: cannot listen any more: %s", name, strerror(errno));
-		else if (sock_adjust(&x->listener->bound, &x->to->conf->sock, &err) == -1)
+		listener_move(x->listener, x->to);
+		if (sock_adjust(&x->listener->bound, &x->to->conf->sock, &err) == -1)
 			unit_say(x->to, LEVEL_ERR, "error", "%s", err.text);
 	}
 }

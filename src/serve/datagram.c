@@ -10,10 +10,6 @@
 #include "base/clock.h"
 #include "serve/conn.h"
 
-#ifndef SO_PASSRIGHTS
-#define SO_PASSRIGHTS 83	/* Linux 6.16 */
-#endif
-
 enum {
 	REPLIES = 32,		/* of one child that leave in one turn */
 	DRAIN = 8192,		/* at its end: more than its buffer holds, unless it was made larger */
@@ -499,7 +495,8 @@ arrived(struct listener *l, const struct inbound *in)
 			    peer_print(&in->peer, from), (int)DATAGRAM_MOST);
 		return true;
 	}
-	c = u->conf->session ? find_session(u->engine, l->outlet, in) : NULL;
+	/* Those that live go on, if the service is another by now. */
+	c = u->conf->session || u->engine->sessions.count > 0 ? find_session(u->engine, l->outlet, in) : NULL;
 	if (c != NULL && pass_on(c, in))
 		return true;
 	if (c != NULL)

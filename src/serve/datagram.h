@@ -11,6 +11,10 @@
 
 #include "serve/listener.h"
 
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83	/* Linux 6.16 */
+#endif
+
 enum { DATAGRAM_MOST = 65536 };	/* bytes; what is longer (UNIX sockets can) is refused */
 
 struct outlet {			/* a listener's socket, as long as a reply may leave through it */

@@ -213,21 +213,30 @@ look_at_first(struct listener *l)
 	return TOOK_SOME;
 }
 
+void
+handover_ask(const struct listener *l, int fd)
+{
+	const struct service *s = l->unit->conf;
+	/* Both may have been otherwise, for another service or while the master itself read there. */
+	int who = s->only_from.given || s->no_access.given || s->source.rate.n != 0, one = 1;
+
+	if (l->type != SOCK_DGRAM)
+		return;
+	(void)setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &who, sizeof who);
+	(void)setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &one, sizeof one);
+}
+
 int
 handover_prepare(struct listener *l, int fd)
 {
-	const struct service *s = l->unit->conf;
 	struct timespec at;
-	int one = 1;
 
 	l->handover = calloc(1, sizeof *l->handover);
 	if (l->handover == NULL)
 		return -1;
-	if (l->type != SOCK_DGRAM)
-		return 0;
-	if (s->only_from.given || s->no_access.given || s->source.rate.n != 0)
-		(void)setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &one, sizeof one);
-	(void)ioctl(fd, SIOCGSTAMPNS, &at);	/* there is none yet; from now on there are */
+	handover_ask(l, fd);
+	if (l->type == SOCK_DGRAM)
+		(void)ioctl(fd, SIOCGSTAMPNS, &at);	/* there is none yet; from now on there are */
 	return 0;
 }
 

@@ -19,8 +19,11 @@ struct handover {
 
 listener_take handover_take;
 
-/* Before it is listened on; -1: no memory. Of UNIX datagrams the sender is asked for where a rule needs it. */
+/* Before it is listened on; -1: no memory. */
 int handover_prepare(struct listener *l, int fd);
+
+/* Of UNIX datagrams the sender is asked for where a rule needs it. */
+void handover_ask(const struct listener *l, int fd);
 
 /* Who sent the first datagram was refused by the name that was found: it is read and dropped. */
 void handover_drop(struct listener *l);

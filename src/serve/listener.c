@@ -27,6 +27,7 @@ enum {
 };
 
 static void listener_ready(void *arg, uint32_t events);
+static int settle(struct listener *l);
 
 /* --- pausing */
 
@@ -276,7 +277,11 @@ listener_ready(void *arg, uint32_t events)
 static void
 try_again(struct listener *l)
 {
-	if (l->pausing && l->take(l, BATCH_MOST) != TOOK_PAUSE)
+	if (!l->pausing)
+		return;
+	if (l->moved && settle(l) == -1)
+		listener_pause(l, REASON_FORK, listener_delay(l->unit->engine), strerror(errno));
+	else if (l->take(l, BATCH_MOST) != TOOK_PAUSE)
 		listener_resume(l);
 }
 
@@ -441,61 +446,88 @@ discard(struct listener *l)
 	free(l);
 }
 
-/* The same socket is served in another way. -1: errno, and what it had is gone. */
+/* The same socket is served in another way. -1: errno, and all is as it was. */
 static int
 become(struct listener *l, listener_take *take)
 {
 	struct engine *e = l->unit->engine;
-	bool shared = l->take == datagram_take || l->take == builtin_take;
-	/* Replies to those that live still leave through the old descriptor. */
-	int fd = shared ? fcntl(l->bound.fd, F_DUPFD_CLOEXEC, 4) : l->bound.fd;
+	struct listener was = *l;
+	int flags;
 
-	if (fd == -1)
-		return -1;
-	loop_unwatch(e->loop, l->watch);
-	l->watch = 0;
-	end(l, NULL);
-	l->take = take;
-	l->outlet = NULL;
-	l->bound.fd = fd;
-	if (begin(l, &l->bound) == -1) {
-		l->take = accept_take;	/* which has nothing to end */
+	/* Replies to those that live still leave through the old descriptor. */
+	if (l->take == datagram_take || l->take == builtin_take)
+		l->bound.fd = fcntl(was.bound.fd, F_DUPFD_CLOEXEC, 4);
+	if (l->bound.fd == -1) {
+		l->bound.fd = was.bound.fd;
 		return -1;
 	}
-	if (l->outlet != NULL && (take == datagram_take || take == builtin_take))
-		l->outlet->fd = fd;
+	l->take = take;
+	l->outlet = NULL;
+	if (begin(l, &l->bound) == -1) {
+		int why = errno;
+
+		if (l->bound.fd != was.bound.fd)
+			(void)close(l->bound.fd);
+		*l = was;
+		errno = why;
+		return -1;
+	}
+	loop_unwatch(e->loop, was.watch);
+	l->watch = 0;
+	end(&was, NULL);
+	/* A command that had it may have set it to wait. */
+	flags = fcntl(l->bound.fd, F_GETFL);
+	if ((flags & O_NONBLOCK) == 0)
+		(void)fcntl(l->bound.fd, F_SETFL, flags | O_NONBLOCK);
+	if (take == datagram_take || take == builtin_take)
+		l->outlet->fd = l->bound.fd;
 	return 0;
 }
 
-int
+/*
+ * It is served as its service wants it from now on; but a command that has the socket keeps it until
+ * it ends. -1: errno, and it goes on as before.
+ */
+static int
+settle(struct listener *l)
+{
+	listener_take *take = choose(l);
+
+	if (l->take == handover_take && take == handover_take)
+		handover_ask(l, l->bound.fd);
+	else if (l->take == handover_take && l->handover->child != NULL)
+		return 0;
+	if (take != l->take && become(l, take) == -1)
+		return -1;
+	if (take == accept_take && away_serves(l->unit->conf) && away_prepare(l->unit) == -1)
+		return -1;
+	l->moved = false;
+	return 0;
+}
+
+void
 listener_move(struct listener *l, struct unit *u)
 {
 	struct listener **last = &u->listeners;
-	listener_take *take;
-	int why;
+	struct engine *e = u->engine;
 
 	detach(l);
-	l->listed = l->resource = false;
+	l->resource = false;
 	l->next = NULL;
 	while (*last != NULL)
 		last = &(*last)->next;
 	*last = l;
 	l->unit = u;
-	take = choose(l);
-	if ((take == accept_take ? away_serves(u->conf) && away_prepare(u) == -1 : false) ||
-	    (take != l->take && become(l, take) == -1)) {
-		why = errno;
-		discard(l);
-		errno = why;
-		return -1;
-	}
-	/* Who has been waiting may find room now. A socket that a child has comes back by itself. */
-	if (l->watch == 0 || l->pausing) {
+	l->moved = true;
+	if (settle(l) == -1) {
+		listener_pause(l, REASON_FORK, listener_delay(e), strerror(errno));
+	} else if (l->take == handover_take && l->handover->child != NULL) {
+		l->pausing = true;	/* it comes back by itself */
+	} else if (l->watch == 0 || l->pausing) {
+		/* Who has been waiting may find room now. */
 		l->pausing = true;
-		if (l->take != handover_take || l->handover->child == NULL)
-			loop_timer(u->engine->loop, &l->timer, loop_now(u->engine->loop));
+		loop_timer(e->loop, &l->timer, loop_now(e->loop));
 	}
-	return 0;
 }
 
 void

@@ -33,6 +33,7 @@ struct listener {
 	bool pausing;
 	bool resource;			/* it pauses for want of a resource */
 	bool said;			/* its pause is in the log */
+	bool moved;			/* its service has changed: it may have to take in another way */
 	enum reason why;		/* it pauses */
 	struct timer timer;		/* when to try again; or not running */
 	struct listener *prev_paused, *next_paused;
@@ -54,10 +55,10 @@ struct listener *listener_open(struct unit *u, struct bound *b);
 void listener_close(struct listener *l);
 
 /*
- * It is u's from now on, whose service may be of another kind: the socket and its queue stay. -1:
- * errno; it is closed.
+ * It is u's from now on, whose service may be of another kind: the socket and its queue stay. Where
+ * that cannot be yet it rests, and is tried again.
  */
-int listener_move(struct listener *l, struct unit *u);
+void listener_move(struct listener *l, struct unit *u);
 
 /* A child of u has ended, or a resource came back: those that pause may go on. */
 void listener_room(struct engine *e, struct unit *u);

@@ -1,6 +1,7 @@
 #include "serve/header.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -8,6 +9,7 @@
 #include "base/clock.h"
 #include "net/proxy.h"
 #include "serve/accept.h"
+#include "serve/away.h"
 #include "serve/conn.h"
 
 enum { HEADER_WAIT = 5 * SECOND };
@@ -56,6 +58,19 @@ header_free(struct conn *c)
 	c->header = NULL;
 }
 
+/* The service may have become another kind, or be gone, since it was accepted. -1: errno. */
+static int
+make_fit(const struct conn *c)
+{
+	struct unit *u = c->unit;
+	bool away = away_serves(u->conf);
+	int flags;
+
+	if (u->conf != c->conf && (flags = fcntl(c->fd, F_GETFL)) != -1)
+		(void)fcntl(c->fd, F_SETFL, away ? flags | O_NONBLOCK : flags & ~O_NONBLOCK);
+	return away ? away_prepare(u) : 0;
+}
+
 /* The header is there: who it names comes now. */
 static void
 admitted(struct conn *c, const struct proxy *p)
@@ -63,6 +78,11 @@ admitted(struct conn *c, const struct proxy *p)
 	struct unit *u = c->unit;
 	struct peer peer = p->told ? p->from : c->peer;
 
+	if (make_fit(c) == -1) {
+		conn_refuse(u, give_up(c), &peer, REASON_FORK);
+		u->engine->room(u->engine, u);
+		return;
+	}
 	peer.by_unix = c->peer.by_unix;
 	(void)accept_peer(u, give_up(c), &peer, p->told ? &p->to : NULL);
 	u->engine->room(u->engine, u);	/* if it was refused, its place is free */

@@ -30,8 +30,9 @@ helper_start(int keep, bool all, const struct lower *lower, void (*run)(int keep
 
 	if (pid != 0)
 		return pid;
+	(void)close(0);		/* the table of descriptors may be full */
 	null = open("/dev/null", O_RDWR);
-	for (int fd = 0; fd <= 2 && null != -1; fd++)
+	for (int fd = 1; fd <= 2 && null != -1; fd++)
 		(void)dup2(null, fd);
 	if (!all)
 		fd_close_from(3, &keep, 1);

@@ -515,6 +515,67 @@ sock_listen(const struct where *w, const struct sock_options *o, struct bound *o
 	return 0;
 }
 
+/*
+ * Mode and owner of a path that we made, as those of a new one would be. By the descriptor of what
+ * stands there: who may write into the directory could put a link in its place.
+ */
+static int
+adjust_path(const struct bound *b, const char *path, const struct sock_options *o, struct err *err)
+{
+	uid_t uid = o->set_owner && o->uid != (uid_t)-1 ? o->uid : geteuid();
+	gid_t gid = o->set_owner && o->gid != (gid_t)-1 ? o->gid : (gid_t)-1;
+	mode_t old = umask(0777), mode = o->set_mode ? (mode_t)o->mode : 0666 & ~old;
+	char name[32];
+	struct stat st;
+	int fd, rc = 0;
+
+	(void)umask(old);
+	fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (fd == -1 || fstat(fd, &st) == -1 || st.st_ino != b->ino || st.st_dev != b->dev)
+		goto out;	/* it is not ours any more */
+	(void)snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+	if ((st.st_uid != uid || (gid != (gid_t)-1 && st.st_gid != gid)) && fchownat(fd, "", uid, gid, AT_EMPTY_PATH) == -1)
+		rc = err_sys(err, errno, "cannot set the owner");
+	if ((st.st_mode & 07777) != mode && chmod(name, mode) == -1)
+		rc = err_sys(err, errno, "cannot set the mode");
+out:
+	if (fd != -1)
+		(void)close(fd);
+	return rc;
+}
+
+#ifndef SO_BUF_LOCK
+#define SO_BUF_LOCK 72		/* Linux 5.14 */
+#endif
+
+/* A size that was set once and is not any more: as a new socket has it. */
+static void
+default_buffers(const struct bound *b, int type, const struct sock_options *o)
+{
+	static const struct { int option; unsigned lock; } buf[] = { { SO_SNDBUF, 1 }, { SO_RCVBUF, 2 } };
+	const int wanted[] = { o->sndbuf, o->rcvbuf };
+	unsigned locked = 0;
+	socklen_t len = sizeof locked;
+	int size, like;
+
+	if (b->inherited || getsockopt(b->fd, SOL_SOCKET, SO_BUF_LOCK, &locked, &len) == -1)
+		return;
+	for (int i = 0; i < 2; i++) {
+		if (wanted[i] != 0 || (locked & buf[i].lock) == 0)
+			continue;
+		like = socket(b->addr->sa.sa_family, type | SOCK_CLOEXEC, 0);
+		len = sizeof size;
+		if (like != -1 && getsockopt(like, SOL_SOCKET, buf[i].option, &size, &len) == 0) {
+			size /= 2;	/* what is set is doubled */
+			(void)setsockopt(b->fd, SOL_SOCKET, buf[i].option, &size, sizeof size);
+			locked &= ~buf[i].lock;
+			(void)setsockopt(b->fd, SOL_SOCKET, SO_BUF_LOCK, &locked, sizeof locked);
+		}
+		if (like != -1)
+			(void)close(like);
+	}
+}
+
 int
 sock_resume(int fd, const char *name, bool inherited, dev_t dev, ino_t ino, struct bound *b, struct err *err)
 {
@@ -538,30 +599,22 @@ int
 sock_adjust(const struct bound *b, const struct sock_options *o, struct err *err)
 {
 	const char *path = sock_path(b);
-	int type = 0, keepalive = o->keepalive, nodelay = o->nodelay;
+	int type = 0, keepalive = o->keepalive, nodelay = o->nodelay, rc = 0;
 	socklen_t len = sizeof type;
-	mode_t old = umask(0777);
-	struct stat st;
-	int rc = 0;
 
-	(void)umask(old);
-	if (path != NULL && b->ino != 0 && lstat(path, &st) == 0 && st.st_ino == b->ino && st.st_dev == b->dev) {
-		if (o->set_owner && lchown(path, o->uid, o->gid) == -1)
-			rc = err_sys(err, errno, "%s: cannot set the owner", b->name);
-		if (chmod(path, o->set_mode ? (mode_t)o->mode : 0666 & ~old) == -1)
-			rc = err_sys(err, errno, "%s: cannot set the mode", b->name);
-	}
+	if (path != NULL && b->ino != 0)
+		rc = adjust_path(b, path, o, err);
 	if (getsockopt(b->fd, SOL_SOCKET, SO_TYPE, &type, &len) == -1)
 		return rc;
+	default_buffers(b, type, o);
 	if (set_options(b->fd, b->addr, type != SOCK_DGRAM, o, err) == -1)
 		rc = -1;
-	if (b->addr->sa.sa_family == AF_INET || b->addr->sa.sa_family == AF_INET6) {
+	if (type != SOCK_DGRAM && (b->addr->sa.sa_family == AF_INET || b->addr->sa.sa_family == AF_INET6)) {
 		(void)setsockopt(b->fd, SOL_SOCKET, SO_KEEPALIVE, &keepalive, sizeof keepalive);
-		if (type != SOCK_DGRAM)
-			(void)setsockopt(b->fd, IPPROTO_TCP, TCP_NODELAY, &nodelay, sizeof nodelay);
+		(void)setsockopt(b->fd, IPPROTO_TCP, TCP_NODELAY, &nodelay, sizeof nodelay);
 	}
 	if (type != SOCK_DGRAM && listen(b->fd, o->backlog != 0 ? o->backlog : INT32_MAX) == -1)
-		rc = err_sys(err, errno, "%s: cannot set the backlog", b->name);
+		rc = err_sys(err, errno, "cannot set the backlog");
 	return rc;
 }
 

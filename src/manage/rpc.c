@@ -15,7 +15,14 @@ enum {
 	LONGEST = 60,		/* s: for all that is registered */
 };
 
-struct program { uint32_t number; unsigned long from, to; };
+enum { NETIDS = 4 };
+static const char *const netids[NETIDS] = { "tcp", "udp", "tcp6", "udp6" };
+
+struct program {		/* of one listener */
+	uint32_t number;
+	unsigned long from, to;	/* versions */
+	unsigned on;		/* bit n: netid n */
+};
 
 struct rpc {
 	struct engine *engine;
@@ -40,72 +47,128 @@ is_rpc(const struct unit *u)
 	return (u->conf->type & TYPE_RPC) != 0 && u->listeners != NULL;
 }
 
-/* One listener, under each name that rpcbind knows for it. -1: err. */
-static int
-register_one(const struct unit *u, const struct listener *l, struct err *err)
+/* What is registered for a listener, under each name that rpcbind knows for it. */
+static struct program
+program_of(const struct unit *u, const struct listener *l)
 {
-	bool dgram = l->type == SOCK_DGRAM, six = l->bound.addr->sa.sa_family == AF_INET6;
+	bool six = l->bound.addr->sa.sa_family == AF_INET6;
 	bool four = strncmp(l->bound.name + 3, "6:", 2) != 0;	/* "tcp:*:PORT" is both families */
-	struct rpcb_entry e = { .program = u->conf->rpc_number };
 	uint32_t scope, port;
 	struct ip ip;
 
-	if (!addr_ip(l->bound.addr, &ip, &scope, &port))
-		return 0;
-	for (unsigned long v = u->conf->rpc_version.from; v <= u->conf->rpc_version.to; v++) {
-		e.version = (uint32_t)v;
-		memcpy(&e.at, l->bound.addr, offsetof(struct addr, sa) + l->bound.addr->len);
-		if (six) {
-			e.netid = dgram ? "udp6" : "tcp6";
+	return (struct program){ .number = u->conf->rpc_number, .from = u->conf->rpc_version.from,
+		.to = u->conf->rpc_version.to, .on = !addr_ip(l->bound.addr, &ip, &scope, &port) ? 0 :
+		((unsigned)four | (unsigned)six << 2) << (l->type == SOCK_DGRAM) };
+}
+
+/* -1: err; its system is 0 if rpcbind says no. */
+static int
+register_one(const struct unit *u, const struct listener *l, struct err *err)
+{
+	const struct program p = program_of(u, l);
+	struct rpcb_entry e = { .program = p.number };
+
+	for (unsigned long v = p.from; v <= p.to; v++) {
+		for (unsigned i = 0; i < NETIDS; i++) {
+			if ((p.on & 1U << i) == 0)
+				continue;
+			e.version = (uint32_t)v;
+			e.netid = netids[i];
+			memcpy(&e.at, l->bound.addr, offsetof(struct addr, sa) + l->bound.addr->len);
+			if (i < 2 && l->bound.addr->sa.sa_family == AF_INET6) {
+				e.at = (struct addr){ .len = sizeof e.at.in, .in = { .sin_family = AF_INET } };
+				e.at.in.sin_port = l->bound.addr->in6.sin6_port;
+			}
 			if (rpcb_call(&e, true, err) == -1)
 				return -1;
 		}
-		if (!four)
-			continue;
-		e.netid = dgram ? "udp" : "tcp";
-		if (six) {
-			e.at = (struct addr){ .len = sizeof e.at.in, .in = { .sin_family = AF_INET } };
-			e.at.in.sin_port = l->bound.addr->in6.sin6_port;
-		}
-		if (rpcb_call(&e, true, err) == -1)
-			return -1;
 	}
 	return 0;
+}
+
+static int
+register_all(const struct engine *e, struct err *err)
+{
+	for (const struct unit *u = e->units; u != NULL; u = u->next)
+		for (const struct listener *l = is_rpc(u) ? u->listeners : NULL; l != NULL; l = l->next)
+			if (register_one(u, l, err) == -1)
+				return -1;
+	return 0;
+}
+
+static int
+forget_one(uint32_t number, unsigned long version, const char *netid, struct err *err)
+{
+	const struct rpcb_entry e = { .program = number, .version = (uint32_t)version, .netid = netid };
+
+	/* That there was none is said as a refusal. */
+	return rpcb_call(&e, false, err) == -1 && err->system != 0 ? -1 : 0;
 }
 
 static int
 forget(uint32_t number, unsigned long from, unsigned long to, struct err *err)
 {
-	for (unsigned long v = from; v <= to; v++) {
-		struct rpcb_entry e = { .program = number, .version = (uint32_t)v, .netid = "" };
-
-		/* That there was none is said as a refusal. */
-		if (rpcb_call(&e, false, err) == -1 && err->system != 0)
+	for (unsigned long v = from; v <= to; v++)
+		if (forget_one(number, v, "", err) == -1)
 			return -1;
+	return 0;
+}
+
+static bool
+is_wanted(const struct engine *e, uint32_t number, unsigned long version, unsigned netid)
+{
+	for (const struct unit *u = e->units; u != NULL; u = u->next) {
+		for (const struct listener *l = is_rpc(u) ? u->listeners : NULL; l != NULL; l = l->next) {
+			const struct program p = program_of(u, l);
+
+			if (p.number == number && p.from <= version && version <= p.to && (p.on & 1U << netid) != 0)
+				return true;
+		}
+	}
+	return false;
+}
+
+/* What was registered and is not to be any more. */
+static int
+forget_gone(const struct rpc *r, struct err *err)
+{
+	for (size_t i = 0; i < r->nhad; i++) {
+		const struct program *p = &r->had[i];
+
+		for (unsigned long v = p->from; v <= p->to; v++)
+			for (unsigned k = 0; k < NETIDS; k++)
+				if ((p->on & 1U << k) != 0 && !is_wanted(r->engine, p->number, v, k) &&
+				    forget_one(p->number, v, netids[k], err) == -1)
+					return -1;
 	}
 	return 0;
 }
 
 /*
- * First every version is forgotten, of what was registered before and, if a server that was killed
- * has left it, of what is to be; then all are set.
+ * At a reload nobody is to miss what stays: rpcbind agrees to what it has already. Else first every
+ * version is forgotten, of what was registered before and, if a server that was killed has left it,
+ * of what is to be; then all are set.
  */
 static int
 work(const struct task *t, struct err *err)
 {
-	const struct engine *e = t->rpc->engine;
+	const struct rpc *r = t->rpc;
 
-	for (size_t i = 0; i < t->rpc->nhad; i++)
-		if (forget(t->rpc->had[i].number, t->rpc->had[i].from, t->rpc->had[i].to, err) == -1)
+	if (t->set && r->nhad > 0) {
+		if (forget_gone(r, err) == -1)
 			return -1;
-	for (const struct unit *u = t->set ? e->units : NULL; u != NULL; u = u->next)
+		if (register_all(r->engine, err) == 0)
+			return 0;
+		if (err->system != 0)
+			return -1;
+	}
+	for (size_t i = 0; i < r->nhad; i++)
+		if (forget(r->had[i].number, r->had[i].from, r->had[i].to, err) == -1)
+			return -1;
+	for (const struct unit *u = t->set ? r->engine->units : NULL; u != NULL; u = u->next)
 		if (is_rpc(u) && forget(u->conf->rpc_number, u->conf->rpc_version.from, u->conf->rpc_version.to, err) == -1)
 			return -1;
-	for (const struct unit *u = t->set ? e->units : NULL; u != NULL; u = u->next)
-		for (const struct listener *l = is_rpc(u) ? u->listeners : NULL; l != NULL; l = l->next)
-			if (register_one(u, l, err) == -1)
-				return -1;
-	return 0;
+	return t->set ? register_all(r->engine, err) : 0;
 }
 
 static void
@@ -119,6 +182,43 @@ run(int answer, void *arg)
 		(void)!write(answer, "", 1);
 	else
 		(void)!write(answer, err.text, strlen(err.text) + 1);
+}
+
+/*
+ * What is registered from now on, or may be. `too`: beside what was before, until rpcbind has said
+ * that it is forgotten. -1: no memory.
+ */
+static int
+note_programs(struct rpc *r, bool too)
+{
+	struct program *list;
+	size_t n = too ? r->nhad : 0;
+
+	for (const struct unit *u = r->engine->units; u != NULL; u = u->next)
+		for (const struct listener *l = is_rpc(u) ? u->listeners : NULL; l != NULL; l = l->next)
+			n++;
+	list = calloc(n + 1, sizeof *list);
+	if (list == NULL)
+		return -1;
+	n = 0;
+	for (size_t i = 0; too && i < r->nhad; i++)
+		list[n++] = r->had[i];
+	for (const struct unit *u = r->engine->units; u != NULL; u = u->next) {
+		for (const struct listener *l = is_rpc(u) ? u->listeners : NULL; l != NULL; l = l->next) {
+			const struct program p = program_of(u, l);
+			size_t i = 0;
+
+			while (i < n && (list[i].number != p.number || list[i].from != p.from || list[i].to != p.to ||
+			    list[i].on != p.on))
+				i++;
+			if (i == n)
+				list[n++] = p;
+		}
+	}
+	free(r->had);
+	r->had = list;
+	r->nhad = n;
+	return 0;
 }
 
 static void
@@ -143,6 +243,8 @@ answered(void *arg, uint32_t events)
 		r->delay = 0;
 		if (r->more)
 			rpc_register(r);
+		else
+			(void)note_programs(r, false);
 		return;
 	}
 	if (!r->told)
@@ -175,29 +277,6 @@ rpc_new(struct engine *e)
 	return r;
 }
 
-/* What is registered from now on, or may be. -1: no memory. */
-static int
-note_programs(struct rpc *r)
-{
-	struct program *list;
-	size_t n = 0;
-
-	for (const struct unit *u = r->engine->units; u != NULL; u = u->next)
-		n += is_rpc(u);
-	list = calloc(n + 1, sizeof *list);
-	if (list == NULL)
-		return -1;
-	n = 0;
-	for (const struct unit *u = r->engine->units; u != NULL; u = u->next)
-		if (is_rpc(u))
-			list[n++] = (struct program){ u->conf->rpc_number, u->conf->rpc_version.from,
-				u->conf->rpc_version.to };
-	free(r->had);
-	r->had = list;
-	r->nhad = n;
-	return 0;
-}
-
 static bool
 any(const struct engine *e)
 {
@@ -219,7 +298,7 @@ start(struct rpc *r)
 		return -1;
 	pid = helper_start(fds[1], false, NULL, run, (void *)(uintptr_t)&t);
 	(void)close(fds[1]);
-	if (pid == -1 || note_programs(r) == -1) {
+	if (pid == -1 || note_programs(r, true) == -1) {
 		(void)close(fds[0]);
 		return -1;
 	}

@@ -29,13 +29,14 @@ struct services {
 	struct pending *pending;	/* owned */
 	struct absent *absent;	/* owned */
 	size_t nabsent;
+	bool begun;		/* what was inherited is closed, or somebody's */
 };
 
 /* --- addresses */
 
 /* One ADDRESS: its sockets become listeners of u. */
 static int
-open_address(struct unit *u, const struct address *a, bool beside, struct err *err)
+open_address(struct services *s, struct unit *u, const struct address *a, bool beside, struct err *err)
 {
 	struct sock_options how = u->conf->sock;
 	struct bound bound[SOCK_MAX];
@@ -43,6 +44,9 @@ open_address(struct unit *u, const struct address *a, bool beside, struct err *e
 	size_t n;
 
 	how.beside = beside;
+	/* Its number may be that of any descriptor by now. */
+	if (a->where.scheme == SCHEME_FD && s->begun)
+		return err_set(err, "%s: what is inherited can only be taken at the start", a->text);
 	if (sock_listen(&a->where, &how, bound, &n, err) == -1) {
 		if (a->where.scheme == SCHEME_FD) {
 			struct err was = *err;
@@ -103,6 +107,12 @@ say_listens(struct unit *u, const struct listener *l)
 }
 
 static void
+say_waits(const struct unit *u, const struct address *a, const char *why)
+{
+	unit_say(u, LEVEL_WARNING, "error", "%s%s", why, a->where.scheme != SCHEME_FD ? "; it is tried again" : "");
+}
+
+static void
 bind_again(void *arg, int64_t now)
 {
 	struct pending *p = arg;
@@ -112,9 +122,9 @@ bind_again(void *arg, int64_t now)
 
 	for (const struct listener *l = u->listeners; l != NULL; l = l->next)
 		had = l;
-	if (open_address(u, &p->address, false, &err) == -1) {
+	if (open_address(p->services, u, &p->address, false, &err) == -1) {
 		if (strcmp(err.text, p->text) != 0)
-			unit_say(u, LEVEL_WARNING, "error", "%s; it is tried again", err.text);
+			say_waits(u, &p->address, err.text);
 		memcpy(p->text, err.text, sizeof p->text);
 		p->delay = p->delay * 2 > AGAIN_MOST ? AGAIN_MOST : p->delay * 2;
 		loop_timer(u->engine->loop, &p->timer, now + p->delay);
@@ -146,8 +156,20 @@ wait_for(struct services *s, struct unit *u, struct address *a, const struct err
 	memcpy(p->text, why->text, sizeof p->text);
 	p->next = s->pending;
 	s->pending = p;
-	loop_timer(u->engine->loop, &p->timer, clock_ms() + p->delay);
+	if (p->address.where.scheme != SCHEME_FD)
+		loop_timer(u->engine->loop, &p->timer, clock_ms() + p->delay);
 	return 0;
+}
+
+/* Whoever reads the table again has perhaps made room for what waits. */
+static void
+hurry_pending(struct services *s)
+{
+	for (struct pending *p = s->pending; p != NULL; p = p->next) {
+		p->delay = AGAIN_LEAST;
+		if (p->timer.place != 0)
+			loop_timer(s->engine->loop, &p->timer, clock_ms());
+	}
 }
 
 /* --- which entry is which service */
@@ -170,7 +192,7 @@ struct work {			/* one plan being applied */
 	struct unit **unit;	/* of each entry; NULL: it has none */
 	struct loose *loose;
 	size_t nloose;
-	bool beside;		/* old sockets may be in the way of new ones */
+	bool leaving;		/* sockets that nobody wants may be in the way of new ones */
 };
 
 static int
@@ -259,11 +281,10 @@ listens_there(const struct unit *u, const struct planned *i)
 	return false;
 }
 
-/* Several may have one id: the one that listens there, else the first that nobody claims. */
+/* Several may have one id: the first that nobody claims and, if `there`, that listens where this will. */
 static struct unit *
-find_id(const struct work *w, const struct planned *i)
+find_id(const struct work *w, const struct planned *i, bool there)
 {
-	struct unit *first = NULL;
 	size_t low = 0, high = w->nid;
 
 	while (low < high) {
@@ -277,14 +298,10 @@ find_id(const struct work *w, const struct planned *i)
 	for (; low < w->nid && strcmp(w->id[low].id, i->id) == 0; low++) {
 		struct unit *u = w->id[low].unit;
 
-		if (u->claimed || (i->state == PLANNED_FAULTY && u->retired))
-			continue;
-		if (listens_there(u, i))
+		if (!u->claimed && !(i->state == PLANNED_FAULTY && u->retired) && (!there || listens_there(u, i)))
 			return u;
-		if (first == NULL)
-			first = u;
 	}
-	return first;
+	return NULL;
 }
 
 static struct unit *
@@ -308,9 +325,13 @@ match(struct work *w)
 		if (w->unit[i] != NULL)
 			p->item[i].state = PLANNED_SAME;
 	}
+	/* Who listens where an entry says is surely meant by it; the others go by their order. */
 	for (size_t i = 0; i < p->n; i++)
-		if (p->item[i].state == PLANNED_ON || p->item[i].state == PLANNED_FAULTY)
-			w->unit[i] = claim(find_id(w, &p->item[i]));
+		if (p->item[i].state == PLANNED_ON)
+			w->unit[i] = claim(find_id(w, &p->item[i], true));
+	for (size_t i = 0; i < p->n; i++)
+		if (w->unit[i] == NULL && (p->item[i].state == PLANNED_ON || p->item[i].state == PLANNED_FAULTY))
+			w->unit[i] = claim(find_id(w, &p->item[i], false));
 }
 
 /* --- whose socket is whose */
@@ -344,9 +365,9 @@ gather_loose(struct work *w)
 	return 0;
 }
 
-/* The sockets of an address that are there already become u's: its own first. False: there are none. */
+/* The sockets of an address that are there already become u's; `own`: if they are. False: there are none. */
 static bool
-take_loose(struct work *w, struct unit *u, uint64_t from)
+take_loose(struct work *w, struct unit *u, uint64_t from, bool own)
 {
 	const struct unit *was = NULL;
 	size_t low = 0, high = w->nloose;
@@ -359,18 +380,19 @@ take_loose(struct work *w, struct unit *u, uint64_t from)
 		else
 			high = middle;
 	}
-	for (size_t i = low; i < w->nloose && w->loose[i].from == from; i++)
-		if (w->loose[i].to == NULL && (was == NULL || w->loose[i].was == u))
-			was = w->loose[i].was;
-	for (size_t i = low; i < w->nloose && w->loose[i].from == from && was != NULL; i++)
-		if (w->loose[i].to == NULL && w->loose[i].was == was)
-			w->loose[i].to = u;
+	for (size_t i = low; i < w->nloose && w->loose[i].from == from; i++) {
+		struct loose *x = &w->loose[i];
+
+		if (x->to != NULL || (own && x->was != u) || (was != NULL && x->was != was))
+			continue;
+		was = x->was;
+		x->to = u;
+	}
 	return was != NULL;
 }
 
-/* Those addresses that are there already leave the entry's list: what is left is to be opened. */
 static void
-keep_sockets(struct work *w)
+keep_some(struct work *w, bool own)
 {
 	for (size_t i = 0; i < w->p->n; i++) {
 		struct planned *x = &w->p->item[i];
@@ -379,17 +401,25 @@ keep_sockets(struct work *w)
 		if (x->state != PLANNED_ON || w->unit[i] == NULL)
 			continue;
 		for (size_t k = 0; k < x->nlisten; k++) {
-			if (take_loose(w, w->unit[i], where_hash(&x->listen[k].where)))
+			if (take_loose(w, w->unit[i], where_hash(&x->listen[k].where), own))
 				address_free(&x->listen[k]);
 			else
 				x->listen[left++] = x->listen[k];
 		}
 		x->nlisten = left;
 	}
+}
+
+/* Those addresses that are there already leave the entry's list: what is left is to be opened. */
+static void
+keep_sockets(struct work *w)
+{
+	keep_some(w, true);	/* first everybody's own: several may have port 0 */
+	keep_some(w, false);
 	for (size_t i = 0; i < w->nloose; i++)
 		if (w->loose[i].to == NULL) {
 			sock_share(&w->loose[i].listener->bound, true);
-			w->beside = true;
+			w->leaving = true;
 		}
 }
 
@@ -405,38 +435,62 @@ move_sockets(struct work *w)
 			continue;
 		listener_move(x->listener, x->to);
 		if (sock_adjust(&x->listener->bound, &x->to->conf->sock, &err) == -1)
-			unit_say(x->to, LEVEL_ERR, "error", "%s", err.text);
+			unit_say(x->to, LEVEL_ERR, "error", "%s: %s", x->listener->bound.name, err.text);
 	}
 }
 
 /* --- the change */
 
+/*
+ * What is left of an entry's list is opened. While others are leaving, what cannot be opened is left
+ * there: it is tried once more when they are gone. -1: err; only if `first`.
+ */
 static int
 open_new(struct work *w, size_t i, bool first, struct err *err)
 {
 	struct unit *u = w->unit[i];
 	struct planned *x = &w->p->item[i];
 	struct err why;
+	size_t n = x->nlisten;
+	int rc = 0;
 
-	for (size_t k = 0; k < x->nlisten; k++) {
+	x->nlisten = 0;
+	for (size_t k = 0; k < n; k++) {
+		struct address a = x->listen[k];
 		const struct listener *had = NULL;
 
 		for (const struct listener *l = u->listeners; l != NULL; l = l->next)
 			had = l;
-		if (open_address(u, &x->listen[k], w->beside, &why) == 0) {
+		if (rc == -1) {
+			;
+		} else if (open_address(w->s, u, &a, w->leaving, &why) == 0) {
 			for (const struct listener *l = had != NULL ? had->next : u->listeners; l != NULL; l = l->next)
 				say_listens(u, l);
-			continue;
-		}
-		if (first) {
+		} else if (first) {
 			*err = why;
-			return -1;
+			rc = -1;
+		} else if (w->leaving) {
+			x->listen[x->nlisten++] = a;
+			continue;
+		} else {
+			say_waits(u, &a, why.text);
+			if (wait_for(w->s, u, &a, &why) == -1)
+				unit_say(u, LEVEL_ERR, "error", "%s: it is not tried again: no memory", why.text);
 		}
-		unit_say(u, LEVEL_WARNING, "error", "%s; it is tried again", why.text);
-		if (wait_for(w->s, u, &x->listen[k], &why) == -1)
-			unit_say(u, LEVEL_ERR, "error", "%s: it is not tried again: no memory", why.text);
+		address_free(&a);
 	}
-	return 0;
+	return rc;
+}
+
+static int
+open_all_new(struct work *w, bool first, struct err *err)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < w->p->n && rc == 0; i++)
+		if (w->p->item[i].state == PLANNED_ON && w->unit[i] != NULL)
+			rc = open_new(w, i, first, err);
+	return rc;
 }
 
 /* Those that are gone, and the sockets that nobody wants. */
@@ -505,7 +559,8 @@ change(struct work *w, struct applied *did)
 			did->added++;
 			u = w->unit[i] = claim(unit_new(w->s->engine, x->service));
 		} else {
-			did->changed++;
+			did->added += u->retired;
+			did->changed += !u->retired;
 			drop_pending_of(w->s, u);
 			if (u->retired)
 				unit_return(u);
@@ -532,13 +587,20 @@ services_apply(struct services *s, struct plan *p, bool first, struct applied *d
 	}
 	/* From here on the old table is gone: what fails concerns one service and is told. */
 	away_flush(s->engine);	/* those on their way go where they were to go */
+	hurry_pending(s);
 	change(&w, did);
 	keep_sockets(&w);
 	move_sockets(&w);
-	for (size_t i = 0; i < p->n && rc == 0; i++)
-		if (p->item[i].state == PLANNED_ON && w.unit[i] != NULL)
-			rc = open_new(&w, i, first, err);
+	rc = open_all_new(&w, first, err);
 	remove_old(&w, did);
+	if (rc == 0 && w.leaving) {
+		w.leaving = false;
+		rc = open_all_new(&w, first, err);
+	}
+	for (size_t i = 0; i < p->n; i++)
+		if (w.unit[i] != NULL)
+			unit_to_end(w.unit[i]);		/* so all are in the order of the table */
+	s->begun = true;
 	rpc_register(s->rpc);
 out:
 	free(w.print);
@@ -635,7 +697,7 @@ services_log(const struct services *s)
 		for (const struct listener *l = u->listeners; l != NULL; l = l->next)
 			say_listens(u, l);
 	for (const struct pending *p = s->pending; p != NULL; p = p->next)
-		unit_say(p->unit, LEVEL_WARNING, "error", "%s; it is tried again", p->text);
+		say_waits(p->unit, &p->address, p->text);
 }
 
 const struct absent *

@@ -189,6 +189,7 @@ unit_change(struct unit *u, struct service *conf)
 	bool muxed = (conf->type & (TYPE_TCPMUX | TYPE_TCPMUXPLUS)) != 0, paced = u->conf->cps.n != conf->cps.n ||
 	    u->conf->cps.per != conf->cps.per || u->conf->cps.pace != conf->cps.pace;
 	struct service *was = u->conf;
+	struct sink *log = u->log;
 	struct pace pace;
 
 	if (paced && pace_init(&pace, &conf->cps) == -1)
@@ -207,8 +208,8 @@ unit_change(struct unit *u, struct service *conf)
 		pace_free(&u->pace);
 		u->pace = pace;
 	}
-	sink_put(u->log);
 	u->log = sink_get(&conf->log);
+	sink_put(log);		/* only now: it may be the same one */
 	watch(u->engine, conf, 1);
 	watch(u->engine, was, -1);
 	service_free(was);
@@ -238,6 +239,13 @@ unit_return(struct unit *u)
 	unlist(u);
 	u->retired = false;
 	watch(u->engine, u->conf, 1);
+	enlist(u);
+}
+
+void
+unit_to_end(struct unit *u)
+{
+	unlist(u);
 	enlist(u);
 }
 

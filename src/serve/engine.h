@@ -137,6 +137,7 @@ int unit_change(struct unit *u, struct service *conf);
 /* Its entry is gone: it is freed by units_bury when nobody uses it any more; or comes back. */
 void unit_retire(struct unit *u);
 void unit_return(struct unit *u);
+void unit_to_end(struct unit *u);	/* of the engine's list */
 void unit_leave(struct unit *u);	/* one that used it does so no more */
 void units_bury(struct engine *e);
 

@@ -116,12 +116,12 @@ print_of(uint64_t h, const struct buf *b)
 }
 
 static void
-put_service(struct buf *out, const struct service *s, struct environments *all, plan_known *known, const void *arg)
+put_service(struct buf *out, const struct service *s, struct environments *all, plan_known *known, void *arg)
 {
 	struct buf body = { 0 }, env = { 0 };
 	size_t listen;
 	uint64_t print;
-	bool is_new;
+	bool is_new, same;
 
 	service_pack(s, &body);
 	listen = body.len;
@@ -131,11 +131,12 @@ put_service(struct buf *out, const struct service *s, struct environments *all, 
 		environment_pack(s->run.env, &env);
 	print = print_of(print_of(0xcbf29ce484222325, &body), &env);
 	out->failed = out->failed || body.failed || env.failed;
-	put_number(out, known != NULL && known(arg, print) ? PLANNED_SAME : PLANNED_ON);
+	same = known != NULL && known(arg, print);
+	put_number(out, same ? PLANNED_SAME : PLANNED_ON);
 	put_number(out, print);
 	put_text(out, s->id);
 	put_text(out, NULL);
-	if (known == NULL || !known(arg, print)) {
+	if (!same) {
 		put_number(out, number_of(all, s->run.env, &is_new, out));
 		if (is_new)
 			buf_add(out, env.data, env.len);
@@ -211,7 +212,7 @@ put_diags(struct buf *out, const struct diags *d)
 }
 
 void
-plan_of_table(const struct table *t, plan_known *known, const void *arg, struct buf *out)
+plan_of_table(const struct table *t, plan_known *known, void *arg, struct buf *out)
 {
 	struct environments all = { 0 };
 	size_t next = 0, entries = 0;
@@ -230,7 +231,9 @@ plan_of_table(const struct table *t, plan_known *known, const void *arg, struct 
 		if (e->kind != ENTRY_BLOCK && e->kind != ENTRY_LINE)
 			continue;
 		/* The items are the sound ones, in the same order. */
-		if (next < t->n && t->item[next].entry == e) {
+		if (e->faulty && e->off) {
+			put_absent(out, PLANNED_OFF, id_of(t, e), NULL);
+		} else if (next < t->n && t->item[next].entry == e) {
 			const struct service *s = t->item[next++].service;
 
 			if (s->off)
@@ -273,7 +276,8 @@ get_environment(struct reader *r, struct held *all)
 	uint64_t number = get_number(r);
 	struct environment **p, *e;
 
-	if (r->bad || number == 0 || number > all->n + 1)
+	r->bad = r->bad || number > all->n + 1;
+	if (r->bad || number == 0)
 		return NULL;
 	if (number == all->n + 1) {
 		p = realloc(all->of, number * sizeof(struct environment *));

@@ -36,11 +36,11 @@ struct plan {
 	size_t errors, warnings;
 };
 
-/* Is there a unit with that print already? */
-typedef bool plan_known(const void *arg, uint64_t print);
+/* Is there a unit with that print that no entry before had? Asked once for each entry. */
+typedef bool plan_known(void *arg, uint64_t print);
 
 /* Writes what a table says. known NULL: nothing is. A lack of memory is out->failed. */
-void plan_of_table(const struct table *t, plan_known *known, const void *arg, struct buf *out);
+void plan_of_table(const struct table *t, plan_known *known, void *arg, struct buf *out);
 
 /* The same for one service, which is its own defaults. */
 void plan_of_service(const struct service *s, struct buf *out);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/heap.h"
 #include "base/state.h"
@@ -14,6 +15,7 @@
 
 enum {
 	LONGEST = 60,		/* s: then the reading is given up */
+	MORE = 5,		/* s: so much longer the master waits for that */
 	PIECE = 65536,		/* bytes taken in one turn */
 };
 
@@ -26,6 +28,7 @@ struct reload {
 	int answer;		/* of the process that reads; -1: none does */
 	uint32_t watch;
 	pid_t pid;
+	struct timer over;	/* of a process that does not even end */
 	struct buf plan;	/* as far as it has come */
 	uint64_t number;	/* of the one that is going on, or was last */
 	bool again;		/* another one was asked for meanwhile */
@@ -35,6 +38,7 @@ struct reload {
 
 struct prints {			/* of the services that run, in order */
 	uint64_t *print;
+	bool *taken;
 	size_t n;
 };
 
@@ -46,12 +50,27 @@ compare(const void *a, const void *b)
 	return *x < *y ? -1 : *x > *y;
 }
 
+/* Several may be alike: each is had once. */
 static bool
-known(const void *arg, uint64_t print)
+known(void *arg, uint64_t print)
 {
-	const struct prints *p = arg;
+	struct prints *p = arg;
+	size_t low = 0, high = p->n;
 
-	return p->n > 0 && bsearch(&print, p->print, p->n, sizeof print, compare) != NULL;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (p->print[middle] < print)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	while (low < p->n && p->print[low] == print && p->taken[low])
+		low++;
+	if (low == p->n || p->print[low] != print)
+		return false;
+	p->taken[low] = true;
+	return true;
 }
 
 static int
@@ -62,7 +81,8 @@ gather(const struct engine *e, struct prints *p)
 	for (const struct unit *u = e->units; u != NULL; u = u->next)
 		n++;
 	p->print = calloc(n + 1, sizeof *p->print);
-	if (p->print == NULL)
+	p->taken = calloc(n + 1, sizeof *p->taken);
+	if (p->print == NULL || p->taken == NULL)
 		return -1;
 	for (const struct unit *u = e->units; u != NULL; u = u->next)
 		p->print[p->n++] = u->print;
@@ -93,21 +113,23 @@ read_tables(int answer, void *arg)
 
 /* --- in the master */
 
+/* why NULL: it has told all it had to tell. */
 static void
-finish(struct reload *r)
+finish(struct reload *r, const char *why)
 {
 	struct loop *l = r->engine->loop;
 	struct plan p;
 	struct err err;
 
+	loop_timer_stop(l, &r->over);
 	loop_close(l, r->watch, r->answer);
 	r->watch = 0;
 	r->answer = -1;
-	if (plan_read(&p, r->plan.data, r->plan.failed ? 0 : r->plan.len, &err) == 0) {
+	if (why == NULL && plan_read(&p, r->plan.data, r->plan.failed ? 0 : r->plan.len, &err) == 0) {
 		r->done(r->arg, &p, NULL);
 		plan_free(&p);
 	} else {
-		r->done(r->arg, NULL, "the process that read the table did not come to an end");
+		r->done(r->arg, NULL, why != NULL ? why : "the process that read the table did not come to an end");
 	}
 	buf_free(&r->plan);
 	heap_trim();
@@ -130,7 +152,18 @@ readable(void *arg, uint32_t events)
 	if (n > 0)
 		buf_add(&r->plan, piece, (size_t)n);
 	else
-		finish(r);
+		finish(r, NULL);
+}
+
+/* A disk that does not answer, or a signal that stopped it: it cannot end itself. */
+static void
+over(void *arg, int64_t now)
+{
+	struct reload *r = arg;
+
+	(void)now;
+	(void)kill(r->pid, SIGKILL);
+	finish(r, "the process that read the table hangs");
 }
 
 static int
@@ -155,6 +188,7 @@ start(struct reload *r)
 		return -1;
 	}
 	r->answer = fds[0];
+	loop_timer(r->engine->loop, &r->over, clock_ms() + (LONGEST + MORE) * SECOND);
 	return 0;
 }
 
@@ -228,9 +262,13 @@ reload_new(struct engine *e, const struct config *c, reload_done *done, void *ar
 {
 	struct reload *r = calloc(1, sizeof *r);
 
-	if (r == NULL)
+	if (r == NULL || loop_timer_room(e->loop) == -1) {
+		free(r);
 		return NULL;
-	*r = (struct reload){ .engine = e, .config = c, .done = done, .arg = arg, .answer = -1 };
+	}
+	*r = (struct reload){ .engine = e, .config = c, .done = done, .arg = arg, .answer = -1,
+		.over = { .fire = over } };
+	r->over.arg = r;
 	return r;
 }
 
@@ -243,6 +281,8 @@ reload_free(struct reload *r)
 		loop_close(r->engine->loop, r->watch, r->answer);
 		(void)kill(r->pid, SIGKILL);
 	}
+	loop_timer_stop(r->engine->loop, &r->over);
+	loop_timer_leave(r->engine->loop);
 	words_free(&r->on);
 	words_free(&r->off);
 	buf_free(&r->plan);

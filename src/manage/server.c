@@ -293,8 +293,9 @@ reloaded(void *arg, struct plan *p, const char *why)
 	if (why == NULL && s->phase != PHASE_RUN)
 		why = "the server is about to end";
 	if (why == NULL) {
-		take_defaults(s, p->defaults);
-		if (services_apply(s->services, p, false, &did, &err) == -1)
+		if (services_apply(s->services, p, false, &did, &err) == 0)
+			take_defaults(s, p->defaults);
+		else
 			why = err.text;
 	}
 	if (why != NULL) {

@@ -35,6 +35,7 @@ struct entry {
 	struct word name;
 	struct assign *first, **last;
 	bool faulty;
+	bool off;			/* whatever it says itself; known if it is faulty */
 };
 
 struct conf;

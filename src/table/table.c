@@ -290,8 +290,9 @@ is_among(const struct words *sorted, const char *id)
 	return sorted->n > 0 && bsearch(&id, sorted->word, sorted->n, sizeof *sorted->word, by_word) != NULL;
 }
 
+/* `outside`: is it off by what stands outside the entry? */
 static bool
-is_off(const struct table *t, const struct service *s)
+is_off(const struct table *t, const struct service *s, bool outside)
 {
 	const struct service *d = t->defaults;
 	const char *id = s->id != NULL ? s->id : s->name;
@@ -300,7 +301,7 @@ is_off(const struct table *t, const struct service *s)
 		return false;
 	if (t->m->off != NULL && words_have(t->m->off, id))
 		return true;
-	return s->disable || (s->flags & FLAG_DISABLE) != 0 || is_among(&d->disabled, id) ||
+	return (!outside && (s->disable || (s->flags & FLAG_DISABLE) != 0)) || is_among(&d->disabled, id) ||
 	    (attr_given(d, "enabled") && !is_among(&d->enabled, id));
 }
 
@@ -335,7 +336,7 @@ make_service(struct table *t, struct entry *e)
 	}
 	apply(t, e, s);
 	check_name(&k);
-	s->off = is_off(t, s);
+	s->off = is_off(t, s, false);
 	if (!s->off && (e->faulty ? check_account(s, t->m, &err) :
 	    check_service(s, t->m, note_check, &k, &err)) == -1)
 		say_check(&k, true, &err);
@@ -343,6 +344,7 @@ make_service(struct table *t, struct entry *e)
 		s->id = s->name;
 	if (e->faulty) {
 		t->faulty++;
+		e->off = is_off(t, s, true);
 		service_free(s);
 		return;
 	}

@@ -5,6 +5,7 @@
  *   SHIM="socket@10=97"        socket for address family 10 fails
  *   SHIM_WHILE=FILE            only while that file exists
  * Several are separated by blanks.
+ *   SHIM_HANG=FILE         alarm does not come back while that file exists: as who reads a dead disk
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -14,6 +15,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/types.h>
+#include <time.h>
 #include <unistd.h>
 
 static int
@@ -84,4 +86,16 @@ fork(void)
 {
 	REAL(pid_t, "fork", void);
 	return fails("fork", 0) ? -1 : real();
+}
+
+unsigned
+alarm(unsigned seconds)
+{
+	const struct timespec a_while = { .tv_nsec = 2000000 };
+	const char *gate = getenv("SHIM_HANG");
+	REAL(unsigned, "alarm", unsigned);
+
+	while (gate != NULL && access(gate, F_OK) == 0)
+		(void)nanosleep(&a_while, NULL);
+	return real(seconds);
 }

@@ -1,0 +1,866 @@
+# HUP reads the table again: what both tables have goes on, and nobody who is served notices.
+# RELOADS=1000 makes the one under load as long as it is meant to be.
+load helper
+
+setup_file() { export RELOADS=${RELOADS:-60}; }
+
+# service NAME ATTRIBUTE...: an entry of the table t
+service() {
+	local n=$1 l; shift
+	{ printf 'service %s\n{\n' "$n"; for l; do printf '\t%s\n' "$l"; done; echo '}'; } >>t
+}
+again() { : >t; chmod 644 t; } # the table is written anew
+
+# reload [WORDS]: HUP, and its end; its line in the log holds WORDS. What was there is in log.before.
+reload() {
+	{ cat "$LOG" && : >"$LOG"; } >>log.before
+	kill -HUP "$PID"
+	until_true 20 reloaded || return
+	[[ $SAID == *"${1-}"* ]] || die "the reload said: $SAID"
+}
+reloaded() {
+	SAID=$(<"$LOG")
+	[[ $SAID == *' RELOAD: '*' faulty'* || $SAID == *' RELOAD: refused'* ]]
+}
+ever() { grep -qE -- "$1" "$LOG" log.before; } # logged, now or before
+
+# Ports that nobody has: FREE[0…]
+free_ports() {
+	local i a=()
+	for ((i = 1; i < $1; i++)); do a+=(-o listen+=127.0.0.1:0); done
+	start_server "${a[@]}" 127.0.0.1:0 true
+	FREE=("${ADDRESSES[@]##*:}")
+	stop_server INT
+	: >"$LOG"
+}
+
+# The inodes of the sockets that listen on a port
+inode() {
+	awk -v p="$(printf ':%04X' "$1")" '$4 == "0A" && substr($2, length($2) - 4) == p { print $10 }' \
+		/proc/net/tcp /proc/net/tcp6 | sort
+}
+# … and how many wait in their queues
+waiting() {
+	awk -v p="$(printf ':%04X' "$1")" '$4 == "0A" && substr($2, length($2) - 4) == p {
+		split($5, q, ":"); n += strtonum("0x" q[2]) } END { print n + 0 }' /proc/net/tcp /proc/net/tcp6 2>/dev/null
+}
+connected() { # so many clients connected to a port, or waiting to be accepted there
+	(($(awk -v p="$(printf ':%04X' "$2")" '$4 == "01" && substr($2, length($2) - 4) == p' \
+		/proc/net/tcp /proc/net/tcp6 | wc -l) >= $1))
+}
+# Lets so many go that wait at the gate g: each reads a line.
+let_go() { local i; exec {GATE}<>g.go; for ((i = 0; i < $1; i++)); do echo go >&"$GATE"; done; }
+# So many have come to the gate g, if all at once.
+inside() { local i l; exec {INSIDE}<>g.in; for ((i = 0; i < $1; i++)); do read -rt 5 -u "$INSIDE" l || return; done; }
+clients() { # clients N PORT: that wait for their reply; their output in o.1…
+	local i
+	CLIENTS=()
+	for ((i = 1; i <= $1; i++)); do
+		"$PEER" -t 10000 "tcp:127.0.0.1:$2" >"o.$i" 3>&- & CLIENTS+=($!)
+	done
+}
+
+# --- what goes on
+
+@test "an unchanged service keeps its socket, and who waits in its queue is served" {
+	gate g
+	service a 'listen = 127.0.0.1:0' "exec = $PWD/g" 'instances = 1'
+	service b 'listen = 127.0.0.1:0' 'exec = echo b'
+	start_server -f t
+	local a=${PORTS[a]} b=${PORTS[b]} was n
+	was="$(inode "$a") $(inode "$b")"
+	clients 4 "$a"
+	entered g
+	until_true 5 connected 4 "$a"
+	reload "0 added, 0 changed, 0 removed, 2 as before, 0 off, 0 faulty"
+	service c 'listen = 127.0.0.1:0' 'exec = echo c'
+	reload "1 added, 0 changed, 0 removed, 2 as before"
+	[[ "$(inode "$a") $(inode "$b")" == "$was" ]]
+	open_gate g
+	for n in 1 2 3; do entered g; open_gate g; done
+	wait "${CLIENTS[@]}"
+	[[ $(cat o.*) == $'bye\nbye\nbye\nbye' ]]
+	run -0 ask "$b"; [[ $output == b ]]
+}
+
+@test "a changed program, user and limit hold for those who wait in the queue; the one who is in is not touched" {
+	gate g
+	service a 'listen = 127.0.0.1:0' "exec = $PWD/g" 'instances = 1'
+	start_server -f t
+	local was; was=$(inode "$PORT")
+	clients 4 "$PORT"
+	entered g
+	until_true 5 connected 4 "$PORT"
+	again
+	service a 'listen = 127.0.0.1:0' 'instances = 5' 'env = A=1' "shell = echo \$A \$(id -u)" \
+		"user = $([[ $ME == root ]] && echo nobody || echo "$ME")"
+	reload "1 changed"
+	local who; who=$([[ $ME == root ]] && id -u nobody || id -u)
+	replied() { [[ $(cat o.* | grep -c "^1 $who\$") == 3 ]]; }
+	until_true 5 replied
+	open_gate g
+	wait "${CLIENTS[@]}"
+	[[ $(cat o.* | grep -c '^bye$') == 1 && $(inode "$PORT") == "$was" ]]
+}
+
+@test "live connections of removed and changed services go on, and count when the service comes back" {
+	gate g
+	service a 'listen = 127.0.0.1:0' "exec = $PWD/g" 'instances = 2'
+	service b 'listen = 127.0.0.1:0' 'exec = echo b'
+	start_server -f t
+	free_a=${PORTS[a]}
+	clients 2 "${PORTS[a]}"
+	inside 2
+	again
+	service b 'listen = 127.0.0.1:0' 'exec = echo b'
+	reload "0 changed, 1 removed, 1 as before"
+	until_true 5 has_children 2
+	run -5 ask "$free_a"
+	service a "listen = 127.0.0.1:$free_a" 'exec = echo a' 'instances = 3' 'overload = reject'
+	reload "1 added, 0 changed"
+	run -0 ask "$free_a"; [[ $output == a ]]
+	again
+	service b 'listen = 127.0.0.1:0' 'exec = echo b'
+	service a "listen = 127.0.0.1:$free_a" 'exec = echo a' 'instances = 2' 'overload = reject'
+	reload "1 changed"
+	run -0 ask "$free_a"; [[ $output == "" ]]
+	wait_log 'FAIL: a service_limit'
+	let_go 2
+	wait "${CLIENTS[@]}"
+	[[ $(cat o.1 o.2) == $'bye\nbye' ]]
+	until_true 5 has_children 0
+	run -0 ask "$free_a"; [[ $output == a ]]
+}
+
+@test "per_source and limit count those of a service that was removed and came back" {
+	gate g
+	a() { service a 'listen = 127.0.0.1:0' "exec = $PWD/g" 'per_source = 1'; }
+	b() { service b 'listen = 127.0.0.1:0' 'exec = echo b' 'overload = reject'; }
+	a; b
+	start_server -f t
+	clients 1 "${PORTS[a]}"
+	entered g
+	again; b; reload "1 removed"
+	again; a; b; reload "1 added"
+	local port; port=$(grep ' LISTEN: a ' "$LOG" | tail -n 1); port=${port##*:}
+	run -0 ask "$port"; [[ $output == "" ]]
+	wait_log 'FAIL: a per_source_limit'
+	printf 'defaults\n{\n\tlimit = 1\n}\n' >>t
+	reload
+	run -0 ask "${PORTS[b]}"; [[ $output == "" ]]
+	wait_log 'FAIL: b process_limit'
+	again; a; b; reload
+	run -0 ask "${PORTS[b]}"; [[ $output == b ]]
+	open_gate g
+	wait "${CLIENTS[@]}"
+}
+
+@test "only_from changed holds for the next connection" {
+	service a 'listen = 127.0.0.1:0' 'exec = echo hi'
+	start_server -f t
+	run -0 ask; [[ $output == hi ]]
+	again; service a 'listen = 127.0.0.1:0' 'exec = echo hi' 'only_from = 127.0.0.2'
+	reload "1 changed"
+	run -0 ask; [[ $output == "" ]]
+	run -0 "$PEER" -b 127.0.0.2 "tcp:127.0.0.1:$PORT"; [[ $output == hi ]]
+}
+
+@test "instances and cps raised while the listener pauses: it goes on at once" {
+	gate g
+	service a 'listen = 127.0.0.1:0' "exec = $PWD/g" 'instances = 1'
+	service b 'listen = 127.0.0.1:0' 'exec = echo b' 'cps = 1/60s'
+	start_server -f t
+	clients 2 "${PORTS[a]}"; local a=("${CLIENTS[@]}")
+	entered g
+	run -0 ask "${PORTS[b]}"
+	"$PEER" -t 10000 "tcp:127.0.0.1:${PORTS[b]}" >ob 3>&- & local b=$!
+	wait_log 'PAUSE: a'; wait_log 'PAUSE: b'
+	again
+	service a 'listen = 127.0.0.1:0' "exec = $PWD/g" 'instances = 2'
+	service b 'listen = 127.0.0.1:0' 'exec = echo b'
+	reload "2 changed"
+	entered g
+	wait "$b"; [[ $(<ob) == b ]]
+	let_go 2
+	wait "${a[@]}"
+}
+
+# --- faults
+
+@test "a faulty entry keeps its last good version: listener, children, limits; mended, it is taken" {
+	gate g
+	service a 'listen = 127.0.0.1:0' "exec = $PWD/g" 'instances = 1' 'overload = reject'
+	start_server -f t
+	local was; was=$(inode "$PORT")
+	clients 1 "$PORT"
+	entered g
+	again; service a 'listen = 127.0.0.1:0' 'exec = echo new' 'instances = much'
+	service b 'listen = 127.0.0.1:0' 'exec = echo b'
+	reload "1 added, 0 changed, 0 removed, 0 as before, 0 off, 1 faulty"
+	logged 't:5:14: error: '
+	[[ $(inode "$PORT") == "$was" ]]
+	run -0 ask; [[ $output == "" ]]
+	wait_log 'FAIL: a service_limit'
+	open_gate g
+	wait "${CLIENTS[@]}"; [[ $(<o.1) == bye ]]
+	until_true 5 has_children 0
+	clients 1 "$PORT"; entered g; open_gate g; wait "${CLIENTS[@]}"
+	again; service a 'listen = 127.0.0.1:0' 'exec = echo new'
+	reload "0 added, 1 changed, 1 removed, 0 as before, 0 off, 0 faulty"
+	run -0 ask; [[ $output == new && $(inode "$PORT") == "$was" ]]
+}
+
+@test "of two entries with one id the faulty one keeps its own, in whatever order they stand" {
+	local two one
+	start_two() {
+		again
+		printf '%s\n' "daytime stream tcp4 nowait $ME internal" "daytime dgram udp4 wait $ME internal" >lines
+	}
+	free_ports 1
+	local p=${FREE[0]}
+	s() { service daytime 'type = INTERNAL UNLISTED' 'socket_type = stream' "port = $p" 'bind = 127.0.0.1' "$@"; }
+	d() { service daytime 'type = INTERNAL UNLISTED' 'socket_type = dgram' "port = $p" 'bind = 127.0.0.1' 'only_from = 127.0.0.1' "$@"; }
+	s; d
+	start_server -f t
+	both() {
+		run -0 ask "$p"; [[ $output == *:*:* ]]
+		run -0 "$B/tests/datagrams" "udp:127.0.0.1:$p" x; [[ $output == *:*:* ]]
+	}
+	both
+	again; s 'instances = x'; d 'access_times = 00:00-24:00'
+	reload "0 added, 1 changed, 0 removed, 0 as before, 0 off, 1 faulty"; both
+	again; d 'instances = x'; s 'access_times = 00:00-24:00'
+	reload "0 added, 1 changed, 0 removed, 0 as before, 0 off, 1 faulty"; both
+	again; s 'instances = x'; d 'instances = x'
+	reload "2 faulty"; both
+	again; s; d
+	reload "0 faulty"; both
+}
+
+@test "a fault outside an entry refuses the reload, and the log says where it is" {
+	service a 'listen = 127.0.0.1:0' 'exec = echo a'
+	cp t good
+	mkdir d; chmod 755 d
+	printf 'service i\n{\n\tlisten = 127.0.0.1:0\n\texec = echo i\n}\n' >d/i; chmod 644 d/i
+	printf 'include %s/d/i\n' "$PWD" >>t
+	start_server -f t
+	local before; before="$(inode "$PORT") $(inode "${PORTS[i]}")"
+	cp t whole
+	refused() {
+		reload "refused: $1"
+		[[ "$(inode "$PORT") $(inode "${PORTS[i]}")" == "$before" ]]
+		run -0 ask; [[ $output == a ]]
+		run -0 ask "${PORTS[i]}"; [[ $output == i ]]
+	}
+	{ cat whole; echo 'service b {'; } >t
+	refused "an error outside an entry"; logged 't:7:1: error: '
+	{ cat whole; printf 'defaults\n{\n\tinstances = many\n}\n'; } >t
+	refused "an error outside an entry"; logged 't:9:14: error: '
+	cp whole t; mv d/i gone
+	refused "an error outside an entry"; logged 't:6:9: error: '
+	mv gone d/i; mv t elsewhere
+	refused "the table cannot be read"
+	mkfifo t
+	refused "the table cannot be read"; rm t
+	mv elsewhere t
+	if [[ $ME == root ]]; then
+		chmod 666 d/i
+		refused ""; logged 'd/i:1:1: error: everyone may write'
+		chmod 644 d/i; chmod 777 d
+		refused ""
+		chmod 755 d
+	fi
+	reload "0 added, 0 changed, 0 removed, 2 as before, 0 off, 0 faulty"
+}
+
+@test "a faulty entry that is off from outside is off; a removed one beside it goes" {
+	service a 'listen = 127.0.0.1:0' 'exec = echo a'
+	service b 'listen = 127.0.0.1:0' 'exec = echo b'
+	service c 'listen = 127.0.0.1:0' 'exec = echo c'
+	start_server -f t
+	again
+	printf 'defaults\n{\n\tdisabled = a\n}\n' >>t
+	service a 'listen = 127.0.0.1:0' 'exec = echo a' 'nonsense = 1'
+	service c 'listen = 127.0.0.1:0' 'exec = echo c'
+	reload "0 added, 0 changed, 2 removed, 1 as before, 1 off, 0 faulty"
+	run -5 ask "${PORTS[a]}"; run -5 ask "${PORTS[b]}"
+	run -0 ask "${PORTS[c]}"; [[ $output == c ]]
+}
+
+# --- addresses
+
+@test "an address that goes from one service to another takes its socket and its queue along" {
+	gate g
+	service a 'listen = 127.0.0.1:0' "exec = $PWD/g" 'instances = 1'
+	start_server -f t
+	local was; was=$(inode "$PORT")
+	clients 3 "$PORT"
+	entered g
+	until_true 5 connected 3 "$PORT"
+	again; service b 'listen = 127.0.0.1:0' 'exec = echo b'
+	reload "1 added, 0 changed, 1 removed"
+	served() { [[ $(cat o.* | grep -c b$) == 2 ]]; }
+	until_true 5 served
+	[[ $(inode "$PORT") == "$was" ]]
+	open_gate g; wait "${CLIENTS[@]}"
+}
+
+@test "*:P to 127.0.0.1:P and back; localhost, which is the same address, takes it over too" {
+	free_ports 1
+	local p=${FREE[0]} at
+	service a "listen = *:$p" 'exec = echo *'
+	start_server -f t
+	for at in 127.0.0.1 '*' localhost 127.0.0.1 localhost '*' '127.0.0.2' '127.0.0.1'; do
+		again; service a "listen = $at:$p" "exec = echo $at"
+		reload "1 changed"
+		run -0 "$PEER" "tcp:127.0.0.${at#127.0.0.}:$p" 2>/dev/null || run -0 ask "$p"
+		[[ $output == "$at" ]]
+	done
+	! ever 'cannot bind'
+}
+
+@test "listeners are added to a service and taken from it, those that stay are the same" {
+	free_ports 2
+	service a "listen = 127.0.0.1:${FREE[0]}" 'exec = echo a'
+	start_server -f t
+	local was; was=$(inode "${FREE[0]}")
+	again; service a "listen = 127.0.0.1:${FREE[1]} 127.0.0.1:${FREE[0]}" 'exec = echo a'
+	reload "1 changed"
+	[[ $(inode "${FREE[0]}") == "$was" ]]
+	run -0 ask "${FREE[1]}"; [[ $output == a ]]
+	again; service a "listen = 127.0.0.1:${FREE[1]}" 'exec = echo a'
+	reload "1 changed"
+	run -5 ask "${FREE[0]}"
+	run -0 ask "${FREE[1]}"; [[ $output == a ]]
+}
+
+@test "several services with port 0 keep each its own, though others come before them" {
+	service b 'listen = 127.0.0.1:0' 'exec = echo b'
+	service c 'listen = 127.0.0.1:0' 'exec = echo c'
+	start_server -f t
+	again
+	service a 'listen = 127.0.0.1:0' 'exec = echo a'
+	service c 'listen = 127.0.0.1:0' 'exec = echo c2'
+	service b 'listen = 127.0.0.1:0' 'exec = echo b2'
+	reload "1 added, 2 changed"
+	run -0 ask "${PORTS[b]}"; [[ $output == b2 ]]
+	run -0 ask "${PORTS[c]}"; [[ $output == c2 ]]
+}
+
+@test "an address that is taken is tried again at the next reload, at once" {
+	free_ports 1
+	start_server "127.0.0.1:${FREE[0]}" echo other
+	local other=$PID
+	again; service a "listen = 127.0.0.1:0" 'exec = echo a'
+	start_server -f t
+	service b "listen = 127.0.0.1:${FREE[0]}" 'exec = echo b'
+	reload "1 added"
+	logged "127.0.0.1:${FREE[0]}: cannot bind: .*; it is tried again"
+	kill -TERM "$other"; until_true 5 gone "$other"
+	reload "2 as before"
+	here() { [[ $(ask "${FREE[0]}") == b ]]; }
+	until_true 1 here
+}
+
+@test "disable = yes and back; enabled" {
+	local on=('listen = 127.0.0.1:0' 'exec = echo a')
+	service a "${on[@]}"; service b "${on[@]}"
+	start_server -f t
+	again; service a "${on[@]}" 'disable = yes'; service b "${on[@]}"
+	reload "0 added, 0 changed, 1 removed, 1 as before, 1 off"
+	run -5 ask "${PORTS[a]}"
+	again; service a "${on[@]}" 'disable = no'; service b "${on[@]}"
+	reload "1 added"
+	again; printf 'defaults\n{\n\tenabled = a\n}\n' >>t; service a "${on[@]}"; service b "${on[@]}"
+	reload "1 removed, 1 as before, 1 off"
+	run -5 ask "${PORTS[b]}"
+}
+
+@test "files of includedir: one more, one changed, one gone" {
+	mkdir d; chmod 755 d
+	one() { printf 'service %s\n{\n\tlisten = 127.0.0.1:0\n\texec = echo %s\n}\n' "$1" "$2" >"d/$1"; chmod 644 "d/$1"; }
+	one a a; one b b
+	echo "includedir $PWD/d" >t; chmod 644 t
+	start_server -f t
+	one a changed; rm d/b; one c c; sed -i s/127.0.0.1/127.0.0.2/ d/c
+	reload "1 added, 1 changed, 1 removed"
+	run -0 ask "${PORTS[a]}"; [[ $output == changed ]]
+	run -5 ask "${PORTS[b]}"
+}
+
+# --- kinds
+
+@test "a stream service becomes a command, a relay, a built-in; its socket and queue stay" {
+	service to 'listen = 127.0.0.1:0' 'exec = echo relayed'
+	start_server -f t
+	local to=${PORTS[to]} k was
+	s() { again; service to 'listen = 127.0.0.1:0' 'exec = echo relayed'; service a 'listen = 127.0.0.1:0' "$@"; }
+	s 'exec = echo command'
+	reload "1 added"
+	local p; p=$(grep ' LISTEN: a ' "$LOG"); p=${p##*:}
+	was=$(inode "$p")
+	for k in 1 2; do
+		s "redirect = 127.0.0.1 $to"; reload "1 changed"
+		run -0 ask "$p"; [[ $output == relayed ]]
+		s 'type = INTERNAL' 'id = echo'; sed -i 's/service a/service echo/' t; reload "1 added, 0 changed, 1 removed"
+		run -0 "$PEER" -s back -H "tcp:127.0.0.1:$p"; [[ $output == back ]]
+		s "redirect = 127.0.0.1 $to"; reload "1 added"
+		run -0 ask "$p"; [[ $output == relayed ]]
+		s 'exec = echo command'; reload "1 changed"
+		run -0 ask "$p"; [[ $output == command ]]
+	done
+	[[ $(inode "$p") == "$was" ]]
+}
+
+@test "a live relay and a live built-in go on when their services become others" {
+	service to 'listen = 127.0.0.1:0' 'exec = cat'
+	service echo 'listen = 127.0.0.1:0' 'type = INTERNAL UNLISTED'
+	start_server -f t
+	service r 'listen = 127.0.0.1:0' "redirect = 127.0.0.1 ${PORTS[to]}"
+	reload "1 added"
+	local r; r=$(grep ' LISTEN: r ' "$LOG"); r=${r##*:}
+	local a b line
+	exec {a}<>"/dev/tcp/127.0.0.1/$r" {b}<>"/dev/tcp/127.0.0.1/${PORTS[echo]}"
+	echo one >&"$a"; read -rt 5 -u "$a" line; [[ $line == one ]]
+	echo one >&"$b"; read -rt 5 -u "$b" line; [[ $line == one ]]
+	again
+	service r 'listen = 127.0.0.1:0' 'exec = echo command'
+	reload "0 added, 1 changed, 2 removed"
+	echo two >&"$a"; read -rt 5 -u "$a" line; [[ $line == two ]]
+	echo two >&"$b"; read -rt 5 -u "$b" line; [[ $line == two ]]
+	run -0 ask "$r"; [[ $output == command ]]
+	exec {a}>&- {b}>&-
+}
+
+@test "wait = yes to no while a command has the socket: the master waits for nobody, then takes over" {
+	# The command has accepted nobody yet: the master must not take who waits, nor wait for him.
+	cat >g <<-'E'
+	#!/bin/sh
+	echo in >>in; read -r go <go
+	E
+	chmod +x g; mkfifo go
+	w() { again; service a 'listen = 127.0.0.1:0' "$@"; service b 'listen = unix:b' 'exec = echo b'; }
+	w "shell = cd $PWD; exec ./g" 'wait = yes' 'log_on_failure ='
+	sed -i "s|unix:b|unix:$PWD/b|" t
+	start_server -f t
+	local was; was=$(inode "$PORT")
+	clients 2 "$PORT"
+	until_true 5 test -s in
+	w 'exec = echo now'; sed -i "s|unix:b|unix:$PWD/b|" t
+	reload "1 changed, 0 removed, 1 as before"
+	run -0 "$PEER" unix:b; [[ $output == b ]]
+	[[ ! -s o.1 && ! -s o.2 ]]
+	echo >go
+	wait "${CLIENTS[@]}"
+	[[ $(cat o.1 o.2) == $'now\nnow' && $(inode "$PORT") == "$was" ]]
+	# And with nobody there: a socket that a command had is not waited on.
+	run -0 ask; [[ $output == now ]]
+	run -0 "$PEER" unix:b; [[ $output == b ]]
+	# Back again, while a connection of the other kind lives.
+	w "shell = cd $PWD; exec ./g" 'wait = yes'; sed -i "s|unix:b|unix:$PWD/b|" t
+	reload "1 changed"
+	: >in
+	clients 1 "$PORT"
+	until_true 5 test -s in
+	kill "${CLIENTS[0]}"
+	stop_server INT
+}
+
+@test "wait = yes whose service goes while its command lives, and comes back" {
+	cat >g <<-'E'
+	#!/bin/sh
+	echo in >>in; read -r go <go
+	E
+	chmod +x g; mkfifo go
+	service a 'listen = 127.0.0.1:0' "shell = cd $PWD; exec ./g" 'wait = yes'
+	service b 'listen = 127.0.0.1:0' 'exec = echo b'
+	start_server -f t
+	clients 1 "${PORTS[a]}"
+	until_true 5 test -s in
+	again; service b 'listen = 127.0.0.1:0' 'exec = echo b'
+	reload "1 removed"
+	until_true 5 has_children 1
+	service a "listen = 127.0.0.1:${PORTS[a]}" 'exec = echo a'
+	reload "1 added"
+	wait_log "127.0.0.1:${PORTS[a]}: cannot bind"
+	echo >go
+	until_true 5 has_children 0
+	wait "${CLIENTS[@]}" || :
+	reload "2 as before"
+	here() { [[ $(ask "${PORTS[a]}") == a ]]; }
+	until_true 2 here
+}
+
+@test "a datagram service becomes wait = yes, a built-in, a dialog; its socket stays" {
+	free_ports 1
+	local p=${FREE[0]} k
+	s() { again; service echo "listen = udp:127.0.0.1:$p" "$@"; }
+	say() { run -0 "$B/tests/datagrams" "udp:127.0.0.1:$p" "$1"; }
+	s 'shell = read -r x; echo "one $x"'
+	start_server -f t
+	inode_udp() { awk -v p="$(printf ':%04X' "$p")" 'substr($2, length($2) - 4) == p { print $10 }' /proc/net/udp; }
+	local was; was=$(inode_udp)
+	[[ -n $was ]]
+	for k in 1 2; do
+		say x; [[ $output == "one x" ]]
+		s 'type = INTERNAL UNLISTED'; reload "1 changed"
+		say y; [[ $output == y ]]
+		s 'exec = cat' 'session = yes'; reload "1 changed"
+		say z; [[ $output == z ]]
+		s 'shell = head -c 1 >/dev/null; echo >>'"$PWD/waited" 'wait = yes'; reload "1 changed"
+		run -0 "$B/tests/datagrams" -k 0 "udp:127.0.0.1:$p" w
+		until_true 5 test -s waited; rm waited
+		s 'shell = read -r x; echo "one $x"'; reload "1 changed"
+	done
+	say x; [[ $output == "one x" && $(inode_udp) == "$was" ]]
+	stop_server INT
+}
+
+@test "dialogs that live go on when their service is changed and made another, and when it goes" {
+	local p from
+	free_ports 2; p=${FREE[0]} from=${FREE[1]}
+	s() { again; service d "listen = udp:127.0.0.1:$p" "$@"; service b 'listen = 127.0.0.1:0' 'exec = echo b'; }
+	say() { run -0 "$B/tests/datagrams" -b "127.0.0.1:$from" "udp:127.0.0.1:$p" "$1"; [[ $output == "$2" ]]; }
+	s 'exec = cat' 'session = yes'
+	start_server -f t
+	say 1 1
+	local child; child=$(children "$PID")
+	s 'exec = echo new' 'session = yes'; reload "1 changed"; say 2 2
+	run -0 "$B/tests/datagrams" "udp:127.0.0.1:$p" x; [[ $output == new ]]
+	s 'shell = read -r x; echo "single $x"'; reload "1 changed"; say 3 3
+	run -0 "$B/tests/datagrams" "udp:127.0.0.1:$p" x; [[ $output == "single x" ]]
+	again; service b 'listen = 127.0.0.1:0' 'exec = echo b'; reload "1 removed"; say 4 4
+	! gone "$child"
+	stop_server INT
+}
+
+@test "UNIX paths: mode and owner change in place; another kind on the same path" {
+	s() { again; service u "listen = $1:$PWD/s" "${@:2}"; service b 'listen = 127.0.0.1:0' 'exec = echo b'; }
+	s unix 'exec = echo u' 'mode = 600'
+	start_server -f t
+	local was; was=$(stat -c %i s)
+	[[ $(stat -c %a s) == 600 ]]
+	s unix 'exec = echo u' 'mode = 660'; reload "1 changed"
+	[[ $(stat -c %a s) == 660 && $(stat -c %i s) == "$was" ]]
+	if [[ $ME == root ]]; then
+		s unix 'exec = echo u' 'mode = 660' 'owner = nobody'; reload "1 changed"
+		[[ $(stat -c %U s) == nobody ]]
+	fi
+	s unix 'exec = echo u'; reload "1 changed"
+	[[ $(stat -c %a s) == 644 && $(stat -c %U s) == "$ME" && $(stat -c %i s) == "$was" ]]
+	run -0 "$PEER" unix:s; [[ $output == u ]]
+	# What took its place meanwhile is not ours.
+	mv s moved; echo mine >s; chmod 600 s
+	s unix 'exec = echo u' 'mode = 666'; reload "1 changed"
+	[[ $(stat -c %a s) == 600 && $(stat -c %a moved) == 644 ]]
+	rm s; ln -s t s
+	s unix 'exec = echo u' 'mode = 660'; reload "1 changed"
+	[[ $(stat -c %a t) == 644 ]]
+	rm s; mv moved s
+	s unix-seqpacket 'exec = echo q'; reload "1 changed"
+	! ever 'cannot bind'
+	run -0 "$PEER" "unix-seqpacket:s"; [[ $output == q ]]
+	s fifo 'shell = cat >>got'; sed -i "s|shell = cat >>got|shell = cat >>$PWD/got|" t; reload "1 changed"
+	! ever 'cannot bind'
+	[[ -p s ]]
+	echo word >s
+	until_true 5 grep -q word got
+	again; service b 'listen = 127.0.0.1:0' 'exec = echo b'; reload "1 removed"
+	[[ ! -e s ]]
+}
+
+@test "a FIFO whose command lives is changed: what is written meanwhile is not lost" {
+	mkfifo go
+	service f "listen = fifo:$PWD/f" "shell = cat >>$PWD/got; read -r x <$PWD/go"
+	start_server -f t
+	echo one >f
+	until_true 5 grep -q one got
+	again; service f "listen = fifo:$PWD/f" "shell = sed s/^/new/ >>$PWD/got"
+	reload "1 changed"
+	until_true 5 has_children 1
+	(exec 3>&-; echo two >f) & local w=$!
+	echo >go
+	until_true 5 grep -q newtwo got
+	wait "$w"
+}
+
+@test "only_from given to a UNIX datagram service with wait = yes is asked for from then on" {
+	[[ $ME == root ]] || skip "needs another user"
+	s() { again; service u "listen = unix-dgram:$PWD/s" "shell = head -c 1 >>$PWD/got" 'wait = yes' 'mode = 666' "$@"; }
+	s
+	start_server -f t
+	run -0 "$B/tests/datagrams" -k 0 "unix-dgram:$PWD/s" a
+	until_true 5 grep -q a got
+	until_true 5 has_children 0
+	s 'only_from = user:nobody'
+	reload "1 changed"
+	run -0 "$B/tests/datagrams" -k 0 "unix-dgram:$PWD/s" b
+	wait_log 'FAIL: u address'
+	! grep -q b got
+}
+
+@test "backlog, sndbuf and rcvbuf change in place, and back to what the system has" {
+	requires ss
+	service a 'listen = 127.0.0.1:0' 'exec = echo a'
+	start_server -f t
+	local was first; was=$(inode "$PORT")
+	look() { ss -ltnmH "sport = :$PORT"; }
+	first=$(look)
+	again; service a 'listen = 127.0.0.1:0' 'exec = echo a' 'backlog = 7' 'sndbuf = 100K' 'rcvbuf = 50K'
+	reload "1 changed"
+	[[ $(look) == *" 7 "*rb102400*tb204800* && $(inode "$PORT") == "$was" ]]
+	again; service a 'listen = 127.0.0.1:0' 'exec = echo a'
+	reload "1 changed"
+	[[ $(look) == "$first" ]]
+}
+
+@test "tcpmux services are added, changed and removed" {
+	service mux 'id = mux' 'listen = 127.0.0.1:0' 'type = INTERNAL'
+	sed -i 's/service mux/service tcpmux/' t
+	cp t base
+	start_server -f t
+	call() { run -0 "$PEER" -s "$1"$'\r\n' "tcp:127.0.0.1:$PORT"; }
+	call word; [[ $output == -* ]]
+	service word 'type = TCPMUXPLUS' 'exec = echo spoken'
+	reload "1 added"
+	call word; [[ $output == +Go*spoken ]]
+	cp base t; service word 'type = TCPMUXPLUS' 'exec = echo again'
+	reload "1 changed"
+	call word; [[ $output == +Go*again ]]
+	cp base t
+	reload "1 removed"
+	call word; [[ $output == -* ]]
+}
+
+@test "RPC programs: those that go are forgotten, those that stay are never missed" {
+	requires_root
+	requires unshare rpcbind rpcinfo ip
+	p() { service "$1" 'type = RPC UNLISTED' "rpc_number = $2" "rpc_version = $3" 'protocol = tcp4' 'exec = cat'; }
+	p one 200091 1-2; p two 200092 1
+	SERVER=$SERVER LOG=$LOG run -0 timeout 30 unshare -n -m bash -euc '
+		ip link set lo up; mount -t tmpfs none /run
+		until_true() { local end=$((${EPOCHREALTIME/[.,]/} + $1 * 1000000)); shift
+			until "$@"; do ((${EPOCHREALTIME/[.,]/} < end)) || { echo "not in time: $*"; cat "$LOG" list; exit 1; }; read -rt 0.02 <> <(:) || :; done; }
+		answers() { rpcinfo -p 127.0.0.1 >list 2>/dev/null; }
+		listed() { answers && grep -qE "^ +$1 +$2 +tcp +[0-9]+" list; }
+		unlisted() { answers && ! grep -qE "^ +$1 +$2 +tcp +[0-9]+" list; }
+		trap "kill \$(jobs -p) 2>/dev/null || :" EXIT
+		rpcbind -f >/dev/null 2>&1 & until_true 10 answers
+		mkfifo ready; "$SERVER" -f t -r 9 9>ready 2>>"$LOG" & pid=$!; cat ready >/dev/null
+		until_true 10 listed 200092 1; until_true 10 listed 200091 2
+		sed -i "s/rpc_version = 1-2/rpc_version = 2/; s/200092/200093/" t
+		kill -HUP $pid
+		until_true 10 listed 200093 1
+		until_true 10 unlisted 200092 1; until_true 10 unlisted 200091 1; listed 200091 2
+		for i in 1 2 3 4 5; do kill -HUP $pid; for k in 1 2 3 4 5 6 7 8; do listed 200091 2 || { echo missed; exit 1; }; done; done
+		: >t; chmod 644 t; printf "service z\n{\nlisten = 127.0.0.1:0\nexec = cat\n}\n" >t
+		kill -HUP $pid
+		until_true 10 unlisted 200091 2; until_true 10 unlisted 200093 1
+		kill $pid; wait $pid'
+}
+
+@test "an inherited socket stays; one that is added at a reload is refused, and nothing else is taken for it" {
+	requires python3
+	cat >inherit.py <<-'E'
+	import os, socket, sys
+	s = socket.socket(); s.bind(("127.0.0.1", 0)); s.listen(8)
+	open("port", "w").write(str(s.getsockname()[1]))
+	os.dup2(s.fileno(), 8, inheritable=True)
+	os.execvp(sys.argv[1], sys.argv[1:])
+	E
+	a() { again; service a 'listen = fd:8' "exec = echo $1"; service b 'listen = 127.0.0.1:0' 'exec = echo b'; }
+	a a
+	WRAP="python3 inherit.py" start_server -f t
+	local in b=${PORTS[b]} was fd; in=$(<port); was=$(inode "$in")
+	run -0 ask "$in"; [[ $output == a ]]
+	a changed
+	for fd in /proc/"$PID"/fd/*; do
+		fd=${fd##*/}
+		((fd < 5)) || service "c$fd" "listen = fd:$fd" 'exec = echo c'
+	done
+	sed -i '/^service c8$/,/^}$/d' t
+	reload "1 changed, 0 removed, 1 as before"
+	run -0 ask "$in"; [[ $output == changed && $(inode "$in") == "$was" ]]
+	run -0 ask "$b"; [[ $output == b ]]
+	[[ $(count_log 'what is inherited can only be taken at the start$') == "$(grep -c 'service c' t)" ]]
+}
+
+# --- the process that reads
+
+start_hanging() { # a server whose reading process hangs while ./hang exists
+	[[ -z ${NO_SHIM-} ]] || skip "no preloading here"
+	service a 'listen = 127.0.0.1:0' 'exec = echo a'
+	printf '#!/bin/sh\nLD_PRELOAD=%s SHIM_HANG=%s/hang exec "$@"\n' "$B/tests/shim" "$PWD" >shim.sh
+	chmod +x shim.sh
+	WRAP=./shim.sh start_server -f t
+}
+hang() { # begins a reload that hangs; READER
+	: >hang
+	kill -HUP "$PID"
+	until_true 5 has_children 1
+	READER=$(children "$PID")
+}
+
+@test "a reading process that hangs costs nothing; killed, it is told, and the reload asked for meanwhile comes" {
+	start_hanging
+	hang
+	run -0 ask; [[ $output == a ]]
+	sed -i 's/echo a$/echo new/' t
+	kill -HUP "$PID"; kill -HUP "$PID"
+	run -0 ask; [[ $output == a ]]
+	kill -STOP "$READER"; rm hang; kill -KILL "$READER"
+	wait_log 'RELOAD: refused: the process that read the table did not come to an end; everything goes on as before'
+	wait_log 'RELOAD: 0 added, 1 changed'
+	log_has 2 'RELOAD: '
+	run -0 ask; [[ $output == new ]]
+	until_true 5 has_children 0
+}
+
+@test "a HUP while a reload goes on: the table is read once more" {
+	start_hanging
+	hang
+	kill -HUP "$PID"
+	run -0 ask; [[ $output == a ]]
+	sed -i 's/echo a$/echo new/' t
+	rm hang
+	two() { log_has 2 'RELOAD: '; }
+	until_true 5 two
+	run -0 ask; [[ $output == new ]]
+}
+
+@test "a table from standard input cannot be read again: the reload is refused and told" {
+	service a 'listen = 127.0.0.1:0' 'exec = echo a'
+	local rfd
+	mkfifo r
+	"$SERVER" -o "user=$ME" -r 9 -f - <t 9>r >>"$LOG" 2>&1 3>&- &
+	PID=$!; SRV+=("$PID")
+	cat r >lines
+	PORT=$(sed -n 's/^listen a .*://p' lines)
+	reload "refused: the table was read from what cannot be read again; give it as a file; everything goes on as before"
+	run -0 ask; [[ $output == a ]]
+}
+
+@test "one command: HUP opens the log files again, and no more" {
+	start_server -o log_type="FILE $PWD/its" 127.0.0.1:0 echo hi
+	run -0 ask
+	until_true 5 grep -q START its
+	mv its moved
+	kill -HUP "$PID"
+	run -0 ask; [[ $output == hi ]]
+	until_true 5 grep -q START its
+	! logged RELOAD
+}
+
+@test "HUP opens the log files of a table's services again, of unchanged ones too" {
+	service a 'listen = 127.0.0.1:0' 'exec = echo a' "log_type = FILE $PWD/its"
+	start_server -f t
+	run -0 ask; until_true 5 grep -q START its
+	mv its moved
+	reload "1 as before"
+	run -0 ask; until_true 5 grep -q START its
+}
+
+@test "HUP during a drain does nothing" {
+	gate g
+	service a 'listen = 127.0.0.1:0' "exec = $PWD/g"
+	start_server -f t
+	clients 1 "$PORT"; entered g
+	kill -TERM "$PID"; wait_log DRAIN
+	kill -HUP "$PID"; kill -HUP "$PID"
+	open_gate g
+	wait_end; [[ $STATUS == 0 ]]
+	wait "${CLIENTS[@]}"; [[ $(<o.1) == bye ]]
+	! logged RELOAD
+}
+
+@test "TERM while the table is read: the reading process goes, and nothing of it is taken" {
+	start_hanging
+	hang
+	service b 'listen = 127.0.0.1:0' 'exec = echo b'
+	stop_server
+	[[ $STATUS == 0 ]]
+	gone "$READER"
+	! logged 'LISTEN: b'
+}
+
+# --- for long
+
+@test "many reloads with a table that changes: memory, descriptors and processes stay" {
+	free_ports 3
+	local i
+	vary() {
+		again
+		service a 'listen = 127.0.0.1:0' 'exec = echo a'
+		service r 'listen = 127.0.0.1:0' "redirect = 127.0.0.1 ${FREE[0]}" "instances = $((i + 1))"
+		service u "listen = unix:$PWD/u" 'exec = echo u' "mode = 6$((i % 8))0"
+		((i % 2)) || service b "listen = 127.0.0.1:${FREE[1]}" 'exec = echo b' 'cps = 100 1s'
+		((i % 3)) || service c "listen = 127.0.0.1:${FREE[2]}" 'exec = echo c' 'instances = 1x'
+		((i % 3 == 1)) || service c "listen = udp:127.0.0.1:${FREE[2]}" 'exec = echo c'
+	}
+	i=0; vary
+	start_server -q -f t
+	go() { # to that many, and then with the first table again
+		for ((; i < $1; i++)); do vary; reload || return; ((i % 5)) || ask >/dev/null; done
+		i=0; vary; reload || return
+		i=$1
+		until_true 5 has_children 1	# the worker
+	}
+	go 40
+	local fds rss
+	fds=$(nfds "$PID"); rss=$(awk '/VmRSS/ { print $2 }' "/proc/$PID/status")
+	go $((40 + RELOADS))
+	local now; now=$(awk '/VmRSS/ { print $2 }' "/proc/$PID/status")
+	[[ $(nfds "$PID") == "$fds" ]] || die "descriptors: $fds, then $(nfds "$PID")"
+	[[ $B == *asan* ]] || ((now <= rss + 200)) || die "memory: $rss KiB, then $now"
+	no_zombies
+	run -0 ask; [[ $output == a ]]
+}
+
+@test "reloads under load: no connection to an unchanged service is refused, reset or cut" {
+	free_ports 4
+	local i kind
+	service cat 'listen = 127.0.0.1:0' 'exec = cat'
+	start_server -f t
+	local cat=${PORTS[cat]}
+	fixed() {
+		again
+		service cat 'listen = 127.0.0.1:0' 'exec = cat'
+		service command "listen = 127.0.0.1:${FREE[0]}" 'exec = echo hi' 'log_type = FILE /dev/null'
+		service daytime "listen = 127.0.0.1:${FREE[1]}" 'type = INTERNAL UNLISTED' 'log_type = FILE /dev/null'
+		service dgram "listen = udp:127.0.0.1:${FREE[0]}" 'type = INTERNAL UNLISTED'
+		sed -i 's/service dgram/service echo/' t
+	}
+	fixed
+	reload "3 added"
+	local held; exec {held}<>"/dev/tcp/127.0.0.1/$cat"
+	hammer() { while [[ ! -e done ]]; do nice "$B/tests/load" "$1" "$2" 1 >>"load.$1"; done; }
+	hammer "${FREE[0]}" 40 3>&- & local a=$!
+	hammer "${FREE[1]}" 24 3>&- & local b=$!
+	while [[ ! -e done ]]; do "$B/tests/datagrams" -n 4 -m 50 "udp:127.0.0.1:${FREE[0]}" >>udp || :; done 3>&- & local c=$!
+	local was; was="$(inode "${FREE[0]}") $(inode "${FREE[1]}")"
+	for ((i = 0; i < RELOADS; i++)); do
+		fixed
+		case $((i % 6)) in
+		0) service x "listen = 127.0.0.1:${FREE[2]}" 'exec = echo x0'; kind="1 added, 0 changed, 0 removed, 4 as before" ;;
+		1) service x "listen = 127.0.0.1:${FREE[3]}" 'exec = echo x1'; kind="0 added, 1 changed, 0 removed, 4 as before" ;;
+		2) service x "listen = 127.0.0.1:${FREE[3]}" 'exec = echo x2' 'instances = x'; kind="4 as before, 0 off, 1 faulty" ;;
+		3) service x "listen = 127.0.0.1:${FREE[3]}" "exec = echo x3 $i"; kind="0 added, 1 changed, 0 removed, 4 as before" ;;
+		4) echo '{' >>t; kind="refused: an error outside" ;;
+		5) kind="0 added, 0 changed, 1 removed, 4 as before" ;;
+		esac
+		reload "$kind" || break
+		((i % 6 != 3)) || [[ $(ask "${FREE[3]}") == "x3 $i" ]] || break
+	done
+	: >done
+	wait "$a" "$b" "$c"
+	((i == RELOADS)) || die "only $i reloads"
+	echo alive >&"$held"
+	local line; read -rt 5 -u "$held" line; [[ $line == alive ]]
+	exec {held}>&-
+	[[ "$(inode "${FREE[0]}") $(inode "${FREE[1]}")" == "$was" ]]
+	cat load.*
+	awk '{ n += $1; bad += $4 } END { exit !(n > 100 && bad == 0) }' "load.${FREE[0]}"
+	awk '{ n += $1; bad += $4 } END { exit !(n > 100 && bad == 0) }' "load.${FREE[1]}"
+	awk '{ n += $1; bad += 200 - $1 + $2 } END { exit !(n > 100 && bad == 0) }' udp
+	until_true 5 no_zombies
+}

@@ -3,6 +3,7 @@ load helper
 
 @test "numbers, words, addresses, access, rates, limits, timers: every case holds" {
 	local c n=0
+	export CORPUS=$BATS_TEST_DIRNAME/corpus
 	for c in $("$B/tests/unit"); do
 		run -0 "$B/tests/unit" "$c" || return
 		n=$((n + 1))

@@ -3,15 +3,20 @@
  * cases, `unit NAME` runs one: exit status 0, or 1 with the line that does not hold.
  */
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include "base/hash.h"
 #include "base/num.h"
 #include "base/put.h"
 #include "base/str.h"
+#include "manage/plan.h"
 #include "net/loop.h"
 #include "net/proxy.h"
 #include "net/sock.h"
@@ -22,6 +27,8 @@
 #include "serve/ident.h"
 #include "table/attr.h"
 #include "table/lex.h"
+#include "table/pack.h"
+#include "table/table.h"
 
 #define CHECK(x) \
 	do { \
@@ -762,6 +769,148 @@ proxy_writing(void)
 	CHECK(n < PROXY_BUILT && read_proxy(out, n, &used, &p) == PROXY_DONE && used == n);
 }
 
+/* What malloc gives holds this, so that bytes that nobody set differ. */
+static void
+fill_heap(int with)
+{
+#ifdef __GLIBC__
+	(void)mallopt(M_PERTURB, with);
+#else
+	(void)with;
+#endif
+}
+
+static struct buf
+plan_of_text(const char *text, size_t len, int fill)
+{
+	char *env[] = { (char *)(uintptr_t)"TZ=UTC", NULL };
+	const struct master m = { .cwd = "/", .env = env, .umask = 022, .low_ports = true };
+	struct buf out = { 0 };
+	struct table t;
+
+	fill_heap(fill);
+	table_read_text(&t, &m, text, len);
+	plan_of_table(&t, NULL, NULL, &out);
+	CHECK(!out.failed);
+	for (size_t i = 0; i < t.n; i++) {
+		struct buf one = { 0 }, two = { 0 };
+		const struct service *s = t.item[i].service;
+		struct service *back;
+		const char *at;
+
+		if (s->off || s->later)
+			continue;
+		service_pack(s, &one);
+		at = one.data;
+		back = service_unpack(&at, one.data + one.len);
+		CHECK(back != NULL && at == one.data + one.len && strcmp(back->id, s->id) == 0);
+		service_pack(back, &two);
+		CHECK(one.len == two.len && memcmp(one.data, two.data, one.len) == 0);
+		service_free(back);
+		buf_free(&one);
+		buf_free(&two);
+	}
+	table_free(&t);
+	fill_heap(0);
+	return out;
+}
+
+static size_t
+plan_of_file(const char *path)
+{
+	static char text[1 << 20];
+	FILE *f = fopen(path, "r");
+	struct buf one, two;
+	struct plan p;
+	struct err err;
+	size_t len, n;
+
+	CHECK(f != NULL);
+	len = fread(text, 1, sizeof text, f);
+	(void)fclose(f);
+	one = plan_of_text(text, len, 0x55);
+	two = plan_of_text(text, len, 0xaa);
+	if (one.len != two.len || memcmp(one.data, two.data, one.len) != 0)
+		(void)printf("%s: two readings give two plans\n", path);
+	CHECK(one.len == two.len && memcmp(one.data, two.data, one.len) == 0);
+	CHECK(plan_read(&p, one.data, one.len, &err) == 0);
+	n = p.on;
+	plan_free(&p);
+	buf_free(&one);
+	buf_free(&two);
+	return n;
+}
+
+/* Every table of the directory CORPUS, or of tests/corpus: the same text gives the same bytes. */
+static void
+plans(void)
+{
+	const char *where = getenv("CORPUS") != NULL ? getenv("CORPUS") : "tests/corpus";
+	DIR *d = opendir(where);
+	char path[PATH_MAX];
+	size_t files = 0, on = 0;
+
+	CHECK(d != NULL);
+	for (struct dirent *e = readdir(d); e != NULL; e = readdir(d)) {
+		size_t n = strlen(e->d_name);
+
+		if (n < 6 || strcmp(e->d_name + n - 5, ".conf") != 0)
+			continue;
+		(void)snprintf(path, sizeof path, "%s/%s", where, e->d_name);
+		on += plan_of_file(path);
+		files++;
+	}
+	(void)closedir(d);
+	CHECK(files > 500 && on > 100);
+}
+
+/* Bytes that are none: an error, or another plan, but no more than that. */
+static void
+plans_mangled(void)
+{
+	static const char text[] =
+	    "defaults\n{\n instances = 5\n log_tag = t\n}\n"
+	    "service a\n{\n listen = 127.0.0.1:1 unix:/x\n exec = /bin/echo a \"b c\"\n only_from = 10.0.0.0/8 ::1 user:root\n"
+	    " access_times = 01:00-02:00\n env = A=1\n rlimit_nofile = 9\n user = root\n}\n"
+	    "service r\n{\n listen = 127.0.0.1:2\n redirect = localhost 3\n}\n"
+	    "service off\n{\n listen = 127.0.0.1:3\n exec = /bin/true\n disable = yes\n}\n"
+	    "service bad\n{\n listen = 127.0.0.1:4\n exec = /bin/true\n nonsense = 1\n}\n";
+	struct buf b = plan_of_text(text, sizeof text - 1, 0);
+	struct plan p;
+	struct err err;
+	char *bytes;
+
+	CHECK(plan_read(&p, b.data, b.len, &err) == 0);
+	CHECK(p.n == 4 && p.item[2].state == PLANNED_OFF && p.item[3].state == PLANNED_FAULTY);
+	CHECK(p.item[3].fault != NULL && strstr(p.item[3].fault, "nonsense") != NULL && p.refused == NULL);
+	plan_free(&p);
+	for (size_t n = 0; n < b.len; n++) {
+		bytes = malloc(n + 1);		/* a block of its own: not a byte behind it is read unseen */
+		CHECK(bytes != NULL);
+		memcpy(bytes, b.data, n);
+		CHECK(plan_read(&p, bytes, n, &err) == -1);
+		free(bytes);
+	}
+	bytes = malloc(b.len);
+	CHECK(bytes != NULL);
+	memcpy(bytes, b.data, b.len);
+	for (size_t bit = 0; bit < b.len * 8; bit++) {
+		bytes[bit / 8] = (char)(bytes[bit / 8] ^ 1 << bit % 8);
+		if (plan_read(&p, bytes, b.len, &err) == 0)
+			plan_free(&p);
+		bytes[bit / 8] = b.data[bit / 8];
+	}
+	/* And all that look like a number are the largest one. */
+	for (size_t at = 0; at + 8 <= b.len; at++) {
+		memset(bytes + at, 0xff, 8);
+		if (plan_read(&p, bytes, b.len, &err) == 0)
+			plan_free(&p);
+		memcpy(bytes + at, b.data + at, 8);
+	}
+	free(bytes);
+	buf_free(&b);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
@@ -771,7 +920,8 @@ static const struct {
 	{ "likeness", likeness }, { "addresses", addresses }, { "names", names }, { "prefixes", prefixes },
 	{ "precedence", precedence }, { "bad_rules", bad_rules }, { "times", times }, { "paces", paces },
 	{ "buckets", buckets }, { "sources", sources }, { "timers", timers }, { "hashes", hashes },
-	{ "attributes", attributes }, { "proxy_headers", proxy_headers }, { "proxy_writing", proxy_writing },
+	{ "attributes", attributes }, { "plans", plans }, { "plans_mangled", plans_mangled },
+	{ "proxy_headers", proxy_headers }, { "proxy_writing", proxy_writing },
 };
 
 int

@@ -55,21 +55,22 @@ lead_to_text(struct packer *p, size_t at, const char *s)
 	lead(p, at, s != NULL ? add(p, s, strlen(s) + 1, 1) : 0);
 }
 
-/* A list of texts with a NULL behind it. */
+/* A list of texts; there will be a NULL behind it. */
 static void
 lead_to_texts(struct packer *p, size_t at, char *const *list, size_t n)
 {
+	char *const none = NULL;
 	size_t here;
 
 	if (list == NULL) {
 		lead(p, at, 0);
 		return;
 	}
-	here = add(p, list, (n + 1) * sizeof *list, sizeof *list);
+	here = add(p, list, n * sizeof *list, sizeof *list);
+	(void)add(p, &none, sizeof none, sizeof none);	/* not every list has one behind it */
 	lead(p, at, here);
 	for (size_t i = 0; i < n; i++)
 		lead_to_text(p, here + i * sizeof *list, list[i]);
-	lead(p, here + n * sizeof *list, 0);
 }
 
 static size_t
@@ -112,9 +113,12 @@ finish(struct packer *p, struct buf *out)
 	buf_free(&p->pointers);
 }
 
-/* NULL: these are no bytes of a block that begins with `least` of its own, or no memory. */
-static void *
-unpack(const char **at, const char *end, size_t least)
+/*
+ * NULL: these are no bytes of a block that begins with `least` of its own, or no memory. Behind the
+ * block stands a NUL: every text in it has an end.
+ */
+static char *
+unpack(const char **at, const char *end, size_t least, size_t *size)
 {
 	struct head h;
 	size_t left = (size_t)(end - *at), where;
@@ -127,10 +131,12 @@ unpack(const char **at, const char *end, size_t least)
 	left -= sizeof h;
 	if (h.size < least || h.size > left || h.npointers > (left - h.size) / sizeof where)
 		return NULL;
-	block = malloc(h.size);
+	block = malloc(h.size + 1);
 	if (block == NULL)
 		return NULL;
 	memcpy(block, *at + sizeof h, h.size);
+	block[h.size] = '\0';
+	*size = h.size;
 	*at += sizeof h + h.size;
 	for (size_t i = 0; i < h.npointers; i++, *at += sizeof where) {
 		memcpy(&where, *at, sizeof where);
@@ -150,7 +156,7 @@ service_pack(const struct service *s, struct buf *out)
 	struct packer p = { .bytes = { 0 } };
 	struct service c;
 
-	memcpy(&c, s, sizeof c);
+	memcpy(&c, s, AT(service, given));	/* there is no more of a packed one */
 	c.refs = 1;
 	c.packed = true;
 	c.disable = c.v6only = c.off = false;
@@ -191,7 +197,15 @@ service_pack(const struct service *s, struct buf *out)
 struct service *
 service_unpack(const char **at, const char *end)
 {
-	return unpack(at, end, AT(service, given));
+	size_t size;
+	struct service *s = (struct service *)(void *)unpack(at, end, AT(service, given), &size);
+
+	if (s != NULL) {	/* what it is freed by is not left to the bytes */
+		s->refs = 1;
+		s->packed = true;
+		s->run.env = NULL;
+	}
+	return s;
 }
 
 void
@@ -208,7 +222,14 @@ environment_pack(const struct environment *e, struct buf *out)
 struct environment *
 environment_unpack(const char **at, const char *end)
 {
-	return unpack(at, end, sizeof(struct environment));
+	size_t size;
+	struct environment *e = (struct environment *)(void *)unpack(at, end, sizeof *e, &size);
+
+	if (e != NULL) {
+		e->refs = 1;
+		e->packed = true;
+	}
+	return e;
 }
 
 void
@@ -222,19 +243,32 @@ address_pack(const struct address *a, struct buf *out)
 	finish(&p, out);
 }
 
+/* A copy of the text that stands in a block at `at`; NULL: it does not, or no memory. */
+static char *
+text_of(const char *block, size_t size, const char *at)
+{
+	uintptr_t from = (uintptr_t)block, to = (uintptr_t)at;
+
+	return to >= from && to - from < size ? strdup(at) : NULL;
+}
+
 int
 address_unpack(struct address *a, const char **at, const char *end)
 {
-	struct address *block = unpack(at, end, sizeof *block);
+	struct address found;
+	size_t size;
+	char *block = unpack(at, end, sizeof found, &size);
 
 	if (block == NULL)
 		return -1;
-	a->text = block->text != NULL ? strdup(block->text) : NULL;
-	if (a->text == NULL || where_copy(&a->where, &block->where) == -1) {
-		free(a->text);
-		free(block);
+	memcpy(&found, block, sizeof found);
+	found.text = text_of(block, size, found.text);
+	found.where.host = text_of(block, size, found.where.host);
+	free(block);
+	if (found.text == NULL || found.where.host == NULL) {
+		address_free(&found);
 		return -1;
 	}
-	free(block);
+	*a = found;
 	return 0;
 }

@@ -466,6 +466,26 @@ clients() { # clients N PORT: that wait for their reply; their output in o.1…
 	stop_server INT
 }
 
+@test "wait = yes to no while a command has the socket, and an upgrade before it ends" {
+	printf '#!/bin/sh\necho in >>in; read -r go <go\n' >g
+	chmod +x g; mkfifo go
+	service a 'listen = 127.0.0.1:0' "shell = cd $PWD; exec ./g" 'wait = yes'
+	service b 'listen = 127.0.0.1:0' 'exec = echo b'
+	start_server -f t
+	clients 1 "${PORTS[a]}"
+	until_true 5 test -s in
+	sed -i -e 's/shell = .*/exec = echo now/' -e 's/wait = yes/wait = no/' t
+	reload "1 changed"
+	kill -USR2 "$PID"
+	wait_log 'UPGRADE: done'
+	run -0 ask "${PORTS[b]}"; [[ $output == b ]]
+	[[ ! -s o.1 ]]
+	echo >go
+	wait "${CLIENTS[@]}"
+	[[ $(<o.1) == now ]]
+	run -0 ask "${PORTS[b]}"; [[ $output == b ]]
+}
+
 @test "wait = yes whose service goes while its command lives, and comes back" {
 	cat >g <<-'E'
 	#!/bin/sh

@@ -798,7 +798,7 @@ plan_of_text(const char *text, size_t len, int fill)
 		struct service *back;
 		const char *at;
 
-		if (s->off || s->later)
+		if (s->off)
 			continue;
 		service_pack(s, &one);
 		at = one.data;

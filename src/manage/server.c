@@ -503,6 +503,7 @@ server_resume(struct server *s, struct inherited_state *had, struct err *err)
 
 	s->started = had->started;
 	s->reloads = had->reloads;
+	services_resumed(s->services);
 	s->carry = carry_new(s->engine);
 	if (s->carry == NULL)
 		return err_sys(err, ENOMEM, "cannot go on");

@@ -107,7 +107,7 @@ say_listens(struct unit *u, const struct listener *l)
 }
 
 static void
-say_waits(const struct unit *u, const struct address *a, const char *why)
+say_waits(struct unit *u, const struct address *a, const char *why)
 {
 	unit_say(u, LEVEL_WARNING, "error", "%s%s", why, a->where.scheme != SCHEME_FD ? "; it is tried again" : "");
 }
@@ -626,6 +626,12 @@ services_new(struct engine *e)
 		return NULL;
 	}
 	return s;
+}
+
+void
+services_resumed(struct services *s)
+{
+	s->begun = true;
 }
 
 void

@@ -29,6 +29,9 @@ void services_free(struct services *s);	/* closes the listeners */
  */
 int services_apply(struct services *s, struct plan *p, bool first, struct applied *did, struct err *err);
 
+/* Before the first: nothing is inherited by a descriptor's number, a predecessor had it all. */
+void services_resumed(struct services *s);
+
 /* Closes all listeners and forgets what waits. */
 void services_close(struct services *s);
 

@@ -52,20 +52,31 @@ write_listener(const struct writer *w, const struct listener *l)
 	state_end(w->out);
 }
 
+/* Is it of another kind by now, while a command of the old one has its socket still? */
+static bool
+lags_behind(const struct unit *u)
+{
+	for (const struct listener *l = u->listeners; l != NULL; l = l->next)
+		if (l->moved && l->take == handover_take)
+			return true;
+	return false;
+}
+
 static void
 write_unit(const struct writer *w, const struct unit *u)
 {
 	const struct service *s = u->conf;
+	bool lags = lags_behind(u);
 
 	state_begin(w->out, "unit");
 	state_number(w->out, "number", (int64_t)u->number);
 	state_text(w->out, "id", s->id);
 	state_text(w->out, "name", s->name);
 	state_number(w->out, "retired", u->retired);
-	state_number(w->out, "wait", s->wait);
+	state_number(w->out, "wait", s->wait || lags);
 	state_number(w->out, "session", s->session);
-	state_number(w->out, "internal", s->internal);
-	for (size_t i = 0; i < s->redirect.n; i++)
+	state_number(w->out, "internal", lags ? BUILTIN_NONE : s->internal);
+	for (size_t i = 0; i < s->redirect.n && !lags; i++)
 		state_text(w->out, i == 0 ? "redirect" : "redirect_port", s->redirect.word[i]);
 	state_number(w->out, "linger", s->linger);
 	state_number(w->out, "kill_after", s->kill_after);

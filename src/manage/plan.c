@@ -134,7 +134,7 @@ put_service(struct buf *out, const struct service *s, struct environments *all, 
 	same = known != NULL && known(arg, print);
 	put_number(out, same ? PLANNED_SAME : PLANNED_ON);
 	put_number(out, print);
-	put_text(out, s->id);
+	put_text(out, same ? NULL : s->id);
 	put_text(out, NULL);
 	if (!same) {
 		put_number(out, number_of(all, s->run.env, &is_new, out));
@@ -324,7 +324,7 @@ get_item(struct reader *r, struct planned *i, struct held *all)
 	i->print = get_number(r);
 	i->id = get_text(r);
 	i->fault = get_text(r);
-	if (i->id == NULL || i->state > PLANNED_FAULTY)
+	if (i->state > PLANNED_FAULTY || (i->id == NULL && i->state != PLANNED_SAME))
 		r->bad = true;
 	else if (i->state == PLANNED_ON)
 		get_service(r, i, all);

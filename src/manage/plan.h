@@ -19,7 +19,7 @@ enum planned_state {
 struct planned {		/* an entry */
 	enum planned_state state;
 	uint64_t print;		/* of what it says: equal for equal entries of one server; while on */
-	char *id;		/* owned */
+	char *id;		/* owned; NULL: SAME, whose unit has it */
 	char *fault;		/* owned: what is wrong, if faulty; NULL: nothing */
 	struct service *service;	/* held; ON only */
 	struct address *listen;	/* owned; ON only */

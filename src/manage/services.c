@@ -220,34 +220,50 @@ compare_loose(const void *a, const void *b)
 	return x->from < y->from ? -1 : x->from > y->from;
 }
 
-static int
-index_units(struct work *w)
+static size_t
+count_units(const struct unit *u)
 {
-	struct engine *e = w->s->engine;
 	size_t n = 0;
 
-	for (struct unit *u = e->units; u != NULL; u = u->next)
+	for (; u != NULL; u = u->next)
 		n++;
-	for (struct unit *u = e->gone; u != NULL; u = u->next)
-		n++;
-	w->print = calloc(n + 1, sizeof *w->print);
-	w->id = calloc(n + 1, sizeof *w->id);
+	return n;
+}
+
+static int
+index_prints(struct work *w)
+{
+	struct engine *e = w->s->engine;
+
+	w->print = calloc(count_units(e->units) + 1, sizeof *w->print);
 	w->unit = calloc(w->p->n + 1, sizeof(struct unit *));
-	if (w->print == NULL || w->id == NULL || w->unit == NULL)
+	if (w->print == NULL || w->unit == NULL)
 		return -1;
 	for (struct unit *u = e->units; u != NULL; u = u->next) {
 		u->claimed = false;
 		w->print[w->nprint++] = (struct by_print){ u->print, u };
-		w->id[w->nid] = (struct by_id){ u->conf->id, u, w->nid };
-		w->nid++;
 	}
-	/* One that comes back counts those who are still there. */
-	for (struct unit *u = e->gone; u != NULL; u = u->next) {
+	for (struct unit *u = e->gone; u != NULL; u = u->next)
 		u->claimed = false;
-		w->id[w->nid] = (struct by_id){ u->conf->id, u, w->nid };
-		w->nid++;
-	}
 	qsort(w->print, w->nprint, sizeof *w->print, compare_prints);
+	return 0;
+}
+
+/* Those that nobody has claimed. One that comes back counts those who are still there. */
+static int
+index_ids(struct work *w)
+{
+	struct engine *e = w->s->engine;
+
+	w->id = calloc(count_units(e->units) + count_units(e->gone) + 1, sizeof *w->id);
+	if (w->id == NULL)
+		return -1;
+	for (int gone = 0; gone < 2; gone++)
+		for (struct unit *u = gone ? e->gone : e->units; u != NULL; u = u->next)
+			if (!u->claimed) {
+				w->id[w->nid] = (struct by_id){ u->conf->id, u, w->nid };
+				w->nid++;
+			}
 	qsort(w->id, w->nid, sizeof *w->id, compare_ids);
 	return 0;
 }
@@ -312,8 +328,8 @@ claim(struct unit *u)
 	return u;
 }
 
-/* Finds each entry's unit. What is as it was needs nothing more. */
-static void
+/* Finds each entry's unit. What is as it was needs nothing more. -1: no memory. */
+static int
 match(struct work *w)
 {
 	struct plan *p = w->p;
@@ -325,6 +341,8 @@ match(struct work *w)
 		if (w->unit[i] != NULL)
 			p->item[i].state = PLANNED_SAME;
 	}
+	if (index_ids(w) == -1)
+		return -1;
 	/* Who listens where an entry says is surely meant by it; the others go by their order. */
 	for (size_t i = 0; i < p->n; i++)
 		if (p->item[i].state == PLANNED_ON)
@@ -332,6 +350,7 @@ match(struct work *w)
 	for (size_t i = 0; i < p->n; i++)
 		if (w->unit[i] == NULL && (p->item[i].state == PLANNED_ON || p->item[i].state == PLANNED_FAULTY))
 			w->unit[i] = claim(find_id(w, &p->item[i], false));
+	return 0;
 }
 
 /* --- whose socket is whose */
@@ -581,7 +600,7 @@ services_apply(struct services *s, struct plan *p, bool first, struct applied *d
 	int rc = 0;
 
 	*did = (struct applied){ 0 };
-	if (index_units(&w) == -1 || (match(&w), gather_loose(&w)) == -1 || note_absent(&w, did) == -1) {
+	if (index_prints(&w) == -1 || match(&w) == -1 || gather_loose(&w) == -1 || note_absent(&w, did) == -1) {
 		rc = err_sys(err, ENOMEM, "cannot take the table");
 		goto out;
 	}

@@ -9,7 +9,7 @@
 #include "base/put.h"
 #include "base/sink.h"
 
-enum { LINE = 2048 };		/* one line, cut there */
+enum { LINE = 2048, TAG = 200 };	/* one line, and syslog's part in front of it: cut there */
 
 static struct {
 	enum level threshold;
@@ -21,24 +21,30 @@ static struct {
 } log_;
 
 static void
-begin(const char *program, enum level threshold, enum log_kind kind)
+begin(const char *program, enum level threshold, const struct log_to *to)
 {
 	log_close();
 	log_.program = program;
 	log_.threshold = threshold;
-	log_.sink = sink_get(&(struct log_to){ .kind = kind, .facility = LOG_FACILITY_DAEMON, .level = -1 });
+	log_.sink = sink_get(to, 1);
 }
 
 void
 log_open_stderr(const char *program, enum level threshold)
 {
-	begin(program, threshold, LOG_STDERR);
+	begin(program, threshold, &(struct log_to){ .kind = LOG_STDERR });
+}
+
+void
+log_open_file(const char *program, enum level threshold, const char *path)
+{
+	begin(program, threshold, &(struct log_to){ .kind = LOG_FILE, .path = (char *)(uintptr_t)path });
 }
 
 void
 log_open_syslog(const char *program, enum level threshold)
 {
-	begin(program, threshold, LOG_SYSLOG);
+	begin(program, threshold, &(struct log_to){ .kind = LOG_SYSLOG, .facility = LOG_FACILITY_DAEMON, .level = -1 });
 }
 
 void
@@ -60,14 +66,9 @@ log_close(void)
 void
 log_reopen(void)
 {
-	(void)log_flush(0);
+	(void)log_flush(0);	/* what was said before goes into the old ones */
 	sinks_reopen();
-}
-
-int
-log_fd(void)
-{
-	return sink_fd(log_.sink);
+	(void)log_flush(0);
 }
 
 static const char *const level_names[] = { "err", "warning", "notice", "info", "debug" };
@@ -76,9 +77,15 @@ static const int level_syslog[] = { 3, 4, 5, 6, 7 };
 /* The line's end and its NUL always have room. */
 enum { SPARE = 2 };
 
-/* A JSON string; what is not printable ASCII becomes \u00HH. Leaves room for the line's end. */
+/*
+ * Bytes that are kept free behind a text of JSON: behind the message for what ends the object, behind
+ * the others for all the numbers, the reason and the name `message` too, so that what is cut is still JSON.
+ */
+enum { JSON_END = 12, JSON_REST = 320 };
+
+/* A JSON string; what is not printable ASCII becomes \u00HH. */
 static void
-add_json(struct put *l, const char *key, const char *s, size_t len)
+add_json(struct put *l, const char *key, const char *s, size_t len, size_t spare)
 {
 	static const char hex[] = "0123456789abcdef";
 
@@ -87,7 +94,7 @@ add_json(struct put *l, const char *key, const char *s, size_t len)
 	put_char(l, '"');
 	put_text(l, key);
 	put_text(l, "\":\"");
-	for (size_t i = 0; i < len && l->used < l->size - 64; i++) {
+	for (size_t i = 0; i < len && l->used + spare < l->size; i++) {
 		unsigned char c = (unsigned char)s[i];
 
 		if (c >= 0x20 && c < 0x7f) {
@@ -107,7 +114,7 @@ static void
 add_pair(struct put *l, const char *key, const char *s)
 {
 	if (s != NULL)
-		add_json(l, key, s, strlen(s));
+		add_json(l, key, s, strlen(s), JSON_REST);
 }
 
 /* `before` is all that stands before the number: ,"pid": or pid= */
@@ -181,7 +188,7 @@ format_json(struct put *l, const struct event *ev)
 	}
 	if (ev->message != NULL)
 		add_json(l, "message", ev->message,
-		    ev->message_len != 0 ? ev->message_len : strlen(ev->message));
+		    ev->message_len != 0 ? ev->message_len : strlen(ev->message), JSON_END);
 	put_char(l, '}');
 }
 
@@ -257,26 +264,22 @@ stamp(void)
 	    tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
 }
 
-void
-log_event(const struct event *ev, const struct log_style *style)
+/* A line as it is to look there. */
+static void
+write_to(struct sink *sink, const struct event *ev, const struct log_style *style)
 {
 	char text[LINE];
 	struct put l = { .at = text, .size = sizeof text };
-	struct sink *sink;
 	int facility, level;
 
-	if (ev->level > log_.threshold || log_.program == NULL)
-		return;
-	if (style == NULL)
-		style = &log_.style;
-	sink = style->sink != NULL ? style->sink : log_.sink;
-	stamp();
 	if (sink_is_syslog(sink, &facility, &level)) {
+		const char *tag = style->tag != NULL ? style->tag : log_.program;
+
 		add_number(&l, "<", (unsigned)(facility << 3 | (level >= 0 ? level : level_syslog[ev->level])));
 		put_char(&l, '>');
 		put_text(&l, log_.rfc);
 		put_char(&l, ' ');
-		put_text(&l, style->tag != NULL ? style->tag : log_.program);
+		put_escaped(&l, tag, strlen(tag), LINE - TAG);
 		add_number(&l, "[", (uint64_t)getpid());
 		put_text(&l, "]: ");
 	} else if (!style->json) {
@@ -296,6 +299,33 @@ log_event(const struct event *ev, const struct log_style *style)
 	sink_add(sink, text, l.used);
 }
 
+static bool
+has_own(const struct sink *s)
+{
+	for (size_t i = 0; i < sink_parts(s); i++)
+		if (sink_part((struct sink *)(uintptr_t)s, i) == log_.sink)
+			return true;
+	return false;
+}
+
+void
+log_event(const struct event *ev, const struct log_style *style)
+{
+	if (ev->level > log_.threshold || log_.program == NULL)
+		return;
+	if (style == NULL)
+		style = &log_.style;
+	stamp();
+	for (size_t i = 0; i < sink_parts(style->sink); i++) {
+		struct sink *to = sink_part(style->sink, i);
+
+		if (to != NULL)
+			write_to(to, ev, style);
+		else if (!has_own(style->sink))	/* which may be named as well: one line is enough */
+			write_to(log_.sink, ev, style);
+	}
+}
+
 void
 log_say(enum level level, const char *name, const char *fmt, ...)
 {
@@ -308,11 +338,13 @@ log_say(enum level level, const char *name, const char *fmt, ...)
 	log_event(&(struct event){ .level = level, .name = name, .message = text }, NULL);
 }
 
-/* What a sink tells of itself: not into itself. */
+/* What a sink tells of itself. That it cannot be written need not be said where it cannot be read. */
 static void
-told(bool grave, const char *name, const char *text)
+told(const struct sink *of, bool grave, const char *name, const char *text)
 {
-	log_event(&(struct event){ .level = grave ? LEVEL_ERR : LEVEL_WARNING, .name = name, .message = text }, NULL);
+	if (of != log_.sink || strncmp(text, "cannot write ", 13) != 0)
+		log_event(&(struct event){ .level = grave ? LEVEL_ERR : LEVEL_WARNING, .name = name,
+		    .message = text }, NULL);
 }
 
 int64_t

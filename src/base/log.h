@@ -50,11 +50,14 @@ struct event {
 struct log_style {
 	bool json;
 	const char *tag;	/* of syslog; NULL: the program's name. Borrowed */
-	struct sink *sink;	/* where to; NULL: the master's own. Borrowed */
+	struct sink *sink;	/* where to, maybe several places; NULL: the master's own. Borrowed */
 };
 
 /* Lines go to descriptor 2. `threshold`: what is less important is not written. */
 void log_open_stderr(const char *program, enum level threshold);
+
+/* Lines go to a file, by its absolute path; borrowed for the call. */
+void log_open_file(const char *program, enum level threshold, const char *path);
 
 /* Lines go to the system's log, facility daemon, as datagrams to /dev/log (RFC 3164). */
 void log_open_syslog(const char *program, enum level threshold);
@@ -74,10 +77,7 @@ void log_say(enum level level, const char *name, const char *fmt, ...)
 /* Writes what is due. Returns when it wants to be called again (ms of the clock), -1: no need. */
 int64_t log_flush(int64_t now);
 
-/* Opens the files again by their names: they may have been moved away. */
+/* Opens the files again by their names: they may have been moved away. No line is lost by it. */
 void log_reopen(void);
-
-/* The descriptor that lines go to, for a child whose errors are to go there too; -1: none. */
-int log_fd(void);
 
 #endif

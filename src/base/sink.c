@@ -1,269 +1,280 @@
 #include "base/sink.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include "base/hash.h"
+#include "base/pour.h"
+
 enum {
+	FIRST = 8 * 1024,	/* bytes of a queue at first */
 	BOUND = 256 * 1024,	/* bytes that wait for a slow sink */
-	FULL = 50,		/* ms until a sink that was full is tried again */
+	FULL = 4, FULLER = 64,	/* ms until a sink that was full is tried again: first, and when it stays so */
 	BROKEN = 1000,		/* ms until one that failed is */
 };
 
 struct sink {
-	struct sink *next;
+	struct hash_node node;	/* of `all` */
 	unsigned refs;
-	struct log_to to;	/* its path is owned */
-	int fd;			/* -1: not open */
-	bool own;		/* fd is ours to close */
-	bool polled;		/* fd may block: ask before each write, and write little */
-	bool reopen;		/* the file is to be opened by its name before the next line */
-	bool failed;		/* it could not be opened or written, and that was told */
+	unsigned full;		/* ms: the next pause while it is full; 0: it was not */
+	struct pour pour;	/* where it goes, and how */
+	bool busy;		/* in the list of those that have something to do */
+	bool reopen;		/* its file is to be opened by its name */
+	bool kept;		/* that did not go, and was told */
+	bool failed;		/* it could not be written, and that was told */
 	bool over_soft, over_hard;	/* the file is as long, and that was told */
-	char *data;		/* lines that wait; BOUND bytes at most, made when first needed */
-	size_t len, size;
+	struct sink *next_busy;
+	int64_t due;		/* when it wants to be flushed; -1: no need */
+	char *data;		/* lines that wait: len bytes from `at` on; NULL: none */
+	size_t at, len, size;
 	uint64_t lost;
 	int64_t written;	/* when last */
 	int64_t retry;		/* it did not take all: not before then; 0: it did */
+	int64_t reopened;	/* when it was last tried */
+	size_t nparts;		/* of one that is several places: 0: it is one */
+	struct sink **part;	/* owned array of held sinks; NULL: the master's own log */
 };
 
-static struct sink *sinks;
+static struct hash all;
+static struct sink *busy;	/* a list */
+static uint64_t left;		/* lines that were lost with sinks that are gone, and not told yet */
 
 static void
-open_stderr(struct sink *s)
+engage(struct sink *s)
 {
-	struct stat st;
-
-	s->fd = STDERR_FILENO;
-	s->polled = true;
-	if (fstat(STDERR_FILENO, &st) == -1)
+	if (s->busy)
 		return;
-	/*
-	 * The descriptor is shared with whoever started us, so it must not be made nonblocking.
-	 * A pipe or a terminal can be opened a second time, and that one is ours alone. A file
-	 * cannot: it would be written from its start.
-	 */
-	if (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)) {
-		int fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-
-		if (fd != -1) {
-			s->fd = fd;
-			s->own = true;
-			s->polled = false;
-		}
-	} else if (S_ISREG(st.st_mode)) {
-		s->polled = false;
-	}
+	s->busy = true;
+	s->due = 0;
+	s->next_busy = busy;
+	busy = s;
 }
+
+/* --- which there are */
 
 static bool
 same(const struct log_to *a, const struct log_to *b)
 {
-	return a->kind == b->kind && a->facility == b->facility && a->level == b->level &&
-	    a->soft == b->soft && a->hard == b->hard &&
-	    (a->path == NULL || strcmp(a->path, b->path) == 0);
+	if (a->kind != b->kind)
+		return false;
+	if (a->kind == LOG_SYSLOG)
+		return a->facility == b->facility && a->level == b->level;
+	return a->kind != LOG_FILE || (a->soft == b->soft && a->hard == b->hard && strcmp(a->path, b->path) == 0);
 }
 
-struct sink *
-sink_get(const struct log_to *to)
+static uint64_t
+key_of(const struct log_to *to)
+{
+	return to->kind == LOG_FILE ? hash_bytes(to->path, strlen(to->path)) : hash_number((uint64_t)to->kind);
+}
+
+/* One with no place and no part yet. */
+static struct sink *
+new_sink(uint64_t key)
 {
 	struct sink *s;
 
-	if (to->kind == LOG_MASTER)
+	if (all.bucket == NULL && hash_init(&all) == -1)
 		return NULL;
-	for (s = sinks; s != NULL; s = s->next) {
-		if (same(&s->to, to)) {
-			s->refs++;
-			return s;
-		}
-	}
 	s = calloc(1, sizeof *s);
 	if (s == NULL)
 		return NULL;
 	s->refs = 1;
-	s->fd = -1;
-	s->to = *to;
-	if (to->path != NULL) {
-		s->to.path = strdup(to->path);
-		if (s->to.path == NULL) {
-			free(s);
-			return NULL;
-		}
-	}
-	if (to->kind == LOG_STDERR)
-		open_stderr(s);
-	s->next = sinks;
-	sinks = s;
+	s->pour.fd = -1;
+	hash_put(&all, &s->node, key);
 	return s;
 }
 
-void
-sink_put(struct sink *s)
+static struct sink *
+next_of(const struct sink *s, uint64_t key)
 {
-	struct sink **at = &sinks;
+	struct hash_node *n = s != NULL ? hash_next(&s->node) : all.bucket != NULL ? hash_find(&all, key) : NULL;
 
-	if (s == NULL || --s->refs > 0)
-		return;
-	while (*at != s)
-		at = &(*at)->next;
-	*at = s->next;
-	if (s->own && s->fd != -1)
-		(void)close(s->fd);
-	free(s->to.path);
-	free(s->data);
-	free(s);
+	return (struct sink *)(void *)n;
 }
 
-void
-sinks_reopen(void)
+static struct sink *
+get_one(const struct log_to *to)
 {
-	for (struct sink *s = sinks; s != NULL; s = s->next) {
-		s->reopen = s->to.kind == LOG_FILE;
-		s->over_hard = s->over_soft = false;
-	}
-}
+	uint64_t key = key_of(to);
+	struct sink *s = NULL;
 
-bool
-sink_is_syslog(const struct sink *s, int *facility, int *level)
-{
-	if (s == NULL || s->to.kind != LOG_SYSLOG)
-		return false;
-	*facility = s->to.facility;
-	*level = s->to.level;
-	return true;
-}
-
-int
-sink_fd(const struct sink *s)
-{
-	return s == NULL || s->to.kind == LOG_SYSLOG ? -1 : s->fd;
-}
-
-/* --- writing: bytes taken from the front; -1: none went */
-
-static int
-connect_syslog(struct sink *s)
-{
-	struct sockaddr_un to = { .sun_family = AF_UNIX, .sun_path = "/dev/log" };
-
-	s->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (s->fd == -1)
-		return -1;
-	s->own = true;
-	if (connect(s->fd, (struct sockaddr *)&to, sizeof to) == -1) {
-		(void)close(s->fd);
-		s->fd = -1;
-		return -1;
-	}
-	return 0;
-}
-
-/* One line, as a datagram. */
-static ssize_t
-write_syslog(struct sink *s)
-{
-	const char *end = memchr(s->data, '\n', s->len);
-	size_t len = end != NULL ? (size_t)(end - s->data) : s->len;
-
-	if (s->fd == -1 && connect_syslog(s) == -1)
-		return -1;
-	if (send(s->fd, s->data, len, MSG_DONTWAIT | MSG_NOSIGNAL) == -1) {
-		if (errno == EMSGSIZE)
-			return (ssize_t)len + 1;	/* too long for it: gone */
-		if (errno != EAGAIN && errno != ENOBUFS) {
-			(void)close(s->fd);
-			s->fd = -1;
-		}
-		return -1;
-	}
-	return (ssize_t)len + 1;
-}
-
-static uint64_t
-count_lines(const char *data, size_t len)
-{
-	uint64_t n = 0;
-
-	for (size_t i = 0; i < len; i++)
-		n += data[i] == '\n';
-	return n;
-}
-
-/* A file, up to its hard limit; the lines behind that are lost, and counted. */
-static ssize_t
-write_file(struct sink *s)
-{
-	size_t len = s->len;
-	struct stat st;
-
-	if (s->fd == -1 || s->reopen) {
-		int fd = open(s->to.path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
-
-		if (fd == -1)
-			return -1;
-		if (s->fd != -1)
-			(void)close(s->fd);
-		s->fd = fd;
-		s->own = true;
-		s->reopen = false;
-	}
-	if (s->to.soft == 0)
-		return write(s->fd, s->data, len);
-	if (fstat(s->fd, &st) == -1)
-		return -1;
-	s->over_hard = false;
-	if ((uint64_t)st.st_size + len > s->to.hard) {
-		size_t room = (uint64_t)st.st_size < s->to.hard ? (size_t)(s->to.hard - (uint64_t)st.st_size) : 0;
-
-		/* The whole lines that still fit. */
-		for (len = room < s->len ? room : s->len; len > 0 && s->data[len - 1] != '\n'; len--)
-			;
-		if (len == 0) {
-			s->over_hard = true;
-			s->lost += count_lines(s->data, s->len);
-			return (ssize_t)s->len;
+	while ((s = next_of(s, key)) != NULL) {
+		if (s->nparts == 0 && same(&s->pour.to, to)) {
+			s->refs++;
+			return s;
 		}
 	}
-	return write(s->fd, s->data, len);
+	s = new_sink(key);
+	if (s == NULL)
+		return NULL;
+	s->pour.to = *to;
+	if (to->kind == LOG_FILE && (s->pour.to.path = strdup(to->path)) == NULL) {
+		s->pour.to.kind = LOG_MASTER;
+		sink_put(s);
+		return NULL;
+	}
+	if (to->kind == LOG_STDERR)
+		pour_open_stderr(&s->pour);
+	return s;
 }
 
-static ssize_t
-write_stderr(struct sink *s)
+/* Takes the array and what it holds. */
+static struct sink *
+get_several(struct sink **part, size_t n)
 {
-	size_t len = s->len;
+	uint64_t key = hash_bytes(part, n * sizeof(struct sink *));
+	struct sink *s = NULL;
 
-	if (s->polled) {
-		struct pollfd p = { .fd = s->fd, .events = POLLOUT };
-		struct stat st;
-
-		if (fstat(s->fd, &st) == 0 && S_ISSOCK(st.st_mode))
-			return send(s->fd, s->data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
-		if (poll(&p, 1, 0) != 1 || (p.revents & POLLOUT) == 0)
-			return -1;
-		if (len > 4096)
-			len = 4096;	/* a pipe that can be written takes PIPE_BUF at once */
+	while ((s = next_of(s, key)) != NULL) {
+		if (s->nparts == n && memcmp(s->part, part, n * sizeof(struct sink *)) == 0) {
+			s->refs++;
+			break;
+		}
 	}
-	return write(s->fd, s->data, len);
+	if (s == NULL && (s = new_sink(key)) != NULL) {
+		s->part = part;
+		s->nparts = n;
+		return s;
+	}
+	while (n-- > 0)
+		sink_put(part[n]);
+	free(part);
+	return s;
+}
+
+struct sink *
+sink_get(const struct log_to *to, size_t n)
+{
+	struct sink **part;
+
+	if (n == 0 || (n == 1 && to->kind == LOG_MASTER))
+		return NULL;
+	if (n == 1)
+		return get_one(to);
+	part = calloc(n, sizeof(struct sink *));
+	if (part == NULL)
+		return NULL;
+	for (size_t i = 0; i < n; i++)
+		if (to[i].kind != LOG_MASTER)
+			part[i] = get_one(&to[i]);
+	return get_several(part, n);
 }
 
 static bool
 write_some(struct sink *s)
 {
-	ssize_t n = s->to.kind == LOG_SYSLOG ? write_syslog(s) : s->to.kind == LOG_FILE ? write_file(s) :
-	    write_stderr(s);
+	ssize_t n = pour(&s->pour, s->data + s->at, s->len, &s->lost);
 
 	if (n <= 0)
 		return false;
+	s->at += (size_t)n;
 	s->len -= (size_t)n;
-	memmove(s->data, s->data + n, s->len);
+	if (s->len == 0) {
+		/* With thousands of sinks what each holds would be much. */
+		free(s->data);
+		s->data = NULL;
+		s->at = s->size = 0;
+	}
+	return true;
+}
+
+void
+sink_put(struct sink *s)
+{
+	if (s == NULL || --s->refs > 0)
+		return;
+	while (s->len > 0 && write_some(s))
+		;
+	if (s->len > 0)
+		s->lost += pour_lines(s->data + s->at, s->len);
+	left += s->lost;
+	for (struct sink **p = &busy; s->busy; p = &(*p)->next_busy) {
+		if (*p == s) {
+			*p = s->next_busy;
+			break;
+		}
+	}
+	hash_remove(&all, &s->node);
+	if (all.count == 0)
+		hash_free(&all);
+	pour_close(&s->pour);
+	while (s->nparts > 0)
+		sink_put(s->part[--s->nparts]);
+	free(s->part);
+	free(s->pour.to.path);
+	free(s->data);
+	free(s);
+}
+
+size_t
+sink_parts(const struct sink *s)
+{
+	return s != NULL && s->nparts > 0 ? s->nparts : 1;
+}
+
+struct sink *
+sink_part(struct sink *s, size_t i)
+{
+	return s != NULL && s->nparts > 0 ? s->part[i] : s;
+}
+
+bool
+sink_is_syslog(const struct sink *s, int *facility, int *level)
+{
+	if (s == NULL || s->pour.to.kind != LOG_SYSLOG)
+		return false;
+	*facility = s->pour.to.facility;
+	*level = s->pour.to.level;
+	return true;
+}
+
+void
+sinks_reopen(void)
+{
+	for (size_t i = 0; all.bucket != NULL && i <= all.mask; i++) {
+		for (struct hash_node *n = all.bucket[i]; n != NULL; n = n->next) {
+			struct sink *s = (struct sink *)(void *)n;
+
+			if (s->pour.to.kind != LOG_FILE || s->pour.fd == -1)
+				continue;	/* it is opened with its next line */
+			s->reopen = true;
+			s->kept = false;
+			s->reopened = 0;
+			engage(s);
+		}
+	}
+}
+
+/* --- lines in and out */
+
+/* Room for so much behind what waits. False: there is none. */
+static bool
+make_room(struct sink *s, size_t len)
+{
+	size_t size = s->size == 0 ? FIRST : s->size;
+	char *p;
+
+	while (size < s->len + len)
+		size *= 2;
+	if (size > BOUND)
+		return false;
+	if (size > s->size) {
+		p = realloc(s->data, size);
+		if (p == NULL)
+			return false;
+		s->data = p;
+		s->size = size;
+	}
+	if (s->at + s->len + len > s->size) {
+		memmove(s->data, s->data + s->at, s->len);
+		s->at = 0;
+	}
 	return true;
 }
 
@@ -272,109 +283,155 @@ sink_add(struct sink *s, const char *line, size_t len)
 {
 	if (s == NULL)
 		return;
+	engage(s);
 	/* Many lines at once, as at a start with thousands of services: what can go goes first. */
 	if (s->len + len > BOUND && s->retry == 0)
 		while (s->len > 0 && write_some(s))
 			;
-	if (s->len + len > s->size) {
-		size_t size = s->size == 0 ? 8192 : s->size * 2;
-		char *p = size <= BOUND ? realloc(s->data, size) : NULL;
-
-		if (p == NULL) {
-			s->lost++;
-			return;
-		}
-		s->data = p;
-		s->size = size;
+	if (!make_room(s, len)) {
+		s->lost++;
+		return;
 	}
-	memcpy(s->data + s->len, line, len);
+	memcpy(s->data + s->at + s->len, line, len);
 	s->len += len;
+}
+
+static const char *
+name_of(const struct sink *s, char buf[300])
+{
+	if (s->pour.to.kind != LOG_FILE)
+		return s->pour.to.kind == LOG_SYSLOG ? "syslog" : "standard error";
+	(void)snprintf(buf, 300, "the log %.200s", s->pour.to.path);
+	return buf;
 }
 
 /* What became of a file's limits, told once each. */
 static void
-look_at_limits(struct sink *s, bool was_over, void (*told)(bool grave, const char *name, const char *text))
+look_at_limits(struct sink *s, sink_told *told)
 {
+	const struct log_to *to = &s->pour.to;
+	bool was_hard = s->over_hard, was_soft = s->over_soft;
 	char text[400];
 	struct stat st;
 
-	if (s->over_hard && !was_over) {
+	if (to->kind != LOG_FILE || to->soft == 0 || s->pour.fd == -1 || fstat(s->pour.fd, &st) == -1)
+		return;
+	s->over_hard = s->pour.over_hard;
+	s->over_soft = (uint64_t)st.st_size >= to->soft;
+	if (s->over_hard && !was_hard) {
 		(void)snprintf(text, sizeof text, "the log %.200s has reached its hard limit of %" PRIu64
-		    " bytes: nothing more is written to it", s->to.path, s->to.hard);
-		told(true, "error", text);
+		    " bytes: nothing more is written to it", to->path, to->hard);
+		told(s, true, "error", text);
 	}
-	if (fstat(s->fd, &st) == 0 && (uint64_t)st.st_size >= s->to.soft) {
-		if (!s->over_soft) {
-			(void)snprintf(text, sizeof text, "the log %.200s has reached its soft limit of %" PRIu64
-			    " bytes; at %" PRIu64 " nothing more is written to it", s->to.path, s->to.soft, s->to.hard);
-			told(false, "error", text);
-		}
-		s->over_soft = true;
-	} else {
-		s->over_soft = false;
+	if (s->over_soft && !was_soft) {
+		(void)snprintf(text, sizeof text, "the log %.200s has reached its soft limit of %" PRIu64
+		    " bytes; at %" PRIu64 " nothing more is written to it", to->path, to->soft, to->hard);
+		told(s, false, "error", text);
 	}
+}
+
+/* The new file has a length of its own. Until it can be opened the old one serves. */
+static void
+reopen(struct sink *s, int64_t now, sink_told *told)
+{
+	char text[400];
+
+	s->reopened = now;
+	if (pour_open_file(&s->pour) == 0) {
+		s->reopen = s->kept = false;
+		look_at_limits(s, told);
+		return;
+	}
+	if (!s->kept) {
+		(void)snprintf(text, sizeof text, "cannot open the log %.200s again: %s; it goes on in the file as it "
+		    "was opened before", s->pour.to.path, strerror(errno));
+		told(s, true, "error", text);
+	}
+	s->kept = true;
+}
+
+/* It did not take all. */
+static int64_t
+wait_for(struct sink *s, int64_t now, int why, bool some, sink_told *told)
+{
+	bool broken = why != EAGAIN && why != ENOBUFS;
+
+	if (broken && !s->failed) {
+		char text[400], name[300];
+
+		s->failed = true;
+		(void)snprintf(text, sizeof text, "cannot write %s: %s; it is tried again", name_of(s, name),
+		    strerror(why));
+		told(s, true, "error", text);
+	}
+	s->full = s->full == 0 || some ? FULL : s->full < FULLER ? s->full * 2 : FULLER;
+	s->retry = now + (broken ? BROKEN : (int64_t)s->full);
+	return s->retry;
 }
 
 static int64_t
-flush(struct sink *s, int64_t now, void (*told)(bool grave, const char *name, const char *text))
+flush(struct sink *s, int64_t now, sink_told *told)
 {
-	bool was_over = s->over_hard;
+	size_t had;
 
+	if (s->reopen && (now == 0 || s->reopened == 0 || now >= s->reopened + BROKEN))
+		reopen(s, now, told);
 	if (s->len == 0 && (s->lost == 0 || s->over_hard))
 		return -1;
-	if (now != 0 && now < s->written + SINK_GATHER && s->len < BOUND / 4)
-		return s->written + SINK_GATHER;
-	if (now < s->retry && now != 0)
+	if (now != 0 && now < s->retry)
 		return s->retry;
-	errno = 0;
+	if (now != 0 && s->retry == 0 && now < s->written + SINK_GATHER && s->len < BOUND / 4)
+		return s->written + SINK_GATHER;
+	had = s->len;
 	while (s->len > 0 && write_some(s))
 		;
 	s->written = now;
-	if (s->len > 0) {
-		bool broken = errno != 0 && errno != EAGAIN;
-
-		if (broken && s->to.kind == LOG_FILE && !s->failed) {
-			char text[400];
-
-			s->failed = true;
-			(void)snprintf(text, sizeof text, "cannot write the log %.200s: %s; it is tried again",
-			    s->to.path, strerror(errno));
-			told(true, "error", text);
-		}
-		s->retry = now + (broken ? BROKEN : FULL);
-		return s->retry;
-	}
+	if (s->len > 0)
+		return wait_for(s, now, errno, s->len < had, told);
 	s->retry = 0;
+	s->full = 0;
 	s->failed = false;
-	if (s->to.kind == LOG_FILE && s->to.soft != 0 && s->fd != -1)
-		look_at_limits(s, was_over, told);
+	look_at_limits(s, told);
 	if (s->lost > 0 && !s->over_hard) {
-		char text[100];
+		char text[400], name[300];
 
-		(void)snprintf(text, sizeof text, "%" PRIu64 " log lines that the log did not take", s->lost);
+		(void)snprintf(text, sizeof text, "%" PRIu64 " log lines that %s did not take", s->lost,
+		    name_of(s, name));
 		s->lost = 0;
-		told(false, "lost", text);
-		return now + SINK_GATHER;
+		told(s, false, "lost", text);
 	}
-	return -1;
+	return s->len > 0 ? now + SINK_GATHER : -1;
 }
 
 int64_t
-sinks_flush(int64_t now, void (*told)(bool grave, const char *name, const char *text))
+sinks_flush(int64_t now, sink_told *told)
 {
-	int64_t next = -1;
+	struct sink *s = busy, *next;
+	int64_t due = -1;
 
-	/* Twice: what one told another may have to write. */
-	for (int pass = 0; pass < 2; pass++) {
-		next = -1;
-		for (struct sink *s = sinks; s != NULL; s = s->next) {
-			int64_t at = flush(s, now, told);
+	if (left > 0) {
+		char text[100];
 
-			if (at != -1 && (next == -1 || at < next))
-				next = at;
-		}
-		if (next == -1)
-			break;
+		(void)snprintf(text, sizeof text, "%" PRIu64 " log lines of logs that are not used any more", left);
+		left = 0;
+		told(NULL, false, "lost", text);
 	}
-	return next;
+	/* Twice: what one told another may have to write. */
+	for (int pass = 0; pass < 2; pass++)
+		for (s = busy; s != NULL; s = s->next_busy)
+			s->due = flush(s, now, told);
+	s = busy;
+	busy = NULL;
+	for (; s != NULL; s = next) {
+		next = s->next_busy;
+		s->busy = false;
+		if (s->due == -1)
+			continue;
+		s->busy = true;
+		s->next_busy = busy;
+		busy = s;
+		if (due == -1 || s->due < due)
+			due = s->due;
+	}
+	return due;
 }

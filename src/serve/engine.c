@@ -175,7 +175,7 @@ unit_new(struct engine *e, struct service *conf)
 	enlist(u);
 	u->conf = service_hold(conf);
 	watch(e, conf, 1);
-	u->log = sink_get(&conf->log);
+	u->log = sink_get(conf->log.to, conf->log.n);
 	if ((conf->type & (TYPE_TCPMUX | TYPE_TCPMUXPLUS)) != 0 && mux_add(u) == -1) {
 		unit_free(u);
 		return NULL;
@@ -208,8 +208,8 @@ unit_change(struct unit *u, struct service *conf)
 		pace_free(&u->pace);
 		u->pace = pace;
 	}
-	u->log = sink_get(&conf->log);
-	sink_put(log);		/* only now: it may be the same one */
+	u->log = sink_get(conf->log.to, conf->log.n);
+	sink_put(log);	/* it may be the same one */
 	watch(u->engine, conf, 1);
 	watch(u->engine, was, -1);
 	service_free(was);

@@ -50,7 +50,7 @@ struct unit {
 	struct muxed *muxed;	/* owned: tcpmux leads here; NULL: it does not */
 	struct pace pace;
 	struct listener *listeners;	/* a list */
-	struct sink *log;	/* held: where its lines go; NULL: the master's own log */
+	struct sink *log;	/* held: where its lines go, maybe several places; NULL: the master's own log */
 	struct {		/* of each kind of lines */
 		int64_t full;	/* a bucket, as policy/rate keeps one */
 		unsigned dropped;

@@ -26,6 +26,7 @@ enum attr_where {
 	ATTR_ALIAS = 1 << 8,	/* another name of the row above */
 	ATTR_NO_EFFECT = 1 << 9,	/* known, and without effect here */
 	ATTR_EACH = 1 << 10,	/* each of its words stands for itself */
+	ATTR_ONCE = 1 << 11,	/* a list of which one assignment is one member: a second = is a mistake */
 };
 
 /* A remark on something that is taken: of what, which word, one sentence. */

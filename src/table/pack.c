@@ -94,6 +94,16 @@ lead_to_rules(struct packer *p, size_t at, const struct rules *r)
 }
 
 static void
+lead_to_logs(struct packer *p, size_t at, const struct logs *l)
+{
+	size_t here = l->n > 0 ? add(p, l->to, l->n * sizeof *l->to, _Alignof(struct log_to)) : 0;
+
+	lead(p, at, here);
+	for (size_t i = 0; i < l->n; i++)
+		lead_to_text(p, here + i * sizeof *l->to + AT(log_to, path), l->to[i].path);
+}
+
+static void
 lead_to_banner(struct packer *p, size_t at, const struct banner *b)
 {
 	lead_to_text(p, at + AT(banner, path), b->path);
@@ -169,7 +179,7 @@ service_pack(const struct service *s, struct buf *out)
 	lead_to_text(&p, AT(service, user), s->user);
 	lead_to_text(&p, AT(service, group), s->group);
 	lead_to_text(&p, AT(service, log_tag), s->log_tag);
-	lead_to_text(&p, AT(service, log.path), s->log.path);
+	lead_to_logs(&p, AT(service, log.to), &s->log);
 	lead_to_rules(&p, AT(service, only_from), &s->only_from);
 	lead_to_rules(&p, AT(service, no_access), &s->no_access);
 	lead_to_rules(&p, AT(service, proxy_from), &s->proxy_from);

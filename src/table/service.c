@@ -32,7 +32,7 @@ service_new(void)
  * one by one.
  */
 static const size_t texts[] = { AT(name), AT(id), AT(server), AT(protocol), AT(port), AT(bind),
-	AT(directory), AT(chroot), AT(user), AT(group), AT(owner), AT(log_tag), AT(log.path),
+	AT(directory), AT(chroot), AT(user), AT(group), AT(owner), AT(log_tag),
 	AT(banner.path), AT(banner_success.path), AT(banner_fail.path) };
 static const size_t lists[] = { AT(exec), AT(server_args), AT(redirect), AT(env), AT(passenv),
 	AT(enabled), AT(disabled) };
@@ -46,6 +46,31 @@ address_free(struct address *a)
 {
 	free(a->text);
 	where_free(&a->where);
+}
+
+void
+logs_free(struct logs *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		free(l->to[i].path);
+	free(l->to);
+	*l = (struct logs){ 0 };
+}
+
+static int
+copy_logs(struct logs *l, const struct logs *from)
+{
+	if (from->n == 0)
+		return 0;
+	l->to = calloc(from->n, sizeof *l->to);
+	if (l->to == NULL)
+		return -1;
+	for (; l->n < from->n; l->n++) {
+		l->to[l->n] = from->to[l->n];
+		if (from->to[l->n].path != NULL && (l->to[l->n].path = strdup(from->to[l->n].path)) == NULL)
+			return -1;
+	}
+	return 0;
 }
 
 static int
@@ -91,6 +116,7 @@ service_copy(const struct service *from)
 		else
 			rc = -1;
 	}
+	s->log = (struct logs){ 0 };
 	s->listen = NULL;
 	s->nlisten = 0;
 	s->times = NULL;
@@ -111,6 +137,7 @@ service_copy(const struct service *from)
 		rc |= words_copy(MEMBER(s, struct words, lists[i]), MEMBER(from, struct words, lists[i]));
 	for (size_t i = 0; i < COUNT(rule_lists); i++)
 		rc |= rules_copy(MEMBER(s, struct rules, rule_lists[i]), MEMBER(from, struct rules, rule_lists[i]));
+	rc |= copy_logs(&s->log, &from->log);
 	rc |= copy_listen(s, from);
 	if (from->ntimes > 0) {
 		s->times = malloc(from->ntimes * sizeof *s->times);
@@ -170,6 +197,7 @@ service_free(struct service *s)
 		words_free(MEMBER(s, struct words, lists[i]));
 	for (size_t i = 0; i < COUNT(rule_lists); i++)
 		rules_free(MEMBER(s, struct rules, rule_lists[i]));
+	logs_free(&s->log);
 	for (size_t i = 0; i < s->nlisten; i++)
 		address_free(&s->listen[i]);
 	free(s->listen);

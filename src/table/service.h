@@ -29,6 +29,11 @@ struct address {		/* one of `listen` */
 
 struct number_range { unsigned from, to; };
 
+struct logs {			/* where its lines go, each place once */
+	struct log_to *to;	/* owned, and their paths */
+	size_t n;
+};
+
 struct banner {
 	char *path;		/* owned; NULL: none */
 	char *text;		/* owned: what the file held when it was read */
@@ -161,7 +166,7 @@ struct service {
 	unsigned flags;		/* enum flag */
 
 	unsigned json;		/* 0: text */
-	struct log_to log;
+	struct logs log;	/* empty: the master's own log */
 	char *log_tag;
 	unsigned on_success, on_failure;	/* enum record */
 	struct banner banner, banner_success, banner_fail;
@@ -200,6 +205,7 @@ struct service *service_hold(struct service *s);
 
 void service_free(struct service *s);	/* gives one reference back; NULL is fine */
 
+void logs_free(struct logs *l);
 void address_free(struct address *a);
 void environment_free(struct environment *e);	/* gives a reference back */
 

@@ -157,7 +157,7 @@ static void
 apply_one(struct apply *k, struct service *s)
 {
 	const struct assign *a = k->a, *before;
-	bool defaults = k->e->kind == ENTRY_DEFAULTS;
+	bool defaults = k->e->kind == ENTRY_DEFAULTS, list;
 	enum attr_op op = a->op;
 
 	if (a->row == NULL) {
@@ -172,13 +172,14 @@ apply_one(struct apply *k, struct service *s)
 		fault(k, &a->name, NULL, "%s is of the whole server and can only stand in defaults", a->row->name);
 		return;
 	}
+	list = (a->row->flags & (ATTR_LIST | ATTR_ONCE)) == ATTR_LIST;
 	before = a->field ? NULL : earlier(k->t, k->e, a);
 	if (before != NULL && a->op == ATTR_SET) {
-		if (defaults && (a->row->flags & ATTR_LIST) != 0) {
+		if (defaults && list) {
 			op = ATTR_ADD;		/* as xinetd: there = means += */
 			if (a->n == 0)
 				return;
-		} else if ((a->row->flags & ATTR_LIST) != 0) {
+		} else if (list) {
 			conf_warn(&k->t->conf, k->e->in, &a->name, NULL, "%s: this replaces the list of line %u; += "
 			    "would add to it", a->row->name, before->name.line);
 		} else if (k->t->conf.dialect == DIALECT_XINETD || (strcmp(a->row->name, "server") != 0 &&

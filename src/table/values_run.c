@@ -210,9 +210,9 @@ static const char *const levels[] = { "emerg", "alert", "crit", "err", "warning"
 
 static int
 syslog_word(const char *const *words, const struct setting *v, size_t i, const struct attr *a,
-    int *out, struct err *err)
+    int16_t *out, struct err *err)
 {
-	for (int n = 0; words[n] != NULL; n++) {
+	for (int16_t n = 0; words[n] != NULL; n++) {
 		if (words[n][0] != '\0' && strcasecmp(words[n], v->word[i]) == 0) {
 			*out = n;
 			return 0;
@@ -225,66 +225,143 @@ syslog_word(const char *const *words, const struct setting *v, size_t i, const s
 	return err_at(err, a->name, (int)i);
 }
 
+/* One place; its path is borrowed from the words. */
 static int
-set_log(struct service *s, const struct attr *a, const struct setting *v, struct err *err)
+read_log(struct log_to *l, const struct attr *a, const struct setting *v, struct err *err)
 {
-	struct log_to l = { .level = 6 };
+	const char *kind = v->word[0];
 
-	if (strcasecmp(v->word[0], "stderr") == 0 && v->n == 1) {
-		l.kind = LOG_STDERR;
-	} else if (strcasecmp(v->word[0], "syslog") == 0 && (v->n == 2 || v->n == 3)) {
-		l.kind = LOG_SYSLOG;
-		if (syslog_word(facilities, v, 1, a, &l.facility, err) == -1 ||
-		    (v->n == 3 && syslog_word(levels, v, 2, a, &l.level, err) == -1))
+	*l = (struct log_to){ .level = 6 };
+	if (strcasecmp(kind, "server") == 0 && v->n == 1) {
+		l->kind = LOG_MASTER;
+	} else if (strcasecmp(kind, "stderr") == 0 && v->n == 1) {
+		l->kind = LOG_STDERR;
+	} else if (strcasecmp(kind, "syslog") == 0 && (v->n == 2 || v->n == 3)) {
+		l->kind = LOG_SYSLOG;
+		if (syslog_word(facilities, v, 1, a, &l->facility, err) == -1 ||
+		    (v->n == 3 && syslog_word(levels, v, 2, a, &l->level, err) == -1))
 			return -1;
-	} else if (strcasecmp(v->word[0], "file") == 0 && v->n >= 2 && v->n <= 4) {
-		l.kind = LOG_FILE;
+	} else if (strcasecmp(kind, "file") == 0 && v->n >= 2 && v->n <= 4) {
+		l->kind = LOG_FILE;
+		l->path = (char *)(uintptr_t)v->word[1];
 		if (v->word[1][0] != '/')
 			return value_fault(err, 1, a, v->word[1]);
-		if (v->n > 2 && (!num_parse_size(v->word[2], INT64_MAX, &l.soft) || l.soft == 0))
+		if (v->n > 2 && (!num_parse_size(v->word[2], INT64_MAX, &l->soft) || l->soft == 0))
 			return value_fault(err, 2, a, v->word[2]);
 		if (v->n == 3) {	/* one in a hundred more, at least 5 KiB, at most 20 */
-			uint64_t more = l.soft / 100;
+			uint64_t more = l->soft / 100;
 
-			l.hard = l.soft + (more < 5120 ? 5120 : more > 20480 ? 20480 : more);
+			l->hard = l->soft + (more < 5120 ? 5120 : more > 20480 ? 20480 : more);
 		}
-		if (v->n == 4 && (!num_parse_size(v->word[3], INT64_MAX, &l.hard) || l.hard < l.soft))
+		if (v->n == 4 && (!num_parse_size(v->word[3], INT64_MAX, &l->hard) || l->hard < l->soft))
 			return value_fault(err, 3, a, v->word[3]);
-	} else if (strcasecmp(v->word[0], "syslog") == 0 || strcasecmp(v->word[0], "file") == 0 ||
-	    strcasecmp(v->word[0], "stderr") == 0) {
+	} else if (strcasecmp(kind, "syslog") == 0 || strcasecmp(kind, "file") == 0 ||
+	    strcasecmp(kind, "stderr") == 0 || strcasecmp(kind, "server") == 0) {
 		return err_set(err, "log_type takes %s", a->form);
 	} else {
-		return value_fault(err, 0, a, v->word[0]);
+		return value_fault(err, 0, a, kind);
 	}
-	if (l.kind == LOG_FILE) {
-		l.path = strdup(v->word[1]);
-		if (l.path == NULL)
-			return value_no_memory(a, err);
-	}
-	free(s->log.path);
-	s->log = l;
 	return 0;
 }
 
-static void
-print_log(struct buf *b, const struct service *s, const struct attr *a)
+/* The same place, if with another level or other limits? */
+static bool
+same_place(const struct log_to *a, const struct log_to *b)
 {
-	(void)a;
-	switch (s->log.kind) {
+	return a->kind == b->kind && (a->kind != LOG_SYSLOG || a->facility == b->facility) &&
+	    (a->kind != LOG_FILE || strcmp(a->path, b->path) == 0);
+}
+
+/* A place that is in the list already is as it was said last. */
+static int
+add_log(struct logs *l, const struct log_to *new)
+{
+	char *path = new->path != NULL ? strdup(new->path) : NULL;
+	struct log_to *to;
+	size_t i = 0;
+
+	if (new->path != NULL && path == NULL)
+		return -1;
+	while (i < l->n && !same_place(&l->to[i], new))
+		i++;
+	if (i == l->n) {
+		to = realloc(l->to, (l->n + 1) * sizeof *to);
+		if (to == NULL) {
+			free(path);
+			return -1;
+		}
+		l->to = to;
+		l->to[l->n++] = (struct log_to){ 0 };
+	}
+	free(l->to[i].path);
+	l->to[i] = *new;
+	l->to[i].path = path;
+	return 0;
+}
+
+static int
+remove_log(struct logs *l, const struct log_to *what)
+{
+	size_t i = 0;
+
+	while (i < l->n && !same_place(&l->to[i], what))
+		i++;
+	if (i == l->n)
+		return -1;
+	free(l->to[i].path);
+	memmove(&l->to[i], &l->to[i + 1], (--l->n - i) * sizeof *l->to);
+	return 0;
+}
+
+static int
+set_log(struct service *s, const struct attr *a, const struct setting *v, struct err *err)
+{
+	struct log_to new;
+
+	if (read_log(&new, a, v, err) == -1)
+		return -1;
+	if (v->op == ATTR_REMOVE)
+		return remove_log(&s->log, &new) == 0 ? 0 : value_absent(err, v->n > 1, a, v->word[v->n > 1]);
+	if (v->op == ATTR_SET)
+		logs_free(&s->log);
+	/* None means the server's own: what is added is added to that. */
+	else if (s->log.n == 0 && add_log(&s->log, &(struct log_to){ .kind = LOG_MASTER }) == -1)
+		return value_no_memory(a, err);
+	return add_log(&s->log, &new) == 0 ? 0 : value_no_memory(a, err);
+}
+
+static void
+print_place(struct buf *b, const struct log_to *l)
+{
+	switch (l->kind) {
 	case LOG_MASTER:
+		buf_addf(b, "SERVER");
 		break;
 	case LOG_STDERR:
 		buf_addf(b, "STDERR");
 		break;
 	case LOG_SYSLOG:
-		buf_addf(b, "SYSLOG %s %s", facilities[s->log.facility], levels[s->log.level]);
+		buf_addf(b, "SYSLOG %s %s", facilities[l->facility], levels[l->level]);
 		break;
 	case LOG_FILE:
 		buf_addf(b, "FILE ");
-		word_print(b, s->log.path);
-		if (s->log.soft != 0)
-			buf_addf(b, " %" PRIu64 " %" PRIu64, s->log.soft, s->log.hard);
+		word_print(b, l->path);
+		if (l->soft != 0)
+			buf_addf(b, " %" PRIu64 " %" PRIu64, l->soft, l->hard);
 		break;
+	}
+}
+
+/* Each place behind the first is an assignment of its own. */
+static void
+print_log(struct buf *b, const struct service *s, const struct attr *a)
+{
+	if (s->log.n == 0)
+		buf_addf(b, "SERVER");
+	for (size_t i = 0; i < s->log.n; i++) {
+		if (i > 0)
+			buf_addf(b, "\n    %-14s += ", a->name);
+		print_place(b, &s->log.to[i]);
 	}
 }
 

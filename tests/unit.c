@@ -13,6 +13,7 @@
 #endif
 
 #include "base/hash.h"
+#include "base/log.h"
 #include "base/num.h"
 #include "base/put.h"
 #include "base/str.h"
@@ -911,6 +912,86 @@ plans_mangled(void)
 	buf_free(&b);
 }
 
+static long
+lines_of(const char *path)
+{
+	FILE *f = fopen(path, "r");
+	long n = 0;
+	int c;
+
+	if (f == NULL)
+		return -1;
+	while ((c = getc(f)) != EOF)
+		n += c == '\n';
+	(void)fclose(f);
+	return n;
+}
+
+/* The longest event in JSON, and the log in a file that is moved away; lines.json is left for others. */
+static void
+log_lines(void)
+{
+	static char name[129], host[400], user[600], message[3000];
+	const struct log_to place = { .kind = LOG_FILE, .path = (char *)(uintptr_t)"lines.json" };
+	struct log_style style = { .json = true, .tag = "tag" };
+	struct event ev = { .level = LEVEL_WARNING, .name = "exit", .service = name, .reason = "per_source_limit",
+		.message = message, .from = "2001:1db8:1111:2222:3333:4444:5555:6666%4294967295", .host = host,
+		.user = user, .fields = ~0U, .pid = INT_MAX, .signal = 9, .port = 65535, .conn = UINT64_MAX,
+		.duration = INT64_MAX, .cpu = INT64_MAX, .maxrss = LONG_MAX, .bytes_in = UINT64_MAX,
+		.bytes_out = UINT64_MAX };
+	static const char *const logs[] = { "lines.json", "unit.log", "unit.log.1" };
+
+	for (size_t i = 0; i < sizeof logs / sizeof logs[0]; i++)
+		(void)remove(logs[i]);
+	memset(name, 0xff, sizeof name - 1);
+	memset(host, 0xff, sizeof host - 1);
+	memset(user, '"', sizeof user - 1);
+	memset(message, '\n', sizeof message - 1);
+	log_open_file("unit", LEVEL_INFO, "unit.log");
+	style.sink = sink_get(&place, 1);
+	CHECK(style.sink != NULL && sink_parts(style.sink) == 1 && sink_part(style.sink, 0) == style.sink);
+	log_event(&ev, &style);
+	memset(name, 'n', sizeof name - 1);
+	log_event(&ev, &style);
+	ev.host = ev.user = NULL;
+	log_event(&ev, &style);
+	log_say(LEVEL_NOTICE, "state", "before");
+	log_say(LEVEL_DEBUG, "debug", "not this");
+	(void)log_flush(0);
+	CHECK(lines_of("lines.json") == 3 && lines_of("unit.log") == 1);
+	CHECK(rename("unit.log", "unit.log.1") == 0);
+	log_say(LEVEL_NOTICE, "state", "still before");
+	log_reopen();
+	CHECK(lines_of("unit.log.1") == 2 && lines_of("unit.log") == 0);
+	log_say(LEVEL_NOTICE, "state", "behind");
+	sink_put(style.sink);
+	log_close();
+	CHECK(lines_of("unit.log.1") == 2 && lines_of("unit.log") == 1 && lines_of("lines.json") == 3);
+}
+
+/* One sink a place, one for the same several places, whoever asks. */
+static void
+sinks(void)
+{
+	struct log_to to[] = { { .kind = LOG_SYSLOG, .facility = 3, .level = 6 }, { .kind = LOG_MASTER },
+		{ .kind = LOG_FILE, .path = (char *)(uintptr_t)"/nowhere/x" } };
+	struct sink *one = sink_get(to, 1), *three = sink_get(to, 3), *again = sink_get(to, 3), *two = sink_get(to, 2);
+
+	CHECK(one != NULL && three == again && three != two && sink_get(to + 1, 1) == NULL && sink_get(to, 0) == NULL);
+	CHECK(sink_parts(three) == 3 && sink_part(three, 0) == one && sink_part(three, 1) == NULL);
+	CHECK(sink_parts(NULL) == 1 && sink_part(NULL, 0) == NULL);
+	sink_put(one);
+	to[2].soft = to[2].hard = 10;
+	one = sink_get(to + 2, 1);
+	CHECK(one != sink_part(three, 2));
+	sink_put(one);
+	sink_put(three);
+	CHECK(sink_parts(again) == 3);
+	sink_put(again);
+	sink_put(two);
+	sink_put(NULL);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
@@ -921,7 +1002,8 @@ static const struct {
 	{ "precedence", precedence }, { "bad_rules", bad_rules }, { "times", times }, { "paces", paces },
 	{ "buckets", buckets }, { "sources", sources }, { "timers", timers }, { "hashes", hashes },
 	{ "attributes", attributes }, { "plans", plans }, { "plans_mangled", plans_mangled },
-	{ "proxy_headers", proxy_headers }, { "proxy_writing", proxy_writing },
+	{ "proxy_headers", proxy_headers }, { "proxy_writing", proxy_writing }, { "log_lines", log_lines },
+	{ "sinks", sinks },
 };
 
 int

@@ -175,7 +175,8 @@ format_json(struct put *l, const struct event *ev)
 		put_text(l, ev->signal != 0 ? ",\"signal\":" : ",\"status\":");
 		put_signed(l, ev->signal != 0 ? ev->signal : ev->status);
 	}
-	add_pair(l, "reason", ev->reason);
+	if (ev->reason != NULL)
+		add_json(l, "reason", ev->reason, strlen(ev->reason), JSON_END);
 	if (ev->fields & LOG_DURATION)
 		add_seconds(l, ",\"duration\":", ev->duration);
 	if (ev->fields & LOG_CPU)

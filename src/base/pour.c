@@ -10,14 +10,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-static bool
-is_pipe(int fd)
-{
-	struct stat st;
-
-	return fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode);
-}
-
 void
 pour_open_stderr(struct pour *p)
 {
@@ -59,15 +51,19 @@ int
 pour_open_file(struct pour *p)
 {
 	int fd = open(p->to.path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
-	struct stat st;
+	struct stat was, is;
 
 	if (fd == -1)
 		return -1;
+	if (fstat(fd, &is) == -1)
+		is = (struct stat){ 0 };
+	/* The same file is as full as it was; another is judged by itself. */
+	if (p->fd == -1 || fstat(p->fd, &was) == -1 || was.st_dev != is.st_dev || was.st_ino != is.st_ino)
+		p->over_hard = p->to.soft != 0 && (uint64_t)is.st_size >= p->to.hard;
 	pour_close(p);
 	p->fd = fd;
 	p->own = true;
-	p->pipe = is_pipe(fd);
-	p->over_hard = p->to.soft != 0 && fstat(fd, &st) == 0 && (uint64_t)st.st_size >= p->to.hard;
+	p->pipe = S_ISFIFO(is.st_mode);
 	return 0;
 }
 

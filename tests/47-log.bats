@@ -148,6 +148,8 @@ stop_syslog() { kill -KILL "$1"; wait "$1" 2>/dev/null || :; }
 	until_true 5 log_has 2 'EXIT: true'
 	stop_server
 	log_has 2 'EXIT: true'; log_has 1 'LISTEN: true'; counts 1 'LISTEN: true' a.log
+	start_server -o id=one -o log_type+="FILE $PWD/b.log" 127.0.0.1:0 true
+	ask; wait_log 'EXIT: one'; until_true 5 counts 1 'EXIT: one' b.log
 	run -2 "$SERVER" -o log_type-="FILE $PWD/a.log" 127.0.0.1:0 true
 	[[ $output == *'is not in the list of log_type'* ]]
 }
@@ -275,6 +277,22 @@ stop_syslog() { kill -KILL "$1"; wait "$1" 2>/dev/null || :; }
 	until_true 5 all_accounted got "$LOG"
 	kill "$cat"
 	counts "$(count . got)" "^$STAMP[A-Z]+: flood " got
+	exec {rd}<&-
+}
+
+@test "what stands in a full pipe are whole lines, even if nothing more comes" {
+	mkfifo fifo
+	exec {rd}<>fifo
+	flood_table "FILE $PWD/fifo"
+	start_server -f t
+	serves "${PORTS[flood]}"; until_true 5 has_children 0
+	stop_server
+	timeout 20 cat <&"$rd" >got 3>&- & local cat=$!
+	until_true 5 counts 1 'pid=[0-9]+ 0+50$' got
+	kill "$cat"; wait "$cat" || :
+	(($(count . got) > 50))
+	counts "$(count . got)" "^$STAMP[A-Z]+: flood .*(fifo|[0-9]{950})\$|LISTEN" got
+	[[ -z $(tail -c 1 got) ]]
 	exec {rd}<&-
 }
 
@@ -449,7 +467,7 @@ stop_syslog() { kill -KILL "$1"; wait "$1" 2>/dev/null || :; }
 	    assert o["event"] == "exit" and o["bytes_out"] == 2**64 - 1 and o["signal"] == 9, o
 	    assert o["reason"] == "per_source_limit" and o["duration"] >= 1e12, o
 	    n += 1
-	assert n == 3, n
+	assert n == 4, n
 	X
 }
 

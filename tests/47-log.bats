@@ -194,7 +194,7 @@ stop_syslog() { kill -KILL "$1"; wait "$1" 2>/dev/null || :; }
 	local f
 	for f in a b; do
 		until_true 10 counts 400 'EXIT: a ' "$f".log*; counts 400 'START: a ' "$f".log*
-		counts "$(count . "$f".log*)" "^$STAMP[A-Z]+: a " "$f".log*
+		counts "$(count . "$f".log*)" "^${STAMP}[A-Z]+: a " "$f".log*
 	done
 	! logged 'LOST|cannot' || die "no line was to be lost"
 }
@@ -276,7 +276,7 @@ stop_syslog() { kill -KILL "$1"; wait "$1" 2>/dev/null || :; }
 	wait_log 'LOST: [0-9]+ log lines that the log .*/fifo did not take' 10
 	until_true 5 all_accounted got "$LOG"
 	kill "$cat"
-	counts "$(count . got)" "^$STAMP[A-Z]+: flood " got
+	counts "$(count . got)" "^${STAMP}[A-Z]+: flood " got
 	exec {rd}<&-
 }
 
@@ -291,7 +291,7 @@ stop_syslog() { kill -KILL "$1"; wait "$1" 2>/dev/null || :; }
 	until_true 5 counts 1 'pid=[0-9]+ 0+50$' got
 	kill "$cat"; wait "$cat" || :
 	(($(count . got) > 50))
-	counts "$(count . got)" "^$STAMP[A-Z]+: flood .*(fifo|[0-9]{950})\$|LISTEN" got
+	counts "$(count . got)" "^${STAMP}[A-Z]+: flood .*(fifo|[0-9]{950})\$|LISTEN" got
 	[[ -z $(tail -c 1 got) ]]
 	exec {rd}<&-
 }
@@ -310,7 +310,7 @@ stop_syslog() { kill -KILL "$1"; wait "$1" 2>/dev/null || :; }
 	mount_more
 	wait_log 'LOST: [0-9]+ log lines that the log .*/small/log did not take' 10
 	until_true 5 all_accounted "$(small)/log" "$LOG"
-	counts "$(count . "$(small)/log")" "^$STAMP[A-Z]+: flood " "$(small)/log"
+	counts "$(count . "$(small)/log")" "^${STAMP}[A-Z]+: flood " "$(small)/log"
 }
 
 # --- standard error
@@ -324,7 +324,7 @@ stop_syslog() { kill -KILL "$1"; wait "$1" 2>/dev/null || :; }
 	serves "${PORTS[flood]}"
 	local i; for i in 1 2 3 4 5; do serves "${PORTS[other]}"; done
 	timeout 20 sed -u '/LOST: /q' <&"$rd" >got 3>&-
-	counts "$(count . got)" "^$STAMP[A-Z]+: " got
+	counts "$(count . got)" "^${STAMP}[A-Z]+: " got
 	# All there is, or it is counted: a reader takes the rest.
 	timeout 20 cat <&"$rd" >>got 3>&- & local cat=$!
 	accounted() { local n=$(($(count 'STDERR: flood|(START|EXIT): other' got) + $(lost got))); ((n == SAID + 10)); }
@@ -478,7 +478,7 @@ stop_syslog() { kill -KILL "$1"; wait "$1" 2>/dev/null || :; }
 	counts 1 'STDERR: sh pid=[0-9]+ a\\x00b\\x1b\[2J\\r\\tc\\\\ \\xff$' a.log
 	counts 1 'STDERR: sh pid=[0-9]+ (\\xff)+$' a.log; counts 1 'STDERR: sh pid=[0-9]+ end$' a.log
 	[[ $(wc -L <a.log) -lt 2048 ]]
-	counts "$(count . a.log)" "^$STAMP[A-Z]+: sh " a.log
+	counts "$(count . a.log)" "^${STAMP}[A-Z]+: sh " a.log
 }
 
 # --- fail2ban

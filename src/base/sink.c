@@ -12,7 +12,7 @@
 #include "base/pour.h"
 
 enum {
-	FIRST = 8 * 1024,	/* bytes of a queue at first */
+	FIRST = 1024,		/* bytes of a queue at first: thousands of sinks may begin at once */
 	BOUND = 256 * 1024,	/* bytes that wait for a slow sink */
 	FULL = 4, FULLER = 64,	/* ms until a sink that was full is tried again: first, and when it stays so */
 	BROKEN = 1000,		/* ms until one that failed is */
@@ -406,7 +406,7 @@ flush(struct sink *s, int64_t now, sink_told *told)
 int64_t
 sinks_flush(int64_t now, sink_told *told)
 {
-	struct sink *s = busy, *next;
+	struct sink *s, *next;
 	int64_t due = -1;
 
 	if (left > 0) {

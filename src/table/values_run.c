@@ -268,8 +268,9 @@ read_log(struct log_to *l, const struct attr *a, const struct setting *v, struct
 static bool
 same_place(const struct log_to *a, const struct log_to *b)
 {
-	return a->kind == b->kind && (a->kind != LOG_SYSLOG || a->facility == b->facility) &&
-	    (a->kind != LOG_FILE || strcmp(a->path, b->path) == 0);
+	if (a->path != NULL && b->path != NULL)
+		return strcmp(a->path, b->path) == 0;
+	return a->kind == b->kind && (a->kind != LOG_SYSLOG || a->facility == b->facility);
 }
 
 /* A place that is in the list already is as it was said last. */

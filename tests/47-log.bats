@@ -395,6 +395,29 @@ stop_syslog() { kill -KILL "$1"; wait "$1" 2>/dev/null || :; }
 	stop_syslog "$old"; stop_syslog "$SYSLOGD"
 }
 
+@test "behind -D standard error is syslog; what was lost there is told there" {
+	private_mounts
+	start_syslog
+	flood_table STDERR
+	echo "defaults { log_type += FILE $PWD/a.log }" >>t
+	$WRAP "$SERVER" -o user="$ME" -o env=TEST_MARK="$TEST_MARK" -D -p "$PWD/pid" -r 9 -f t 9>ready </dev/null 3>&-
+	local s a; local -A PORTS
+	while read -r _ s a; do [[ -z $a ]] || PORTS[$s]=${a##*:}; done <ready
+	PID=$(<pid)
+	until_true 5 counts 1 '^.* box server\[[0-9]+\]: LISTEN: flood' syslog
+	kill -STOP "$SYSLOGD"
+	serves "${PORTS[flood]}"; serves "${PORTS[other]}"
+	until_true 5 has_children 0
+	kill -CONT "$SYSLOGD"
+	until_true 15 counts 1 'server.*: LOST: [0-9]+ log lines that syslog did not take$' syslog
+	accounted() { local n=$(($(count 'STDERR: flood|(START|EXIT): other' syslog) + $(lost syslog))); ((n == SAID + 2)); }
+	until_true 5 accounted
+	until_true 5 counts 1 'EXIT: other' a.log
+	kill "$PID"; until_true 10 gone "$PID"
+	until_true 5 counts 1 STOPPED syslog
+	stop_syslog "$SYSLOGD"
+}
+
 @test "three kinds at once, one of them stuck: the others have every line" {
 	private_mounts
 	start_syslog

@@ -265,18 +265,25 @@ stamp(void)
 	    tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
 }
 
+static bool
+is_kind(const struct sink *s, enum log_kind kind)
+{
+	return s != NULL && sink_place(s)->kind == kind;
+}
+
 /* A line as it is to look there. */
 static void
 write_to(struct sink *sink, const struct event *ev, const struct log_style *style)
 {
 	char text[LINE];
 	struct put l = { .at = text, .size = sizeof text };
-	int facility, level;
 
-	if (sink_is_syslog(sink, &facility, &level)) {
+	if (is_kind(sink, LOG_SYSLOG)) {
+		const struct log_to *to = sink_place(sink);
 		const char *tag = style->tag != NULL ? style->tag : log_.program;
 
-		add_number(&l, "<", (unsigned)(facility << 3 | (level >= 0 ? level : level_syslog[ev->level])));
+		add_number(&l, "<", (unsigned)(to->facility << 3 |
+		    (to->level >= 0 ? to->level : level_syslog[ev->level])));
 		put_char(&l, '>');
 		put_text(&l, log_.rfc);
 		put_char(&l, ' ');
@@ -300,18 +307,18 @@ write_to(struct sink *sink, const struct event *ev, const struct log_style *styl
 	sink_add(sink, text, l.used);
 }
 
+/* Behind -D standard error leads nowhere: what is to go there goes where the master's own lines do. */
 static bool
-has_own(const struct sink *s)
+is_own(const struct sink *s)
 {
-	for (size_t i = 0; i < sink_parts(s); i++)
-		if (sink_part((struct sink *)(uintptr_t)s, i) == log_.sink)
-			return true;
-	return false;
+	return s == NULL || s == log_.sink || (is_kind(s, LOG_STDERR) && is_kind(log_.sink, LOG_SYSLOG));
 }
 
 void
 log_event(const struct event *ev, const struct log_style *style)
 {
+	bool own = false;
+
 	if (ev->level > log_.threshold || log_.program == NULL)
 		return;
 	if (style == NULL)
@@ -320,11 +327,13 @@ log_event(const struct event *ev, const struct log_style *style)
 	for (size_t i = 0; i < sink_parts(style->sink); i++) {
 		struct sink *to = sink_part(style->sink, i);
 
-		if (to != NULL)
+		if (is_own(to))
+			own = true;
+		else
 			write_to(to, ev, style);
-		else if (!has_own(style->sink))	/* which may be named as well: one line is enough */
-			write_to(log_.sink, ev, style);
 	}
+	if (own)	/* once, though it may be named twice */
+		write_to(log_.sink, ev, style);
 }
 
 void

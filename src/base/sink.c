@@ -224,14 +224,10 @@ sink_part(struct sink *s, size_t i)
 	return s != NULL && s->nparts > 0 ? s->part[i] : s;
 }
 
-bool
-sink_is_syslog(const struct sink *s, int *facility, int *level)
+const struct log_to *
+sink_place(const struct sink *s)
 {
-	if (s == NULL || s->pour.to.kind != LOG_SYSLOG)
-		return false;
-	*facility = s->pour.to.facility;
-	*level = s->pour.to.level;
-	return true;
+	return s != NULL ? &s->pour.to : NULL;
 }
 
 void

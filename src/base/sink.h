@@ -42,7 +42,8 @@ void sink_add(struct sink *s, const char *line, size_t len);
 /* Files that are open are opened again by their names; one that cannot be goes on as it was. */
 void sinks_reopen(void);
 
-bool sink_is_syslog(const struct sink *s, int *facility, int *level);
+/* What it was made for; NULL for a NULL. Of several places: LOG_MASTER. */
+const struct log_to *sink_place(const struct sink *s);
 
 /* Given what a sink has to say of itself. */
 typedef void sink_told(const struct sink *of, bool grave, const char *name, const char *text);

@@ -24,6 +24,10 @@ struct master {			/* what the process was started with, and its services inherit
 	bool blind;		/* looks at no program and reads no banner */
 	bool low_ports;		/* it may bind ports below the first unprivileged one */
 	unsigned first_port;	/* that one */
+	char *const *preset;	/* NAME=VALUE of its name, under what the tables' defaults say */
+	size_t npresets;
+	const char *address;	/* where lines listen that name no address; NULL: on every one */
+	size_t must;		/* so many tables must be there, others may be; 0: all must */
 	const struct words *on, *off;	/* entries that are so, whatever the table says; NULL: none */
 };
 

@@ -395,7 +395,7 @@ take_rpc(struct line *l)
 
 	line_split_address(l, &addresses);
 	if (l->addresses != NULL && l->addresses->text[0] != '\0' && strcmp(l->addresses->text, "*") != 0)
-		line_give(l, "bind", l->addresses, l->addresses->text);
+		line_give(l, "bind", l->addresses->line > 0 ? l->addresses : &l->service, l->addresses->text);
 	slash = strchr(l->service.text, '/');
 	n = slash != NULL ? (size_t)(slash - l->service.text) : 0;
 	line_give(l, "type", &l->proto, "RPC");
@@ -420,7 +420,8 @@ listen_word(struct line *l, const struct word *address, struct word *out)
 	bool v6 = strchr(host, ':') != NULL && host[0] != '[';
 	char text[600];
 
-	*out = address != NULL ? *address : l->service;
+	/* One that stands in no line is the command line's. */
+	*out = address != NULL && address->line > 0 ? *address : l->service;
 	(void)snprintf(text, sizeof text, "%s:%s%s%s:%s", l->scheme, v6 ? "[" : "", host, v6 ? "]" : "",
 	    l->service.text);
 	out->text = arena_text(&l->c->arena, text, strlen(text));

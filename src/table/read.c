@@ -11,7 +11,7 @@ void
 table_take_file(struct table *t, struct file *f, const char *path)
 {
 	struct source *s = &f->source;
-	const struct word *address = t->conf.address;
+	const struct word *address = t->conf.address, every = { .text = t->m->address, .quoted = true };
 	const char *nul;
 	struct err err;
 	int exposed = file_exposed(path, f, &t->checked, &err);
@@ -36,7 +36,8 @@ table_take_file(struct table *t, struct file *f, const char *path)
 		conf_broken(&t->conf, s, &w, NULL, "a NUL byte: this is no text");
 		return;
 	}
-	t->conf.address = NULL;		/* each file begins with every address */
+	/* Each file begins with every address. */
+	t->conf.address = t->m->address != NULL ? &every : NULL;
 	conf_parse(&t->conf, s);
 	t->conf.address = address;
 }
@@ -196,7 +197,7 @@ table_read_files(struct table *t, char *const *files, size_t nfiles, enum dialec
 	t->conf.arg = t;
 	t->conf.checking = t->m->checking;
 	for (size_t n = 0; n < nfiles; n++) {
-		bool missing;
+		bool missing = false;
 		struct err err;
 		struct file *f;
 
@@ -205,7 +206,7 @@ table_read_files(struct table *t, char *const *files, size_t nfiles, enum dialec
 			table_take_file(t, f, files[n]);
 		else if (err.system == EISDIR)
 			read_directory(&i, files[n]);
-		else
+		else if (!missing || t->m->must == 0 || n < t->m->must)
 			say_unread(&i, true, files[n], &err);
 	}
 }

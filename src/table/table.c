@@ -361,6 +361,18 @@ quiet(void *arg, const struct err *err)
 	(void)err;
 }
 
+/* What the name of the program brings. It is no word of the table: anything stands over it. */
+static void
+apply_presets(struct service *s, const struct master *m)
+{
+	struct err err;
+
+	for (size_t i = 0; i < m->npresets; i++)
+		(void)attr_set_option(s, m->preset[i], quiet, NULL, &err);
+	for (size_t i = 0; i < sizeof s->given / sizeof s->given[0]; i++)
+		s->given[i] = s->own[i] = 0;
+}
+
 static int
 apply_options(struct service *s, char *const *option, size_t n, struct err *err)
 {
@@ -408,6 +420,7 @@ make_defaults(struct table *t)
 		return;
 	}
 	t->defaults->table = true;
+	apply_presets(t->defaults, t->m);
 	for (struct entry *e = t->conf.first; e != NULL; e = e->next) {
 		if (e->kind == ENTRY_BLOCK && service == NULL)
 			service = e;
@@ -438,6 +451,7 @@ dialect_of(const struct table *t)
 
 	if (s == NULL)
 		return DIALECT_OWN;
+	apply_presets(s, t->m);
 	for (const struct entry *e = t->conf.first; e != NULL; e = e->next) {
 		for (const struct assign *a = e->first; e->kind == ENTRY_DEFAULTS && a != NULL; a = a->next) {
 			const char *word[2] = { a->n > 0 ? a->word[0].text : NULL, NULL };

@@ -63,6 +63,8 @@ set_passenv(struct service *s, const struct attr *a, const struct setting *v, st
 	/* Not given means everything: what is added is added to that. */
 	if (v->op == ATTR_ADD && !s->table && !attr_given(s, a->name) && words_add(&s->passenv, "*") == -1)
 		return value_no_memory(a, err);
+	if (v->op == ATTR_ADD && s->table && !attr_given(s, a->name))
+		words_free(&s->passenv);	/* the * that the name xinetd brings is no list to add to */
 	return value_set_words(s, a, v, err);
 }
 

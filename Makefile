@@ -9,6 +9,7 @@
 # CC CFLAGS CPPFLAGS LDFLAGS DESTDIR PREFIX SYSCONFDIR are yours.
 # B=dir           another build directory (build-asan …)
 # SPAWN=vfork     or fork: build with that way of starting children only
+# COMPAT=1        install: the names xinetd and inetd too, as links
 # SANITIZE=address,undefined
 
 CFLAGS ?= -O2 -g
@@ -124,6 +125,13 @@ install: all
 	sed 's|/usr/local/share/examples|$(PREFIX)/share/examples|g' etc/server.conf \
 		>'$(DESTDIR)$(PREFIX)/share/examples/server.conf'
 	chmod 644 '$(DESTDIR)$(PREFIX)/share/examples/server.conf'
+ifneq ($(COMPAT),)
+	for name in xinetd inetd; do \
+		ln -sf server '$(DESTDIR)$(PREFIX)/sbin/'$$name && \
+		ln -sf server.8 '$(DESTDIR)$(PREFIX)/share/man/man8/'$$name.8 && \
+		ln -sf server.conf.5 '$(DESTDIR)$(PREFIX)/share/man/man5/'$$name.conf.5 || exit; \
+	done
+endif
 
 clean:
 	rm -rf build build-*

@@ -14,6 +14,7 @@
 #include "manage/around.h"
 #include "manage/daemon.h"
 #include "manage/inherited.h"
+#include "manage/names.h"
 #include "manage/options.h"
 #include "manage/server.h"
 #include "manage/upgrade.h"
@@ -112,13 +113,22 @@ raise_descriptors(const struct master *m)
 	(void)setrlimit(RLIMIT_NOFILE, &r);
 }
 
-static void
-open_log(const struct options *o)
+static struct log_to
+log_goes(const struct options *o)
 {
-	if (o->daemon)
-		log_open_syslog(o->program, (enum level)o->level);
-	else
-		log_open_stderr(o->program, (enum level)o->level);
+	if (o->log.kind != LOG_MASTER)
+		return o->log;
+	return (struct log_to){ .kind = o->daemon ? LOG_SYSLOG : LOG_STDERR, .facility = LOG_FACILITY_DAEMON,
+		.level = -1 };
+}
+
+static int
+open_log(const struct options *o, struct err *err)
+{
+	const struct log_to to = log_goes(o);
+
+	return log_open(o->program, (enum level)o->level, &to) == 0 ? 0 :
+	    err_sys(err, errno, "%s: cannot write the log", to.path);
 }
 
 /* What was promised once everything listens: the pid file, the lines on -r, the end of -D's wait. */
@@ -129,7 +139,7 @@ report(struct server *server, const struct options *o, int foreground, struct er
 	const char *why;
 	int rc = 0;
 
-	if (foreground != -1 && server_listening(server, &why) == 0 && why != NULL)
+	if (foreground != -1 && !o->stays && server_listening(server, &why) == 0 && why != NULL)
 		return err_set(err, "%s", why);
 	if (server_control(server, o->control, err) == -1) {
 		if (o->control != NULL)
@@ -138,7 +148,9 @@ report(struct server *server, const struct options *o, int foreground, struct er
 	}
 	if (o->pidfile != NULL && pidfile_write(o->pidfile, err) == -1)
 		return -1;
-	open_log(o);
+	if (open_log(o, err) == -1)
+		return -1;
+	server_log_diagnostics(server, log_goes(o).kind == LOG_STDERR);
 	server_log_listeners(server);
 	if (o->ready != -1) {
 		server_ready_lines(server, &lines);
@@ -156,8 +168,10 @@ report(struct server *server, const struct options *o, int foreground, struct er
 static int
 run(struct server *server, const struct options *o, int rc, struct err *err)
 {
-	if (rc == 0)
+	if (rc == 0) {
+		server_on_term(server, (enum on_term)o->on_term);
 		rc = server_run(server, err);
+	}
 	log_close();
 	if (rc == -1)
 		say("%s", err->text);
@@ -201,7 +215,7 @@ go_on(struct inherited_state *had, const struct config *config, const struct opt
 	struct err err;
 	int rc;
 
-	open_log(o);
+	(void)open_log(o, &err);	/* with each line a file is tried again */
 	rc = plan_read(&plan, had->plan, had->plan_len, &err);
 	if (rc == 0 && (server = server_new(config, m, &err)) == NULL)
 		rc = -1;
@@ -301,7 +315,7 @@ serve_table(struct table *t, const struct config *config, const struct options *
 		    "nothing is served: an error outside an entry may hide limits; server -t tells all");
 		return EXIT_SYSTEM;
 	}
-	if (t->on == 0 && t->faulty > 0) {
+	if (t->on == 0 && t->faulty > 0 && !o->stays) {
 		say("nothing is served: every enabled entry has an error");
 		return EXIT_SYSTEM;
 	}
@@ -422,7 +436,7 @@ main(int argc, char **argv)
 	extern char **environ;
 	struct master m = { .env = environ };
 	struct account *accounts = NULL;
-	char cwd[PATH_MAX], pidfile[PATH_MAX * 2], control[PATH_MAX * 2];
+	char cwd[PATH_MAX], pidfile[PATH_MAX * 2], control[PATH_MAX * 2], log[PATH_MAX * 2];
 	struct inherited_state had;
 	struct options o;
 	struct err err;
@@ -435,13 +449,18 @@ main(int argc, char **argv)
 		say("%s", err.text);
 		return EXIT_SYSTEM;
 	}
-	rc = options_read(&o, argc, argv, had.text != NULL);
+	rc = (names_other(argv) ? names_read : options_read)(&o, argc, argv, had.text != NULL);
 	if (rc == -1) {
+		m.preset = o.preset;
+		m.npresets = o.npresets;
+		m.address = o.address;
+		m.must = o.must;
 		around_look(&m, cwd, sizeof cwd, o.daemon);
 		take_over(&m, &had);
 		m.accounts = &accounts;
 		o.pidfile = from_here(&m, o.pidfile, pidfile, sizeof pidfile);
 		o.control = from_here(&m, o.control, control, sizeof control);
+		o.log.path = (char *)(uintptr_t)from_here(&m, o.log.path, log, sizeof log);
 		rc = options_of_table(&o) || o.nwords == 0 ? work_with_table(&o, &m, &had) :
 		    had.text != NULL && !had.check ? go_on(&had, NULL, &o, &m) : serve_command(&o, &m, &had);
 		accounts_free(&accounts);

@@ -947,7 +947,8 @@ log_lines(void)
 	memset(host, 0xff, sizeof host - 1);
 	memset(user, '"', sizeof user - 1);
 	memset(message, '\n', sizeof message - 1);
-	log_open_file("unit", LEVEL_INFO, "unit.log");
+	CHECK(log_open("unit", LEVEL_INFO, &(struct log_to){ .kind = LOG_FILE,
+	    .path = (char *)(uintptr_t)"unit.log" }) == 0);
 	style.sink = sink_get(&place, 1);
 	CHECK(style.sink != NULL && sink_parts(style.sink) == 1 && sink_part(style.sink, 0) == style.sink);
 	log_event(&ev, &style);

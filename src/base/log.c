@@ -20,31 +20,14 @@ static struct {
 	char stamp[32], rfc[32];
 } log_;
 
-static void
-begin(const char *program, enum level threshold, const struct log_to *to)
+int
+log_open(const char *program, enum level threshold, const struct log_to *to)
 {
 	log_close();
 	log_.program = program;
 	log_.threshold = threshold;
 	log_.sink = sink_get(to, 1);
-}
-
-void
-log_open_stderr(const char *program, enum level threshold)
-{
-	begin(program, threshold, &(struct log_to){ .kind = LOG_STDERR });
-}
-
-void
-log_open_file(const char *program, enum level threshold, const char *path)
-{
-	begin(program, threshold, &(struct log_to){ .kind = LOG_FILE, .path = (char *)(uintptr_t)path });
-}
-
-void
-log_open_syslog(const char *program, enum level threshold)
-{
-	begin(program, threshold, &(struct log_to){ .kind = LOG_SYSLOG, .facility = LOG_FACILITY_DAEMON, .level = -1 });
+	return sink_open(log_.sink);
 }
 
 void

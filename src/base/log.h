@@ -53,14 +53,12 @@ struct log_style {
 	struct sink *sink;	/* where to, maybe several places; NULL: the master's own. Borrowed */
 };
 
-/* Lines go to descriptor 2. `threshold`: what is less important is not written. */
-void log_open_stderr(const char *program, enum level threshold);
-
-/* Lines go to a file, by its absolute path; borrowed for the call. */
-void log_open_file(const char *program, enum level threshold, const char *path);
-
-/* Lines go to the system's log, facility daemon, as datagrams to /dev/log (RFC 3164). */
-void log_open_syslog(const char *program, enum level threshold);
+/*
+ * Where the lines of the server itself go, and of services that say nothing of it: descriptor 2, a
+ * file, or the system's log, as datagrams to /dev/log (RFC 3164). `threshold`: what is less
+ * important is not written. -1: errno, of a file that cannot be opened; each line tries it again.
+ */
+int log_open(const char *program, enum level threshold, const struct log_to *to);
 
 /* How lines of the server itself are to look; borrowed until log_close. */
 void log_set_style(const struct log_style *style);

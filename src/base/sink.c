@@ -212,6 +212,12 @@ sink_put(struct sink *s)
 	free(s);
 }
 
+int
+sink_open(struct sink *s)
+{
+	return s == NULL || s->pour.to.kind != LOG_FILE || s->pour.fd != -1 ? 0 : pour_open_file(&s->pour);
+}
+
 size_t
 sink_parts(const struct sink *s)
 {

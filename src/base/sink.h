@@ -32,6 +32,9 @@ struct sink;
 struct sink *sink_get(const struct log_to *to, size_t n);
 void sink_put(struct sink *s);		/* gives it back; NULL is fine */
 
+/* A file is opened now, not with its first line. -1: errno; it is tried again then. */
+int sink_open(struct sink *s);
+
 /* How many places it is, 1 for a NULL; and one of them, NULL: the master's own log. */
 size_t sink_parts(const struct sink *s);
 struct sink *sink_part(struct sink *s, size_t i);

@@ -95,11 +95,8 @@ options_of_table(const struct options *o)
 }
 
 int
-options_read(struct options *o, int argc, char **argv, bool resumes)
+options_begin(struct options *o, int argc, char **argv)
 {
-	uint64_t n;
-	int c;
-
 	*o = (struct options){ .ready = -1, .level = LEVEL_INFO,
 		.program = argc > 0 ? str_basename(argv[0]) : "server" };
 	o->attr = calloc((size_t)argc + 1, sizeof(char *));
@@ -109,6 +106,17 @@ options_read(struct options *o, int argc, char **argv, bool resumes)
 		say("cannot start: %s", strerror(ENOMEM));
 		return EXIT_SYSTEM;
 	}
+	return -1;
+}
+
+int
+options_read(struct options *o, int argc, char **argv, bool resumes)
+{
+	int c = options_begin(o, argc, argv);
+	uint64_t n;
+
+	if (c != -1)
+		return c;
 	opterr = 0;
 	for (;;) {
 		c = getopt_long(argc, argv, "+:o:sp:r:DqvhVf:tC:", long_options, NULL);
@@ -188,4 +196,5 @@ options_free(struct options *o)
 	free(o->attr);
 	free(o->table);
 	free(o->word);
+	words_free(&o->made);
 }

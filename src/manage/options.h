@@ -5,6 +5,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/sink.h"
+#include "table/service.h"
+
 enum { EXIT_SYSTEM = 1, EXIT_USAGE = 2 };
 
 struct options {
@@ -21,7 +24,20 @@ struct options {
 	char **table;		/* -f, in their order */
 	size_t ntables;
 	bool check, dump, explain;
+
+	/* What another name brings; see names.h. */
+	struct words made;	/* texts that the above point into */
+	char *const *preset;	/* attributes under the tables' `defaults` */
+	size_t npresets;
+	struct log_to log;	/* LOG_MASTER: standard error, or syslog behind -D */
+	int on_term;		/* enum on_term of server.h */
+	bool stays;		/* though no service runs */
+	size_t must;		/* so many of the tables must be there; 0: all */
+	const char *address;	/* of lines that name none; NULL: every one */
 };
+
+/* An empty command line. -1: go on; else the exit status. */
+int options_begin(struct options *o, int argc, char **argv);
 
 /* Words are argv's. `resumes`: a predecessor has served -r. -1: go on; else the exit status: it was answered, or is wrong and that was said. */
 int options_read(struct options *o, int argc, char **argv, bool resumes);

@@ -52,6 +52,8 @@ struct server {
 	struct carry *carry;	/* owned, while a predecessor's state is being taken */
 	int64_t started;	/* wall clock, s */
 	uint64_t reloads;	/* that were taken */
+	enum on_term on_term;
+	char *lines;		/* owned: what the first plan says of its table */
 	int64_t grace;
 	struct timer phase_over;	/* of the drain, then of the stop */
 	int signals, child;	/* signalfds */
@@ -210,7 +212,9 @@ act_on(struct server *s, int sig)
 {
 	switch (sig) {
 	case SIGTERM:
-		if (s->phase == PHASE_RUN)
+		if (s->on_term == TERM_QUITS)
+			s->phase = PHASE_QUIT;
+		else if (s->phase == PHASE_RUN && s->on_term == TERM_DRAINS)
 			server_drain(s);
 		else
 			server_stop(s);
@@ -265,10 +269,8 @@ take_defaults(struct server *s, struct service *defaults)
 
 /* In the log a diagnostic is its first line. */
 static void
-log_diagnostics(const struct plan *p)
+log_diagnostics(const char *line)
 {
-	const char *line = p->lines;
-
 	while (*line != '\0') {
 		size_t n = strcspn(line, "\n");
 
@@ -287,7 +289,7 @@ reloaded(void *arg, struct plan *p, const char *why)
 	struct err err;
 
 	if (p != NULL)
-		log_diagnostics(p);
+		log_diagnostics(p->lines);
 	if (p != NULL && p->refused != NULL)
 		why = p->refused;
 	if (why == NULL && s->phase != PHASE_RUN)
@@ -431,6 +433,7 @@ server_free(struct server *s)
 	while (s->engine != NULL && s->engine->gone != NULL)
 		unit_free(s->engine->gone);
 	service_free(s->defaults);
+	free(s->lines);
 	engine_free(s->engine);
 	if (s->signals != -1)
 		(void)close(s->signals);
@@ -450,7 +453,24 @@ server_begin(struct server *s, struct plan *p, bool first, struct err *err)
 		if (p->item[i].state == PLANNED_FAULTY)
 			p->item[i].state = PLANNED_OFF;
 	take_defaults(s, p->defaults);
+	s->lines = p->lines;
+	p->lines = NULL;
 	return services_apply(s->services, p, first, &did, err);
+}
+
+void
+server_on_term(struct server *s, enum on_term how)
+{
+	s->on_term = how;
+}
+
+void
+server_log_diagnostics(struct server *s, bool said)
+{
+	if (s->lines != NULL && !said)
+		log_diagnostics(s->lines);
+	free(s->lines);
+	s->lines = NULL;
 }
 
 void

@@ -13,6 +13,8 @@
 struct server;
 struct status;
 
+enum on_term { TERM_DRAINS, TERM_STOPS, TERM_QUITS };	/* what a first TERM does */
+
 /*
  * c: what the tables are read from, again at each reload; NULL: one command is served.
  * Blocks all signals, sets every disposition to its default, becomes the reaper of orphans, and
@@ -44,6 +46,12 @@ size_t server_listening(const struct server *s, const char **why);
  * then "ready", a line each.
  */
 void server_ready_lines(const struct server *s, struct buf *out);
+
+/* TERM is a second TERM at once, as xinetd's is, or QUIT, as inetd's. */
+void server_on_term(struct server *s, enum on_term how);
+
+/* What is wrong with the table that it began with, once; `said`: that stands there already. */
+void server_log_diagnostics(struct server *s, bool said);
 
 /* A log line for each listener. */
 void server_log_listeners(const struct server *s);

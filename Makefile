@@ -125,6 +125,10 @@ install: all
 	sed 's|/usr/local/share/examples|$(PREFIX)/share/examples|g' etc/server.conf \
 		>'$(DESTDIR)$(PREFIX)/share/examples/server.conf'
 	chmod 644 '$(DESTDIR)$(PREFIX)/share/examples/server.conf'
+	for unit in server.service server.socket; do \
+		sed 's|/usr/local/sbin|$(PREFIX)/sbin|g' etc/$$unit >'$(DESTDIR)$(PREFIX)/share/examples/'$$unit && \
+		chmod 644 '$(DESTDIR)$(PREFIX)/share/examples/'$$unit || exit; \
+	done
 ifneq ($(COMPAT),)
 	for name in xinetd inetd; do \
 		ln -sf server '$(DESTDIR)$(PREFIX)/sbin/'$$name && \

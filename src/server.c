@@ -159,9 +159,7 @@ report(struct server *server, const struct options *o, int foreground, struct er
 		buf_free(&lines);
 		inherited_let_go(o->ready);
 	}
-	if (rc == 0 && foreground != -1)
-		rc = daemon_started(foreground, err);
-	return rc;
+	return rc == 0 ? server_up(server, foreground, err) : -1;
 }
 
 /* Serves until the end. */
@@ -220,8 +218,10 @@ go_on(struct inherited_state *had, const struct config *config, const struct opt
 	if (rc == 0 && (server = server_new(config, m, &err)) == NULL)
 		rc = -1;
 	if (rc == 0 && (rc = server_resume(server, had, &err)) == 0 &&
-	    (rc = server_begin(server, &plan, false, &err)) == 0)
+	    (rc = server_begin(server, &plan, false, &err)) == 0) {
 		server_resumed(server);
+		rc = server_up(server, -1, &err);
+	}
 	plan_free(&plan);
 	heap_trim();
 	return run(server, o, rc, &err);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,13 +12,17 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "manage/notify.h"
+
+enum { FOREGROUND_MOST = 3000 };	/* ms that the foreground may take to send a text and end */
 
 int
 daemon_begin(struct err *err)
 {
+	char text[4096];
 	int p[2];
+	ssize_t n;
 	pid_t pid;
-	char ok;
 
 	if (pipe2(p, O_CLOEXEC) == -1)
 		return err_sys(err, errno, "cannot go to the background");
@@ -30,13 +35,19 @@ daemon_begin(struct err *err)
 		return p[1];
 	}
 	(void)close(p[1]);
-	_exit(read(p[0], &ok, 1) == 1 ? 0 : 1);
+	/* One write, so one read: a pipe takes as much at once. The byte in front is no text. */
+	n = read(p[0], text, sizeof text);
+	if (n > 1)
+		notify_send(text + 1, (size_t)n - 1);
+	_exit(n > 0 ? 0 : 1);
 }
 
 int
-daemon_started(int report, struct err *err)
+daemon_started(int report, const struct buf *text, struct err *err)
 {
+	struct pollfd gone = { .fd = report };
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	struct buf out = { 0 };
 
 	if (null == -1 || chdir("/") == -1)
 		return err_sys(err, errno, "cannot go to the background");
@@ -44,7 +55,13 @@ daemon_started(int report, struct err *err)
 		(void)dup2(null, fd);
 	if (null > 2)
 		(void)close(null);
-	(void)fd_write_all(report, "", 1);
+	buf_add(&out, "", 1);
+	buf_add(&out, text->data, text->len);
+	(void)fd_write_all(report, out.failed ? "" : out.data, out.failed ? 1 : out.len);
+	buf_free(&out);
+	/* What we tell ourselves is to come behind that; nobody here can be waiting yet. */
+	if (text->len > 0)
+		(void)poll(&gone, 1, FOREGROUND_MOST);
 	(void)close(report);
 	return 0;
 }

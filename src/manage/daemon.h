@@ -2,6 +2,7 @@
 #ifndef MANAGE_DAEMON_H
 #define MANAGE_DAEMON_H
 
+#include "base/buf.h"
 #include "base/err.h"
 
 /*
@@ -11,8 +12,12 @@
  */
 int daemon_begin(struct err *err);
 
-/* The background has started: 0, 1 and 2 become /dev/null, the directory /, and the foreground exits 0. */
-int daemon_started(int report, struct err *err);
+/*
+ * The background has started: 0, 1 and 2 become /dev/null, the directory /, and the foreground exits
+ * 0. If there is a text for the service manager the foreground sends it first: that is the process
+ * whose word the manager takes, until it is told of another one.
+ */
+int daemon_started(int report, const struct buf *text, struct err *err);
 
 /* Writes the master's pid to a file of its own, put in place by rename(2). -1: err. */
 int pidfile_write(const char *path, struct err *err);

@@ -134,7 +134,7 @@ find_word(const char *text)
 }
 
 static int
-facility(const char *text, int *out)
+facility(const char *text, int16_t *out)
 {
 	struct service *s = service_new();
 	char option[64];
@@ -150,7 +150,7 @@ facility(const char *text, int *out)
 		say("-syslog %s", err.text);
 		rc = EXIT_USAGE;
 	} else {
-		*out = s->log.facility;
+		*out = s->log.to[0].facility;
 	}
 	service_free(s);
 	return rc;

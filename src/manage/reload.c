@@ -22,6 +22,7 @@ enum {
 struct reload {
 	struct engine *engine;
 	const struct config *config;	/* NULL: there is no table */
+	reload_begun *begun;
 	reload_done *done;
 	void *arg;
 	struct words on, off;	/* ids, whatever the table says of them */
@@ -200,6 +201,7 @@ reload_begin(struct reload *r)
 		return r->number + 1;
 	}
 	r->number++;
+	r->begun(r->arg);
 	if (reload_refused(r) != NULL)
 		r->done(r->arg, NULL, reload_refused(r));
 	else if (start(r) == -1)
@@ -258,7 +260,7 @@ reload_carry(const struct reload *r, struct buf *out)
 }
 
 struct reload *
-reload_new(struct engine *e, const struct config *c, reload_done *done, void *arg)
+reload_new(struct engine *e, const struct config *c, reload_begun *begun, reload_done *done, void *arg)
 {
 	struct reload *r = calloc(1, sizeof *r);
 
@@ -266,7 +268,7 @@ reload_new(struct engine *e, const struct config *c, reload_done *done, void *ar
 		free(r);
 		return NULL;
 	}
-	*r = (struct reload){ .engine = e, .config = c, .done = done, .arg = arg, .answer = -1,
+	*r = (struct reload){ .engine = e, .config = c, .begun = begun, .done = done, .arg = arg, .answer = -1,
 		.over = { .fire = over } };
 	r->over.arg = r;
 	return r;

@@ -21,8 +21,12 @@ struct reload;
 /* What became of one. p is the plan, to be taken; NULL: `why` there is none. */
 typedef void reload_done(void *arg, struct plan *p, const char *why);
 
+/* One begins; done is called for each. */
+typedef void reload_begun(void *arg);
+
 /* config NULL: there is no table. NULL: no memory. */
-struct reload *reload_new(struct engine *e, const struct config *c, reload_done *done, void *arg);
+struct reload *reload_new(struct engine *e, const struct config *c, reload_begun *begun, reload_done *done,
+    void *arg);
 void reload_free(struct reload *r);
 
 /* Why there can be none; NULL: there can. */

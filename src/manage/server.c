@@ -17,6 +17,8 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "manage/control.h"
+#include "manage/daemon.h"
+#include "manage/notify.h"
 #include "manage/reload.h"
 #include "manage/services.h"
 #include "manage/site.h"
@@ -53,6 +55,10 @@ struct server {
 	int64_t started;	/* wall clock, s */
 	uint64_t reloads;	/* that were taken */
 	enum on_term on_term;
+	struct notify *notify;	/* owned; NULL: nobody wants to know */
+	unsigned told_live;	/* how it was when notify was last told */
+	bool told_waiting;
+	bool refused;		/* the last reload was */
 	char *lines;		/* owned: what the first plan says of its table */
 	int64_t grace;
 	struct timer phase_over;	/* of the drain, then of the stop */
@@ -144,6 +150,7 @@ server_stop(struct server *s)
 	services_close(s->services);
 	conn_drop_waiting(s->engine);
 	conn_signal_all(s->engine, SIGTERM);
+	notify_stopping(s->notify);
 	loop_timer(s->loop, &s->phase_over, loop_now(s->loop) + 3 * SECOND);
 }
 
@@ -156,7 +163,15 @@ server_drain(struct server *s)
 	*s->engine->ending = 1;
 	log_say(LEVEL_INFO, "drain", "no more connections; %u children may end", s->engine->live);
 	services_close(s->services);
+	notify_stopping(s->notify);
 	loop_timer(s->loop, &s->phase_over, loop_now(s->loop) + s->grace);
+}
+
+static void
+quit(struct server *s)
+{
+	s->phase = PHASE_QUIT;
+	notify_stopping(s->notify);
 }
 
 static void
@@ -213,7 +228,7 @@ act_on(struct server *s, int sig)
 	switch (sig) {
 	case SIGTERM:
 		if (s->on_term == TERM_QUITS)
-			s->phase = PHASE_QUIT;
+			quit(s);
 		else if (s->phase == PHASE_RUN && s->on_term == TERM_DRAINS)
 			server_drain(s);
 		else
@@ -223,12 +238,16 @@ act_on(struct server *s, int sig)
 		server_stop(s);
 		break;
 	case SIGQUIT:
-		s->phase = PHASE_QUIT;
+		quit(s);
 		break;
 	case SIGHUP:
 		log_reopen();
-		if (s->phase == PHASE_RUN && s->config != NULL)
+		if (s->phase == PHASE_RUN && s->config != NULL) {
 			(void)reload_begin(s->reload);
+		} else if (s->phase == PHASE_RUN) {	/* that was all of it */
+			notify_reloading(s->notify);
+			notify_ready(s->notify, NULL);
+		}
 		break;
 	case SIGUSR1:
 		log_state(s);
@@ -281,6 +300,15 @@ log_diagnostics(const char *line)
 }
 
 static void
+reloading(void *arg)
+{
+	const struct server *s = arg;
+
+	if (s->phase == PHASE_RUN)
+		notify_reloading(s->notify);
+}
+
+static void
 reloaded(void *arg, struct plan *p, const char *why)
 {
 	struct server *s = arg;
@@ -309,6 +337,48 @@ reloaded(void *arg, struct plan *p, const char *why)
 		log_say(LEVEL_NOTICE, "reload", "%s", summary);
 	}
 	control_reloaded(s->control, reload_number(s->reload), p, why, summary);
+	s->refused = why != NULL;
+	if (s->phase == PHASE_RUN)
+		notify_ready(s->notify, NULL);
+}
+
+/* --- what the service manager is told */
+
+static void
+sentence(void *arg, struct buf *out)
+{
+	struct server *s = arg;
+	const char *why = services_waits_for(s->services);
+	unsigned n = 0, live = s->engine->live + away_live(s->engine);
+
+	s->told_live = live;
+	s->told_waiting = why != NULL;
+	for (const struct unit *u = s->engine->units; u != NULL; u = u->next)
+		n += u->listeners != NULL;
+	if (s->phase != PHASE_RUN)
+		buf_addf(out, "%s; ", s->phase == PHASE_DRAIN ? "no more connections are taken" :
+		    s->phase == PHASE_STOP ? "the commands are told to end" : "ended; the commands live on");
+	else
+		buf_addf(out, "%u service%s, ", n, n == 1 ? "" : "s");
+	buf_addf(out, "%u connection%s", live, live == 1 ? "" : "s");
+	if (s->phase == PHASE_RUN && why != NULL)
+		buf_addf(out, "; %s", why);
+	if (s->phase == PHASE_RUN && s->refused)
+		buf_addf(out, "; the last reload was refused");
+}
+
+int
+server_up(struct server *s, int foreground, struct err *err)
+{
+	struct buf first = { 0 };
+	int rc = 0;
+
+	s->notify = notify_new(s->loop, foreground != -1 ? getppid() : 0, sentence, s);
+	notify_ready(s->notify, foreground != -1 ? &first : NULL);
+	if (foreground != -1)
+		rc = daemon_started(foreground, &first, err);
+	buf_free(&first);
+	return rc;
 }
 
 /* --- the whole */
@@ -380,7 +450,7 @@ server_new(const struct config *c, const struct master *m, struct err *err)
 		return NULL;
 	}
 	s->services = services_new(s->engine);
-	s->reload = reload_new(s->engine, c, reloaded, s);
+	s->reload = reload_new(s->engine, c, reloading, reloaded, s);
 	s->upgrade = upgrade_new(s);
 	if (s->services == NULL || s->reload == NULL || s->upgrade == NULL || open_signals(s, err) == -1) {
 		if (s->services == NULL || s->reload == NULL || s->upgrade == NULL)
@@ -417,6 +487,7 @@ server_free(struct server *s)
 {
 	if (s == NULL)
 		return;
+	notify_free(s->notify);
 	if (s->engine != NULL) {
 		for (const struct unit *u = s->engine->units; u != NULL; u = u->next)
 			for (struct listener *l = u->listeners; l != NULL; l = l->next)
@@ -523,6 +594,7 @@ server_resume(struct server *s, struct inherited_state *had, struct err *err)
 
 	s->started = had->started;
 	s->reloads = had->reloads;
+	services_resume(s->services);
 	services_resumed(s->services);
 	s->carry = carry_new(s->engine);
 	if (s->carry == NULL)
@@ -619,6 +691,8 @@ server_run(struct server *s, struct err *err)
 			return err_sys(err, errno, "epoll");
 		away_flush(s->engine);
 		units_bury(s->engine);
+		if (s->engine->live + away_live(s->engine) != s->told_live || s->told_waiting != (services_waits_for(s->services) != NULL))
+			notify_changed(s->notify);
 		if (s->phase == PHASE_STOP && s->engine->running == NULL)
 			conn_drop_quiet(s->engine);	/* their last bytes are with the kernel */
 		if (s->phase == PHASE_STOP && conn_none(s->engine))

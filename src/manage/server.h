@@ -89,6 +89,12 @@ void server_status(const struct server *s, struct status *out);
 /* The control socket: at `path`, or NULL for the usual place, where it may be missing. -1: err. */
 int server_control(struct server *s, const char *path, struct err *err);
 
+/*
+ * Everything is bound or was tried: who waits for that is told, the foreground of daemon_begin (-1:
+ * there is none) and the service manager. -1: err.
+ */
+int server_up(struct server *s, int foreground, struct err *err);
+
 /* Serves until it is told to stop. 0: stopped as asked; -1: err. */
 int server_run(struct server *s, struct err *err);
 

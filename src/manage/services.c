@@ -665,6 +665,12 @@ services_close(struct services *s)
 }
 
 void
+services_resume(struct services *s)
+{
+	s->begun = true;
+}
+
+void
 services_abandon(struct services *s)
 {
 	rpc_forget(s->rpc);
@@ -737,6 +743,12 @@ services_waiting(const struct services *s, void (*tell)(void *arg, const struct 
 {
 	for (const struct pending *p = s->pending; p != NULL; p = p->next)
 		tell(arg, p->unit, p->text);
+}
+
+const char *
+services_waits_for(const struct services *s)
+{
+	return s->pending != NULL ? s->pending->text : NULL;
 }
 
 const char *

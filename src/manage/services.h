@@ -32,6 +32,9 @@ int services_apply(struct services *s, struct plan *p, bool first, struct applie
 /* Before the first: nothing is inherited by a descriptor's number, a predecessor had it all. */
 void services_resumed(struct services *s);
 
+/* Of a successor: what was inherited was taken, or given back, by the first of its predecessors. */
+void services_resume(struct services *s);
+
 /* Closes all listeners and forgets what waits. */
 void services_close(struct services *s);
 
@@ -56,6 +59,9 @@ const struct absent *services_absent(const struct services *s, size_t *n);
 /* Each address that is not listened on yet: whose, and why. */
 void services_waiting(const struct services *s, void (*tell)(void *arg, const struct unit *u, const char *why),
     void *arg);
+
+/* Why one of all addresses is not listened on; NULL: all are. */
+const char *services_waits_for(const struct services *s);
 
 /* Why one of u's addresses is not listened on; NULL: all are. */
 const char *services_waits(const struct services *s, const struct unit *u);

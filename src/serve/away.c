@@ -415,6 +415,12 @@ away_first(const struct engine *e)
 	return e->away;
 }
 
+unsigned
+away_live(const struct engine *e)
+{
+	return e->worker != NULL ? (unsigned)e->worker->n : 0;
+}
+
 bool
 away_gone(struct engine *e)
 {

@@ -30,6 +30,9 @@ const char *away_full(const struct engine *e);
 /* The connections that it has: by their `next`. */
 const struct conn *away_first(const struct engine *e);
 
+/* How many connections it has. */
+unsigned away_live(const struct engine *e);
+
 /* At a drain, when it has none: lets it go. True: it is gone, and with it what lingered there. */
 bool away_gone(struct engine *e);
 

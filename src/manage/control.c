@@ -122,7 +122,7 @@ tell_status(const struct asker *a, struct buf *out)
 
 	server_status(a->control->server, &s);
 	if (strcmp(a->word[0], "snapshot") == 0) {
-		status_lines(&s, &text);
+		status_snapshot(&s, &text);
 		found = true;
 	} else {
 		found = json ? status_json(&s, a->word[1], &text) : status_text(&s, a->word[1], &text);

@@ -42,7 +42,12 @@ void status_measured_free(struct measured *m);
  */
 bool status_text(const struct status *s, const char *service, struct buf *out);
 bool status_json(const struct status *s, const char *service, struct buf *out);
-void status_lines(const struct status *s, struct buf *out);	/* for top: words between tabs */
+/*
+ * For serverctl top, a line each with tabs between the words, escaped as in the log: server PHASE
+ * UPTIME; service NUMBER ID STATE LIVE LIMIT STARTED REFUSED FAILED IN OUT, of those that run;
+ * connection NUMBER SERVICE PID FROM AGE IDLE IN OUT. `-`: none, or not known.
+ */
+void status_snapshot(const struct status *s, struct buf *out);
 void status_metrics(const struct status *s, struct buf *out);
 void status_page(const struct status *s, struct buf *out);
 

@@ -174,3 +174,72 @@ status_text(const struct status *s, const char *service, struct buf *out)
 	view_free(&v);
 	return true;
 }
+
+/* --- for serverctl top */
+
+static void
+add_word(struct buf *b, const char *word)
+{
+	buf_text(b, "\t");
+	add_plain(b, word);
+}
+
+static void
+add_known(struct buf *b, bool known, uint64_t n)
+{
+	buf_text(b, "\t");
+	if (known)
+		buf_number(b, n);
+	else
+		buf_text(b, "-");
+}
+
+void
+status_snapshot(const struct status *s, struct buf *out)
+{
+	char from[ADDR_TEXT], span[32];
+	struct view v;
+
+	if (!view_make(&v, s, NULL)) {
+		out->failed = true;
+		return;
+	}
+	buf_text(out, "server");
+	add_word(out, s->phase);
+	add_known(out, true, v.now > s->started ? (uint64_t)(v.now - s->started) : 0);
+	buf_text(out, "\n");
+	for (size_t i = 0; i < v.nrows; i++) {
+		const struct unit *u = v.row[i].unit;
+
+		if (u == NULL)
+			continue;
+		buf_text(out, "service");
+		add_known(out, true, u->number);
+		add_word(out, v.row[i].id);
+		add_word(out, row_state_text(v.row[i].state));
+		add_known(out, true, u->live);
+		add_known(out, u->conf->instances != UINT32_MAX, u->conf->instances);
+		add_known(out, true, u->started);
+		add_known(out, true, unit_refusals(u));
+		add_known(out, true, u->failed);
+		add_known(out, unit_bytes_known(u), u->bytes_in);
+		add_known(out, unit_bytes_known(u), u->bytes_out);
+		buf_text(out, "\n");
+	}
+	for (size_t i = 0; i < v.nseen; i++) {
+		const struct seen *n = &v.seen[i];
+		const struct conn *c = n->conn;
+
+		buf_text(out, "connection");
+		add_known(out, true, c->number);
+		add_word(out, c->conf->id);
+		add_known(out, true, (uint64_t)c->pid);
+		add_word(out, c->peer.kind != PEER_NONE ? peer_print(&c->peer, from) : "-");
+		add_word(out, print_span((loop_now(s->engine->loop) - c->started) / 1000, span));
+		add_word(out, n->traffic.idle >= 0 ? print_span(n->traffic.idle / 1000, span) : "-");
+		add_known(out, n->known, n->traffic.in);
+		add_known(out, n->known, n->traffic.out);
+		buf_text(out, "\n");
+	}
+	view_free(&v);
+}

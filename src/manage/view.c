@@ -38,6 +38,9 @@ status_measure(const struct engine *e)
 
 			*s = (struct seen){ .conn = c, .traffic = { .idle = -1 } };
 			s->known = conn_traffic(c, &s->traffic);
+			/* The kernel's clock is a little further than the loop's. */
+			if (s->traffic.idle > loop_now(e->loop) - c->started)
+				s->traffic.idle = loop_now(e->loop) - c->started;
 		}
 	return m;
 }

@@ -88,11 +88,15 @@ write_unit(const struct writer *w, const struct unit *u)
 	state_text(w->out, "log_tag", s->log_tag);
 	state_number(w->out, "started", (int64_t)u->started);
 	state_number(w->out, "failed", (int64_t)u->failed);
+	for (enum reason r = 0; r < REASONS; r++)
+		state_number(w->out, reason_text(r), (int64_t)u->refused[r]);
 	state_number(w->out, "bytes_in", (int64_t)u->bytes_in);
 	state_number(w->out, "bytes_out", (int64_t)u->bytes_out);
 	state_number(w->out, "bytes_known", u->counted);
-	for (enum reason r = 0; r < REASONS; r++)
-		state_number(w->out, reason_text(r), (int64_t)u->refused[r]);
+	if (u->last_error != NULL) {
+		state_text(w->out, "error", u->last_error->text);
+		state_number(w->out, "error_at", u->last_error->at);
+	}
 	write_pace(w, &u->pace);
 	state_end(w->out);
 	for (const struct listener *l = u->listeners; l != NULL; l = l->next)
@@ -332,11 +336,13 @@ read_unit(struct carry *k, const struct fact *r)
 	k->nunits++;
 	u->started = (uint64_t)state_get(r, "started", 0);
 	u->failed = (uint64_t)state_get(r, "failed", 0);
+	for (enum reason why = 0; why < REASONS; why++)
+		u->refused[why] = (uint64_t)state_get(r, reason_text(why), 0);
 	u->bytes_in = (uint64_t)state_get(r, "bytes_in", 0);
 	u->bytes_out = (uint64_t)state_get(r, "bytes_out", 0);
 	u->counted = state_get(r, "bytes_known", 0) != 0;
-	for (enum reason why = 0; why < REASONS; why++)
-		u->refused[why] = (uint64_t)state_get(r, reason_text(why), 0);
+	if (state_get_text(r, "error") != NULL)
+		unit_failed_at(u, state_get_text(r, "error"), state_get(r, "error_at", 0));
 	if (state_get(r, "retired", 0) != 0)
 		unit_retire(u);
 	return 0;

@@ -320,8 +320,8 @@ unit_refused(struct unit *u, enum reason why)
 }
 
 /* Of most services there never is one: it takes memory only then, and never much. */
-static void
-remember(struct unit *u, const char *text)
+void
+unit_failed_at(struct unit *u, const char *text, int64_t at)
 {
 	size_t len = strnlen(text, ERROR_MOST);
 	struct last_error *p = realloc(u->last_error, sizeof *p + len + 1);
@@ -329,7 +329,7 @@ remember(struct unit *u, const char *text)
 	if (p == NULL)
 		return;
 	u->last_error = p;
-	p->at = time(NULL);
+	p->at = at;
 	memcpy(p->text, text, len);
 	p->text[len] = '\0';
 }
@@ -345,7 +345,7 @@ unit_say(struct unit *u, enum level level, const char *event, const char *fmt, .
 	(void)vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
 	if (level <= LEVEL_WARNING && strcmp(event, "error") == 0)
-		remember(u, text);
+		unit_failed_at(u, text, time(NULL));
 	log_event(&(struct event){ .level = level, .name = event, .service = u->conf->id,
 	    .message = text }, &style);
 }

@@ -152,6 +152,9 @@ void unit_refused(struct unit *u, enum reason why);
 void unit_say(struct unit *u, enum level level, const char *event, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* What is to be remembered as its last error, and when that was (wall clock, s). */
+void unit_failed_at(struct unit *u, const char *text, int64_t at);
+
 /*
  * May a line of this kind be written? At most a burst of them, then one a second; what is dropped
  * is counted, and told with the next one that is written or when a second has passed.

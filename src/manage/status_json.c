@@ -99,7 +99,8 @@ static void
 add_row(struct buf *b, const struct row *r)
 {
 	const struct unit *u = r->unit;
-	bool known = u == NULL || unit_bytes_known(u);
+	uint64_t in = 0, out = 0;
+	bool known = u == NULL || unit_bytes(u, &in, &out);
 
 	buf_text(b, "{\"id\":");
 	add_json(b, r->id);
@@ -111,8 +112,8 @@ add_row(struct buf *b, const struct row *r)
 	add_member(b, "started", u != NULL ? u->started : 0);
 	add_refused(b, u);
 	add_member(b, "failed", u != NULL ? u->failed : 0);
-	add_known(b, "bytes_in", known, u != NULL ? u->bytes_in : 0);
-	add_known(b, "bytes_out", known, u != NULL ? u->bytes_out : 0);
+	add_known(b, "bytes_in", known, in);
+	add_known(b, "bytes_out", known, out);
 	buf_text(b, ",\"last_error\":");
 	add_json(b, r->error);
 	buf_text(b, "}");

@@ -28,6 +28,7 @@ static void
 add_row(struct sum *s, const struct row *r)
 {
 	const struct unit *u = r->unit;
+	uint64_t in, out;
 
 	if (r->state < s->state)
 		s->state = r->state;
@@ -44,10 +45,10 @@ add_row(struct sum *s, const struct row *r)
 		s->limited = true;
 		s->limit += u->conf->instances;
 	}
-	if (unit_bytes_known(u)) {
+	if (unit_bytes(u, &in, &out)) {
 		s->bytes = true;
-		s->in += u->bytes_in;
-		s->out += u->bytes_out;
+		s->in += in;
+		s->out += out;
 	}
 }
 

@@ -203,7 +203,9 @@ static void
 add_row(struct buf *b, const struct status *s, const struct view *v, const struct row *r)
 {
 	const struct unit *u = r->unit;
+	uint64_t in, out;
 	char span[32];
+	bool known;
 
 	buf_text(b, "<tr role=row><th role=rowheader scope=row>");
 	add_html(b, r->id);
@@ -234,8 +236,9 @@ add_row(struct buf *b, const struct status *s, const struct view *v, const struc
 	add_refused(b, u);
 	add_count(b, "Failed", u->failed);
 	buf_text(b, "</td>");
-	add_bytes(b, "In", unit_bytes_known(u), u->bytes_in);
-	add_bytes(b, "Out", unit_bytes_known(u), u->bytes_out);
+	known = unit_bytes(u, &in, &out);
+	add_bytes(b, "In", known, in);
+	add_bytes(b, "Out", known, out);
 	page_spark(b, s->engine, u->history);
 	buf_text(b, "</tr>\n");
 }

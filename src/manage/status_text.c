@@ -93,6 +93,7 @@ add_more(struct buf *b, const struct row *r, const struct view *v, bool all)
 {
 	const struct unit *u = r->unit;
 	char span[32], in[32], out[32];
+	uint64_t nin, nout;
 
 	if (u != NULL && unit_refusals(u) > 0) {
 		buf_text(b, "\n");
@@ -102,10 +103,10 @@ add_more(struct buf *b, const struct row *r, const struct view *v, bool all)
 			if (u->refused[k] > 0)
 				buf_addf(b, " %s %llu", reason_text((enum reason)k), (unsigned long long)u->refused[k]);
 	}
-	if (all && u != NULL && unit_bytes_known(u)) {
+	if (all && u != NULL && unit_bytes(u, &nin, &nout)) {
 		buf_text(b, "\n");
 		add_plain(b, r->id);
-		buf_addf(b, ": %s in, %s out", print_size(u->bytes_in, in), print_size(u->bytes_out, out));
+		buf_addf(b, ": %s in, %s out", print_size(nin, in), print_size(nout, out));
 	}
 	if (r->error == NULL)
 		return;
@@ -198,7 +199,9 @@ void
 status_snapshot(const struct status *s, struct buf *out)
 {
 	char from[ADDR_TEXT], span[32];
+	uint64_t nin, nout;
 	struct view v;
+	bool known;
 
 	if (!view_make(&v, s, NULL)) {
 		out->failed = true;
@@ -222,8 +225,9 @@ status_snapshot(const struct status *s, struct buf *out)
 		add_known(out, true, u->started);
 		add_known(out, true, unit_refusals(u));
 		add_known(out, true, u->failed);
-		add_known(out, unit_bytes_known(u), u->bytes_in);
-		add_known(out, unit_bytes_known(u), u->bytes_out);
+		known = unit_bytes(u, &nin, &nout);
+		add_known(out, known, nin);
+		add_known(out, known, nout);
 		buf_text(out, "\n");
 	}
 	for (size_t i = 0; i < v.nseen; i++) {

@@ -148,9 +148,9 @@ add_unit(struct view *v, const struct status *s, const char *service, const stru
 	struct row r = { .id = u->conf->id, .unit = u, .error = waits,
 		.state = state_of(u, strcmp(s->phase, "serving") != 0) };
 
-	if (waits == NULL && u->last_error != NULL) {
-		r.error = u->last_error->text;
-		r.error_at = u->last_error->at;
+	if (waits == NULL && u->past != NULL && u->past->error != NULL) {
+		r.error = u->past->error->text;
+		r.error_at = u->past->error->at;
 	}
 	add_row(v, service, r);
 }
@@ -220,9 +220,13 @@ unit_refusals(const struct unit *u)
 }
 
 bool
-unit_bytes_known(const struct unit *u)
+unit_bytes(const struct unit *u, uint64_t *in, uint64_t *out)
 {
-	return u->counted || u->started == u->live;
+	bool known = u->past != NULL && u->past->counted;
+
+	*in = known ? u->past->bytes_in : 0;
+	*out = known ? u->past->bytes_out : 0;
+	return known || u->started == u->live;
 }
 
 char *

@@ -47,8 +47,8 @@ void view_free(struct view *v);
 
 uint64_t unit_refusals(const struct unit *u);
 
-/* Are the bytes of its connections known, so far as any are over? */
-bool unit_bytes_known(const struct unit *u);
+/* The bytes of its connections that are over. False: of none were they known. */
+bool unit_bytes(const struct unit *u, uint64_t *in, uint64_t *out);
 
 /* "3d 4h", "12min 5s", "4s": for people. Returns out. */
 char *print_span(int64_t seconds, char out[32]);

@@ -91,14 +91,16 @@ is_trap(const struct engine *e, const struct peer *p)
 static void
 answer(const struct listener *l, const struct inbound *in)
 {
-	struct unit *u = l->unit;
+	struct past *past = unit_past(l->unit);
 	char text[CHARGEN_MOST];
 	const char *say = text;
 	size_t len = 0;
 
-	u->bytes_in += in->len;
-	u->counted = true;
-	switch (u->conf->internal) {
+	if (past != NULL) {
+		past->bytes_in += in->len;
+		past->counted = true;
+	}
+	switch (l->unit->conf->internal) {
 	case BUILTIN_ECHO:
 		say = in->bytes;
 		len = in->len;
@@ -116,8 +118,8 @@ answer(const struct listener *l, const struct inbound *in)
 	default:		/* discard, and those that have no datagrams */
 		return;
 	}
-	if (datagram_reply(l->outlet, in, say, len))
-		u->bytes_out += len;
+	if (datagram_reply(l->outlet, in, say, len) && past != NULL)
+		past->bytes_out += len;
 }
 
 enum took

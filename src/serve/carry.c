@@ -63,6 +63,19 @@ lags_behind(const struct unit *u)
 }
 
 static void
+write_past(const struct writer *w, const struct past *p)
+{
+	if (p != NULL && p->counted) {
+		state_number(w->out, "bytes_in", (int64_t)p->bytes_in);
+		state_number(w->out, "bytes_out", (int64_t)p->bytes_out);
+	}
+	if (p != NULL && p->error != NULL) {
+		state_text(w->out, "error", p->error->text);
+		state_number(w->out, "error_at", p->error->at);
+	}
+}
+
+static void
 write_unit(const struct writer *w, const struct unit *u)
 {
 	const struct service *s = u->conf;
@@ -90,13 +103,7 @@ write_unit(const struct writer *w, const struct unit *u)
 	state_number(w->out, "failed", (int64_t)u->failed);
 	for (enum reason r = 0; r < REASONS; r++)
 		state_number(w->out, reason_text(r), (int64_t)u->refused[r]);
-	state_number(w->out, "bytes_in", (int64_t)u->bytes_in);
-	state_number(w->out, "bytes_out", (int64_t)u->bytes_out);
-	state_number(w->out, "bytes_known", u->counted);
-	if (u->last_error != NULL) {
-		state_text(w->out, "error", u->last_error->text);
-		state_number(w->out, "error_at", u->last_error->at);
-	}
+	write_past(w, u->past);
 	write_pace(w, &u->pace);
 	state_end(w->out);
 	for (const struct listener *l = u->listeners; l != NULL; l = l->next)
@@ -316,6 +323,19 @@ make_service(const struct fact *r)
 	return s;
 }
 
+static void
+read_past(struct unit *u, const struct fact *r)
+{
+	int64_t in = state_get(r, "bytes_in", -1);
+	struct past *p = in != -1 ? unit_past(u) : NULL;
+
+	if (p != NULL)
+		*p = (struct past){ .bytes_in = (uint64_t)in, .bytes_out = (uint64_t)state_get(r, "bytes_out", 0),
+			.counted = true };
+	if (state_get_text(r, "error") != NULL)
+		unit_failed_at(u, state_get_text(r, "error"), state_get(r, "error_at", 0));
+}
+
 static int
 read_unit(struct carry *k, const struct fact *r)
 {
@@ -338,11 +358,7 @@ read_unit(struct carry *k, const struct fact *r)
 	u->failed = (uint64_t)state_get(r, "failed", 0);
 	for (enum reason why = 0; why < REASONS; why++)
 		u->refused[why] = (uint64_t)state_get(r, reason_text(why), 0);
-	u->bytes_in = (uint64_t)state_get(r, "bytes_in", 0);
-	u->bytes_out = (uint64_t)state_get(r, "bytes_out", 0);
-	u->counted = state_get(r, "bytes_known", 0) != 0;
-	if (state_get_text(r, "error") != NULL)
-		unit_failed_at(u, state_get_text(r, "error"), state_get(r, "error_at", 0));
+	read_past(u, r);
 	if (state_get(r, "retired", 0) != 0)
 		unit_retire(u);
 	return 0;

@@ -48,9 +48,9 @@ tell_dropped(struct unit *u, enum flood f)
 {
 	static const char *const what[FLOODS] = { "refusals", "failed starts", "lines of stderr", "lost datagrams" };
 
-	if (u->flood[f].dropped > 0)
-		unit_say(u, LEVEL_NOTICE, "suppressed", "%u more %s", u->flood[f].dropped, what[f]);
-	u->flood[f].dropped = 0;
+	if (u->flood_dropped[f] > 0)
+		unit_say(u, LEVEL_NOTICE, "suppressed", "%u more %s", u->flood_dropped[f], what[f]);
+	u->flood_dropped[f] = 0;
 }
 
 static void
@@ -293,7 +293,9 @@ unit_free(struct unit *u)
 	pace_free(&u->pace);
 	sink_put(u->log);
 	service_free(u->conf);
-	free(u->last_error);
+	if (u->past != NULL)
+		free(u->past->error);
+	free(u->past);
 	free(u);
 }
 
@@ -319,16 +321,24 @@ unit_refused(struct unit *u, enum reason why)
 		history_count(u, true);
 }
 
-/* Of most services there never is one: it takes memory only then, and never much. */
+struct past *
+unit_past(struct unit *u)
+{
+	if (u->past == NULL)
+		u->past = calloc(1, sizeof *u->past);
+	return u->past;
+}
+
 void
 unit_failed_at(struct unit *u, const char *text, int64_t at)
 {
 	size_t len = strnlen(text, ERROR_MOST);
-	struct last_error *p = realloc(u->last_error, sizeof *p + len + 1);
+	struct past *past = unit_past(u);
+	struct last_error *p = past != NULL ? realloc(past->error, sizeof *p + len + 1) : NULL;
 
 	if (p == NULL)
 		return;
-	u->last_error = p;
+	past->error = p;
 	p->at = at;
 	memcpy(p->text, text, len);
 	p->text[len] = '\0';
@@ -356,11 +366,11 @@ flood_allows(struct unit *u, enum flood f)
 	static const unsigned burst[FLOODS] = { 60, 60, 1000, 20 };
 	struct loop *l = u->engine->loop;
 
-	if (bucket_take(&u->flood[f].full, burst[f], burst[f] * SECOND, loop_now(l))) {
+	if (bucket_take(&u->flood_full[f], burst[f], burst[f] * SECOND, loop_now(l))) {
 		tell_dropped(u, f);
 		return true;
 	}
-	u->flood[f].dropped++;
+	u->flood_dropped[f]++;
 	if (!u->flooded) {
 		u->flooded = true;
 		u->next_flooded = u->engine->flooded;

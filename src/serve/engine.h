@@ -34,6 +34,12 @@ struct last_error {
 	char text[];
 };
 
+struct past {			/* of most services there is none, so it takes no room in them */
+	uint64_t bytes_in, bytes_out;	/* of connections that are over */
+	bool counted;		/* of one of them they were known */
+	struct last_error *error;	/* owned; NULL: there was none */
+};
+
 enum flood { FLOOD_REFUSALS, FLOOD_FAILURES, FLOOD_STDERR, FLOOD_REPLIES, FLOODS };	/* kinds of lines */
 
 struct unit {
@@ -51,18 +57,14 @@ struct unit {
 	struct pace pace;
 	struct listener *listeners;	/* a list */
 	struct sink *log;	/* held: where its lines go, maybe several places; NULL: the master's own log */
-	struct {		/* of each kind of lines */
-		int64_t full;	/* a bucket, as policy/rate keeps one */
-		unsigned dropped;
-	} flood[FLOODS];
+	int64_t flood_full[FLOODS];	/* of each kind of lines a bucket, as policy/rate keeps one */
+	unsigned flood_dropped[FLOODS];
 	struct unit *next_flooded;	/* in the engine's list, if `flooded` */
 	bool flooded;		/* lines were dropped and not told yet */
 	bool retired;		/* gone from the table: it stays while `uses` says so */
 	bool claimed;		/* by an entry of the plan that is being applied */
 	uint64_t started, failed, refused[REASONS];
-	uint64_t bytes_in, bytes_out;	/* of connections that are over */
-	bool counted;		/* of one of them they were known */
-	struct last_error *last_error;	/* owned; NULL: there was none */
+	struct past *past;	/* owned; NULL: nothing to tell */
 	struct history *history;	/* owned; NULL: nothing came lately, or nobody looks */
 };
 
@@ -143,6 +145,9 @@ void units_bury(struct engine *e);
 
 /* How the service wants its log lines. */
 struct log_style unit_style(const struct unit *u);
+
+/* Its past, made if there was none. NULL: no memory. */
+struct past *unit_past(struct unit *u);
 
 /* One came and is served, or is refused. */
 void unit_started(struct unit *u);

@@ -161,19 +161,23 @@ conn_traffic(const struct conn *c, struct traffic *t)
 void
 record_bytes(struct conn *c)
 {
-	struct unit *u = c->unit;
+	struct past *past;
 	struct traffic t = { c->bytes_in, c->bytes_out, 0 };
 
 	if (c->state == CONN_AWAY)	/* told once, at its end */
 		c->bytes_in = c->bytes_out = 0;
 	else if (c->refused || !conn_traffic(c, &t))
 		return;
-	/* What was reset may have less to show than before. */
-	u->bytes_in += t.in > c->bytes_in ? t.in - c->bytes_in : 0;
-	u->bytes_out += t.out > c->bytes_out ? t.out - c->bytes_out : 0;
+	past = unit_past(c->unit);
+	if (past != NULL) {
+		/* What was reset may have less to show than before. */
+		past->bytes_in += t.in > c->bytes_in ? t.in - c->bytes_in : 0;
+		past->bytes_out += t.out > c->bytes_out ? t.out - c->bytes_out : 0;
+		past->counted = true;
+	}
 	c->bytes_in = t.in;
 	c->bytes_out = t.out;
-	c->counted = u->counted = true;
+	c->counted = true;
 }
 
 static int64_t

@@ -308,6 +308,8 @@ says() { grep -qF -- ":$1" <<<"$output" || die "not said: $1" "$output"; }
 	explain a ::1 12:00 -f t; [[ $status == 1 && ${lines[0]} == "refused: address t:7" ]]
 	explain off 10.1.2.3 -f t; [[ $status == 1 && ${lines[0]} == "refused: disabled t:13" ]]
 	explain bad 10.1.2.3 -f t; [[ $status == 1 && ${lines[0]} == "refused: faulty t:14" ]]
+	sed -n 4,10p t >first; chmod 644 first
+	explain -o no_access=10.9.0.0/16 a 10.9.2.3 12:00 -f first; [[ $status == 1 && ${lines[0]} == "refused: address -o no_access" ]]
 	explain none 10.1.2.3 -f t; [[ $status == 2 ]]
 	explain a nowhere -f t; [[ $status == 2 && $stderr == "server: nowhere: neither an address"* ]]
 	explain a 10.1.2.3 25:00 -f t; [[ $status == 2 && $stderr == *"not a time of day"* ]]

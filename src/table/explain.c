@@ -46,8 +46,8 @@ find_place(const struct question *q, const char *attr, const char *word, char *o
 
 	assert(at != NULL);
 	/* A list may have been put together of several lines. */
-	for (const struct entry *e = q->e; word != NULL && !found && e != NULL;
-	    e = e == q->e ? q->t->conf.first : e->next) {
+	for (const struct entry *e = q->e, *next = q->t->conf.first; word != NULL && !found && e != NULL;
+	    e = next, next = next != NULL ? next->next : NULL) {
 		if (e != q->e && e->kind != ENTRY_DEFAULTS)
 			continue;
 		for (const struct assign *b = e->first; b != NULL; b = b->next) {

@@ -93,19 +93,30 @@ find(const char *name)
 	return NULL;
 }
 
-/* The first table of the server; where none answers, the usual one. */
-static const char *
-first_table(const char *path, char *name, size_t size)
+/* Does that err of ask() say that no server runs? */
+static bool
+nobody(const char *path, const struct err *err)
+{
+	return path == NULL || err->system == ENOENT || err->system == ECONNREFUSED;
+}
+
+/* The first table of the server; where none runs, the usual one. -1: err; 1: there is none, and that was told. */
+static int
+first_table(const char *path, char *name, size_t size, struct err *err)
 {
 	char *const word[] = { (char *)(uintptr_t)"tables" };
 	struct buf out = { 0 };
-	struct err err;
+	int rc = path != NULL ? ask(path, word, 1, &out, err) : -1;
 
 	(void)snprintf(name, size, "%s", SYSCONFDIR "/server.conf");
-	if (path != NULL && ask(path, word, 1, &out, &err) == 0 && out.len > 0)
+	if (rc == -1 && nobody(path, err))
+		rc = 0;
+	else if (rc == 0 && out.len > 0)
 		(void)snprintf(name, size, "%.*s", (int)strcspn(out.data, "\n"), out.data);
+	if (rc == 0 && name[0] != '/')
+		rc = err_set(err, "%s: the server's table is no file; name one: serverctl edit TABLE", name);
 	buf_free(&out);
-	return name;
+	return rc;
 }
 
 /* Edits, then has it read. */
@@ -119,17 +130,25 @@ edit_and_reload(const char *path, const char *table, struct err *err)
 	char cwd[PATH_MAX], name[PATH_MAX];
 	int rc;
 
+	if (table == NULL) {
+		rc = first_table(path, name, sizeof name, err);
+		if (rc != 0)
+			return rc;
+		table = name;
+	}
 	around_look(&m, cwd, sizeof cwd, false);
 	m.accounts = &accounts;
-	rc = edit(table != NULL ? table : first_table(path, name, sizeof name), &m, err);
+	rc = edit(table, &m, err);
 	accounts_free(&accounts);
 	if (rc != 0)
 		return rc;
 	rc = path != NULL ? ask(path, word, 1, NULL, err) : -1;
-	if (rc == -1 && (path == NULL || err->system != 0)) {
+	if (rc == -1 && nobody(path, err)) {
 		(void)fprintf(stderr, "serverctl: no server runs here: it is read when one starts\n");
 		return 0;
 	}
+	if (rc == -1)
+		(void)fprintf(stderr, "serverctl: %s is changed, but was not read again:\n", table);
 	return rc;
 }
 
@@ -145,6 +164,18 @@ run(const struct command *c, const char *path, bool json, char **word, size_t nw
 	if (json)
 		word[0] = (char *)(uintptr_t)"status-json";
 	return ask(path, word, nwords, NULL, err);
+}
+
+/* The option that getopt_long(3) stumbled over, as it was written. */
+static const char *
+bad_option(char **argv)
+{
+	static char letter[3] = "-";
+
+	if (strncmp(argv[optind - 1], "--", 2) == 0 || optopt <= 0 || optopt >= 128)
+		return argv[optind - 1];
+	letter[1] = (char)optopt;
+	return letter;
 }
 
 int
@@ -173,10 +204,10 @@ main(int argc, char **argv)
 		case 'V':
 			return puts("serverctl " VERSION) != EOF && fflush(stdout) == 0 ? 0 : EXIT_UNDONE;
 		case ':':
-			say("%s: a value is missing behind it; serverctl -h shows the options", argv[optind - 1]);
+			say("%s: a value is missing behind it; serverctl -h shows the options", bad_option(argv));
 			return EXIT_WRONG;
 		default:
-			say("%s: no such option; serverctl -h shows them all", argv[optind - 1]);
+			say("%s: no such option; serverctl -h shows them all", bad_option(argv));
 			return EXIT_WRONG;
 		}
 	}
@@ -202,7 +233,7 @@ main(int argc, char **argv)
 	rc = run(command, path, json, argv + optind, (size_t)(argc - optind), &err);
 	if (rc == -1)
 		say("%s", err.text);
-	if (fflush(stdout) != 0 && rc == 0) {
+	if ((fflush(stdout) != 0 || ferror(stdout)) && rc != -1) {
 		say("standard output: %s", strerror(errno));
 		rc = EXIT_UNDONE;
 	}

@@ -150,3 +150,14 @@ ticks() { # of user and system time
 
 ask() { "$PEER" "tcp:127.0.0.1:${1:-$PORT}"; }
 requires_fds() { [[ $(ulimit -Hn) == unlimited || $(ulimit -Hn) -ge $1 ]] || skip "needs a limit of $1 descriptors, has $(ulimit -Hn)"; }
+
+# --- as somebody else, for root
+
+nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }
+# For nobody: programs that he can run, in ./bin.
+programs_for_nobody() {
+	requires_root; requires setpriv
+	chmod 711 "$BATS_RUN_TMPDIR" .. .
+	mkdir bin; cp "$SERVER" "$SERVERCTL" bin/; chmod 755 bin bin/*
+	nobody "$PWD/bin/server" -V >/dev/null || skip "nobody can run this build"
+}

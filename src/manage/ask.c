@@ -2,14 +2,15 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "base/fd.h"
+#include "base/num.h"
 #include "manage/control.h"
+
+enum { LINE_LONGEST = 1 << 20 };	/* bytes: what has longer ones is no server of ours */
 
 static int
 connect_to(const char *path, struct err *err)
@@ -27,7 +28,9 @@ connect_to(const char *path, struct err *err)
 
 		if (fd != -1)
 			(void)close(fd);
-		(void)err_set(err, "%s: no server answers there: %s; -C PATH names another socket", path, strerror(why));
+		(void)err_set(err, why == ENOENT || why == ECONNREFUSED ?
+		    "%s: no server answers there: %s; -C PATH names another socket" : "%s: cannot ask the server: %s",
+		    path, strerror(why));
 		err->system = why;
 		return -1;
 	}
@@ -57,44 +60,62 @@ send_words(int fd, char *const *word, size_t nwords, struct err *err)
 	return 0;
 }
 
-/* One line, without its end. True: it was the last, and *status is set. */
-static bool
-take_line(const char *line, size_t n, struct buf *out, int *status)
+/*
+ * Looks at the whole lines from *seen on, whose ends become NULs. 0: others are to come; 1: the last
+ * is there, and *status is set; -1: a server of ours says no such thing.
+ */
+static int
+look_at_lines(struct buf *got, size_t *seen, int *status)
 {
-	const char *text = n >= 2 ? line + 2 : "";
-	size_t len = n >= 2 ? n - 2 : 0;
+	char *line, *end;
+	uint64_t code;
 
-	switch (n > 0 ? line[0] : '\0') {
-	case 'o':
-		if (out == NULL) {
-			(void)fwrite(text, 1, len, stdout);
-			(void)putchar('\n');
-		} else {
-			buf_add(out, text, len);
+	while (got->len > *seen && (end = memchr(got->data + *seen, '\n', got->len - *seen)) != NULL) {
+		line = got->data + *seen;
+		*end = '\0';
+		*seen = (size_t)(end - got->data) + 1;
+		if (strlen(line) != (size_t)(end - line) || line[0] == '\0' || strchr("odex", line[0]) == NULL ||
+		    line[1] != ' ')
+			return -1;
+		if (line[0] != 'x')
+			continue;
+		if (!num_parse(line + 2, 0, 2, &code))
+			return -1;
+		*status = (int)code;
+		return 1;
+	}
+	return got->len - *seen > LINE_LONGEST ? -1 : 0;
+}
+
+/* Each line where it belongs. */
+static void
+show(const struct buf *got, size_t seen, struct buf *out)
+{
+	size_t n;
+
+	for (size_t at = 0; at < seen; at += n + 1) {
+		const char *line = got->data + at;
+
+		n = strlen(line);
+		if (line[0] == 'o' && out != NULL) {
+			buf_add(out, line + 2, n - 2);
 			buf_add(out, "\n", 1);
+		} else if (line[0] == 'o') {
+			(void)puts(line + 2);
+		} else if (line[0] != 'x') {
+			(void)fprintf(stderr, "%s%s\n", line[0] == 'e' ? "serverctl: " : "", line + 2);
 		}
-		return false;
-	case 'd':
-		(void)fprintf(stderr, "%.*s\n", (int)len, text);
-		return false;
-	case 'e':
-		(void)fprintf(stderr, "serverctl: %.*s\n", (int)len, text);
-		return false;
-	case 'x':
-		*status = atoi(text);
-		return true;
-	default:
-		return false;
 	}
 }
 
 int
 ask(const char *path, char *const *word, size_t nwords, struct buf *out, struct err *err)
 {
-	int fd = connect_to(path, err), status = -1;
+	int fd = connect_to(path, err), status = -1, rc = 0, why;
 	struct buf got = { 0 };
-	char piece[65536];
-	ssize_t n;
+	static char piece[65536];
+	size_t seen = 0;
+	ssize_t n = 1;
 
 	if (fd == -1)
 		return -1;
@@ -102,23 +123,23 @@ ask(const char *path, char *const *word, size_t nwords, struct buf *out, struct 
 		(void)close(fd);
 		return -1;
 	}
-	while (status == -1 && ((n = read(fd, piece, sizeof piece)) > 0 || (n == -1 && errno == EINTR))) {
-		size_t used = 0;
-		char *end;
-
-		if (n > 0)
-			buf_add(&got, piece, (size_t)n);
-		while (status == -1 && (end = memchr(got.data + used, '\n', got.len - used)) != NULL) {
-			(void)take_line(got.data + used, (size_t)(end - got.data) - used, out, &status);
-			used = (size_t)(end - got.data) + 1;
-		}
-		buf_cut(&got, used);
+	/* All of it before any is shown: who reads what we write, a pager, may take longer than the server waits. */
+	while (rc == 0 && (n = read(fd, piece, sizeof piece)) > 0) {
+		buf_add(&got, piece, (size_t)n);
+		rc = got.failed ? -1 : look_at_lines(&got, &seen, &status);
 	}
+	why = errno;
 	(void)close(fd);
+	if (rc != -1)
+		show(&got, seen, out);
+	if (n == -1 && why == EINTR)
+		(void)err_sys(err, why, "%s", path);
+	else if (got.failed)
+		(void)err_sys(err, ENOMEM, "%s", path);
+	else if (rc == -1)
+		(void)err_set(err, "%s: what answers there is no server(8); -C PATH names another socket", path);
+	else if (rc == 0)
+		(void)err_set(err, "%s: the server did not answer to the end", path);
 	buf_free(&got);
-	if (status != -1 && got.failed)
-		status = -1;
-	if (status == -1)
-		return err_set(err, "%s: the server did not answer to the end", path);
-	return status;
+	return rc == 1 ? status : -1;
 }

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/num.h"
+#include "base/str.h"
 #include "child/helper.h"
 #include "manage/status.h"
 #include "net/sock.h"
@@ -24,8 +25,9 @@ enum {
 	ASKERS = 64,		/* at once; who comes then waits in the kernel's queue */
 	ANSWERS = 8,		/* processes that answer, at once */
 	PATIENCE = 5 * SECOND,	/* for a request to come whole */
-	SLOW = 10,		/* s: a reader that takes nothing for so long has heard enough */
+	SLOW = 5,		/* s: a reader that takes nothing for so long has heard enough */
 	LONGEST = 60,		/* s: of an answer */
+	REST = SECOND,		/* where the system has no descriptor for one more: then it is tried again */
 	WORDS = 4,
 };
 
@@ -56,12 +58,37 @@ struct control {
 	struct loop *loop;
 	struct bound bound;	/* owned */
 	uint32_t watch;		/* 0: nobody else is let in for now */
+	struct timer rest;
 	struct asker *first;	/* oldest first */
 	struct asker *newest;	/* the last that came, if it is there still */
 	unsigned n, answering;
 };
 
 static void acceptable(void *arg, uint32_t events);
+
+static void
+let_in(struct control *c)
+{
+	if (c->watch != 0 || c->bound.fd == -1 || c->rest.place != 0)
+		return;
+	c->watch = loop_watch(c->loop, c->bound.fd, EPOLLIN, acceptable, c);
+	if (c->watch == 0)
+		loop_timer(c->loop, &c->rest, loop_now(c->loop) + REST);
+}
+
+static void
+let_nobody_in(struct control *c)
+{
+	loop_unwatch(c->loop, c->watch);
+	c->watch = 0;
+}
+
+static void
+rested(void *arg, int64_t now)
+{
+	(void)now;
+	let_in(arg);
+}
 
 /* --- one that asks */
 
@@ -84,8 +111,7 @@ asker_free(struct asker *a)
 	loop_close(c->loop, a->watch, a->fd);
 	buf_free(&a->text);
 	free(a);
-	if (c->watch == 0 && c->bound.fd != -1)
-		c->watch = loop_watch(c->loop, c->bound.fd, EPOLLIN, acceptable, c);
+	let_in(c);
 }
 
 /* Lines of text, each with the letter that says where it belongs. */
@@ -103,6 +129,16 @@ add_lines(struct buf *out, char to, const char *text, size_t len)
 		buf_add(out, "\n", 1);
 		text += n + (eol != NULL);
 	}
+}
+
+/* What stands there may have been written by somebody: it stays one line. */
+static void
+add_failure(struct buf *out, const char *what, const char *why)
+{
+	char text[1024];
+
+	(void)str_escape(text, sizeof text, why, strlen(why));
+	buf_addf(out, "e %s%s\n", what, text);
 }
 
 static void
@@ -153,7 +189,7 @@ tell_explanation(const struct asker *a, struct buf *out)
 	table_read(&t, c->master, c->file, c->nfiles, c->option, c->noptions);
 	rc = table_explain(&t, a->word[1], a->word[2], a->word[3], &text, &err);
 	if (rc == -1)
-		buf_addf(out, "e %s\n", err.text);
+		add_failure(out, "", err.text);
 	add_lines(out, 'o', text.data, text.len);
 	add_end(out, rc == -1 ? 2 : rc);
 }
@@ -163,19 +199,19 @@ answer(int fd, void *arg)
 {
 	const struct timeval slow = { .tv_sec = SLOW };
 	const struct asker *a = arg;
+	bool looks = a->text.len == 0 && strcmp(a->word[0], "explain") != 0;
 	struct buf out = { 0 };
 
-	(void)fd;
 	(void)setsid();		/* the master takes who ends in its own group for a burial */
 	(void)alarm(LONGEST);
+	if (looks)		/* at the connections themselves */
+		tell_status(a, &out);
+	/* Connections of clients must not live on in here while a name server or a reader is slow. */
+	fd_close_from(3, (int[]){ a->fd, fd }, 2);
 	if (a->text.len > 0)
 		out = a->text;
-	else if (strcmp(a->word[0], "explain") == 0)
+	else if (!looks)
 		tell_explanation(a, &out);
-	else
-		tell_status(a, &out);
-	/* Connections of clients must not live on in here while somebody reads slowly. */
-	fd_close_from(3, (int[]){ a->fd, fd }, 2);
 	(void)fcntl(a->fd, F_SETFL, 0);
 	(void)setsockopt(a->fd, SOL_SOCKET, SO_SNDTIMEO, &slow, sizeof slow);
 	if (!out.failed)
@@ -183,6 +219,7 @@ answer(int fd, void *arg)
 }
 
 static void answer_next(struct control *c);
+static void reply(struct asker *a, int status, char to, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
 static void
 answered(void *arg, uint32_t events)
@@ -195,12 +232,22 @@ answered(void *arg, uint32_t events)
 	answer_next(c);
 }
 
+/* Who has no answer yet is told that there will be none. */
+static void
+give_up(struct asker *a, int why)
+{
+	if (a->text.len > 0)
+		asker_free(a);
+	else
+		reply(a, 1, 'e', "no process to answer with: %s", strerror(why));
+}
+
 /* Has it answered by a process; later, if there are many. */
 static void
 answer_by_process(struct asker *a)
 {
 	struct control *c = a->control;
-	int fds[2];
+	int fds[2], why;
 
 	loop_timer_stop(c->loop, &a->timer);
 	loop_unwatch(c->loop, a->watch);
@@ -210,13 +257,14 @@ answer_by_process(struct asker *a)
 		return;
 	/* Nothing is written there: its end is the process's. */
 	if (pipe2(fds, O_CLOEXEC) == -1) {
-		asker_free(a);
+		give_up(a, errno);
 		return;
 	}
 	if (helper_start(fds[1], true, NULL, answer, a) == -1) {
+		why = errno;
 		(void)close(fds[0]);
 		(void)close(fds[1]);
-		asker_free(a);
+		give_up(a, why);
 		return;
 	}
 	(void)close(fds[1]);
@@ -261,7 +309,7 @@ say_text(struct asker *a)
 		answer_by_process(a);
 }
 
-static void __attribute__((format(printf, 4, 5)))
+static void
 reply(struct asker *a, int status, char to, const char *fmt, ...)
 {
 	char text[600];
@@ -278,14 +326,21 @@ reply(struct asker *a, int status, char to, const char *fmt, ...)
 /* --- requests */
 
 static bool
+has_id(const struct unit *u, const char *id)
+{
+	while (u != NULL && strcmp(u->conf->id, id) != 0)
+		u = u->next;
+	return u != NULL;
+}
+
+static bool
 is_service(const struct control *c, const char *id)
 {
 	size_t n;
 	const struct absent *absent = services_absent(server_services(c->server), &n);
 
-	for (const struct unit *u = server_engine(c->server)->units; u != NULL; u = u->next)
-		if (strcmp(u->conf->id, id) == 0)
-			return true;
+	if (has_id(server_engine(c->server)->units, id))
+		return true;
 	for (size_t i = 0; i < n; i++)
 		if (strcmp(absent[i].id, id) == 0)
 			return true;
@@ -304,6 +359,11 @@ ask_reload(struct asker *a)
 	}
 	if (!server_serves(a->control->server)) {
 		reply(a, 1, 'e', "the server is about to end");
+		return;
+	}
+	/* One that has shut its side still wants the answer: only its end counts now. */
+	if (loop_change(a->control->loop, a->watch, 0) == -1) {
+		asker_free(a);
 		return;
 	}
 	/* The end of it may come before this returns, and of nothing else. */
@@ -331,19 +391,20 @@ ask_kill(struct asker *a)
 	uint64_t number = 0;
 	unsigned n = 0;
 
-	if (num_parse(a->word[1], 1, UINT64_MAX, &number)) {
-		if (conn_kill(e, number, NULL) == 0)
+	if (a->word[1][strspn(a->word[1], "0123456789")] == '\0') {
+		if (!num_parse(a->word[1], 1, UINT64_MAX, &number) || conn_kill(e, number, NULL) == 0)
 			reply(a, 1, 'e', "there is no connection %s", a->word[1]);
 		else
 			reply(a, 0, 'o', "connection %s is told to end", a->word[1]);
 		return;
 	}
-	if (!is_service(a->control, a->word[1])) {
+	/* Connections outlive their service's entry. */
+	if (!is_service(a->control, a->word[1]) && !has_id(e->gone, a->word[1])) {
 		reply(a, 1, 'e', "there is no service %s", a->word[1]);
 		return;
 	}
 	n = conn_kill(e, 0, a->word[1]);
-	reply(a, 0, 'o', "%u connection%s of %s told to end", n, n == 1 ? " is" : "s are", a->word[1]);
+	reply(a, 0, 'o', "%u connection%s of %s %s told to end", n, n == 1 ? "" : "s", a->word[1], n == 1 ? "is" : "are");
 }
 
 static void
@@ -351,9 +412,18 @@ ask_tables(struct asker *a)
 {
 	const struct config *c = server_config(a->control->server);
 
-	for (size_t i = 0; c != NULL && i < c->nfiles; i++)
-		add_lines(&a->text, 'o', c->file[i], strlen(c->file[i]));
-	add_end(&a->text, c != NULL ? 0 : 1);
+	if (c == NULL) {
+		reply(a, 1, 'e', "one command is served: there is no table");
+		return;
+	}
+	/* Who asks may stand elsewhere. */
+	for (size_t i = 0; i < c->nfiles; i++) {
+		const char *name = c->file[i];
+		bool here = name[0] != '/' && !file_once(name) && c->master->cwd != NULL;
+
+		buf_addf(&a->text, "o %s%s%s\n", here ? c->master->cwd : "", here ? "/" : "", name);
+	}
+	add_end(&a->text, 0);
 	say_text(a);
 }
 
@@ -457,11 +527,15 @@ asked(void *arg, uint32_t events)
 	struct asker *a = arg;
 	ssize_t n;
 
-	(void)events;
+	if (a->state != ASKER_READS) {
+		if ((events & (EPOLLHUP | EPOLLERR)) != 0)
+			asker_free(a);
+		return;
+	}
 	n = recv(a->fd, a->line + a->len, CONTROL_LINE - a->len, MSG_DONTWAIT);
 	if (n == -1 && (errno == EAGAIN || errno == EINTR))
 		return;
-	if (n <= 0 || a->state != ASKER_READS) {	/* it is gone; or has more to say than a line */
+	if (n <= 0) {		/* it is gone */
 		asker_free(a);
 		return;
 	}
@@ -527,14 +601,16 @@ static void
 acceptable(void *arg, uint32_t events)
 {
 	struct control *c = arg;
-	int fd;
+	int fd = 0;
 
 	(void)events;
 	while (c->n < ASKERS && (fd = accept4(c->bound.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) != -1)
 		take(c, fd);
-	if (c->n >= ASKERS && c->watch != 0) {
-		loop_unwatch(c->loop, c->watch);
-		c->watch = 0;
+	if (c->n >= ASKERS)
+		let_nobody_in(c);
+	if (fd == -1 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)) {
+		let_nobody_in(c);
+		loop_timer(c->loop, &c->rest, loop_now(c->loop) + REST);
 	}
 }
 
@@ -550,7 +626,7 @@ control_reloaded(struct control *c, uint64_t number, const struct plan *p, const
 		if (p != NULL)
 			add_lines(&a->text, 'd', p->shown, strlen(p->shown));
 		if (why != NULL)
-			buf_addf(&a->text, "e nothing is changed: %s\n", why);
+			add_failure(&a->text, "nothing is changed: ", why);
 		else
 			add_lines(&a->text, 'o', summary, strlen(summary));
 		add_end(&a->text, why != NULL || (p != NULL && p->errors > 0));
@@ -659,7 +735,16 @@ control_open(struct server *s, const char *path, struct err *err)
 	c->server = s;
 	c->loop = server_engine(s)->loop;
 	c->bound.fd = -1;
-	if (strlen(path) >= CONTROL_PATH)
+	c->rest.fire = rested;
+	c->rest.arg = c;
+	if (loop_timer_room(c->loop) == -1) {
+		(void)err_sys(err, ENOMEM, "%s", path);
+		free(c);
+		return NULL;
+	}
+	if (path[0] == '\0' || path[0] == '@')
+		(void)err_set(err, "-C \"%s\": the path of a socket is wanted, such as /run/server.sock", path);
+	else if (strlen(path) >= CONTROL_PATH)
 		(void)err_set(err, "%s: the path has %zu bytes; at most %d are possible", path, strlen(path),
 		    (int)CONTROL_PATH - 1);
 	else if (sock_listen(&w, &how, &c->bound, &n, err) == 0) {
@@ -682,14 +767,12 @@ control_abandon(struct control *c)
 void
 control_free(struct control *c)
 {
-	int fd;
-
 	if (c == NULL)
 		return;
-	fd = c->bound.fd;
-	loop_unwatch(c->loop, c->watch);
-	c->watch = 0;
-	if (fd != -1)
+	let_nobody_in(c);
+	loop_timer_stop(c->loop, &c->rest);
+	loop_timer_leave(c->loop);
+	if (c->bound.fd != -1)
 		sock_close(&c->bound);
 	while (c->first != NULL)
 		asker_free(c->first);

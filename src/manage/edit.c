@@ -14,19 +14,28 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/str.h"
 #include "table/table.h"
 
 struct copy {
 	char real[PATH_MAX];	/* of the table, behind symbolic links */
 	char name[PATH_MAX + 8];	/* of the copy, beside it: so it can take its place */
-	int lock;		/* the table */
+	int lock;		/* the table; -1: not open */
+	struct stat was;	/* the table, as it was when it was copied */
+	char *text;		/* owned */
+	size_t len;
 };
 
-static char *copied;		/* to be removed when a signal ends us; NULL: none */
+/* What a signal that ends us takes along. */
+static char *volatile copied;	/* NULL: none */
+static volatile pid_t editor_pid;	/* 0: none */
 
 static void
 end(int sig)
 {
+	/* It would write the copy again. */
+	if (editor_pid != 0)
+		(void)kill(editor_pid, SIGTERM);
 	if (copied != NULL)
 		(void)unlink(copied);
 	(void)signal(sig, SIG_DFL);
@@ -41,7 +50,7 @@ contents(const char *name, size_t *len)
 	struct stat st;
 	char *text;
 	size_t got = 0;
-	ssize_t n;
+	ssize_t n = 1;
 
 	if (fd == -1)
 		return NULL;
@@ -52,83 +61,139 @@ contents(const char *name, size_t *len)
 	while (got < (size_t)st.st_size && (n = read(fd, text + got, (size_t)st.st_size - got)) > 0)
 		got += (size_t)n;
 	(void)close(fd);
+	if (n == -1) {		/* half a table is none */
+		free(text);
+		return NULL;
+	}
 	*len = got;
 	return text;
 }
 
-/* Nobody else edits it meanwhile; the copy is as the table is, with its owner and mode. */
-static int
-make_copy(struct copy *c, const char *path, struct err *err)
+static bool
+is_same_file(const struct stat *a, const struct stat *b)
 {
-	struct stat st, now;
-	size_t len = 0;
-	char *text = NULL;
-	int fd = -1;
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* Nobody else edits it meanwhile. */
+static int
+lock_table(struct copy *c, const char *path, struct err *err)
+{
+	struct stat now;
 
 	if (realpath(path, c->real) == NULL)
 		return err_sys(err, errno, "%s: cannot edit it", path);
-	c->lock = open(c->real, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (c->lock == -1 || fstat(c->lock, &st) == -1)
+	c->lock = open(c->real, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (c->lock == -1 || fstat(c->lock, &c->was) == -1)
 		return err_sys(err, errno, "%s: cannot edit it", path);
-	if (!S_ISREG(st.st_mode))
-		return err_set(err, "%s: not a regular file", path);
+	if (!S_ISREG(c->was.st_mode))
+		return err_set(err, "%s: not a regular file; a table, or a file that it includes, can be edited", path);
+	if (flock(c->lock, LOCK_EX | LOCK_NB) == -1 && errno != EWOULDBLOCK)
+		return err_sys(err, errno, "%s: cannot lock it", path);
 	/* Whoever was here before may have put another file in its place just now. */
-	if (flock(c->lock, LOCK_EX | LOCK_NB) == -1 || stat(c->real, &now) == -1 || now.st_ino != st.st_ino)
+	if (flock(c->lock, LOCK_EX | LOCK_NB) == -1 || stat(c->real, &now) == -1 || !is_same_file(&now, &c->was))
 		return err_set(err, "%s: somebody else is editing it", path);
+	return 0;
+}
+
+/* The copy is as the table is, with its owner and mode. */
+static int
+make_copy(struct copy *c, const char *path, struct err *err)
+{
+	int fd, rc = 0;
+
+	c->text = contents(c->real, &c->len);
+	if (c->text == NULL)
+		return err_sys(err, errno, "%s: cannot read it", path);
 	(void)snprintf(c->name, sizeof c->name, "%s.XXXXXX", c->real);
 	fd = mkostemp(c->name, O_CLOEXEC);
 	if (fd == -1)
 		return err_sys(err, errno, "%s: cannot make a copy beside it", path);
 	copied = c->name;
-	text = contents(c->real, &len);
-	if (text == NULL || fchown(fd, st.st_uid, st.st_gid) == -1 || fchmod(fd, st.st_mode & 07777) == -1 ||
-	    fd_write_all(fd, text, len) == -1) {
-		(void)err_sys(err, errno, "%s: cannot copy it", path);
-		(void)close(fd);
-		free(text);
-		return -1;
-	}
+	if (fchown(fd, c->was.st_uid, c->was.st_gid) == -1 || fchmod(fd, c->was.st_mode & 07777) == -1 ||
+	    fd_write_all(fd, c->text, c->len) == -1)
+		rc = err_sys(err, errno, "%s: cannot copy it", path);
 	(void)close(fd);
-	free(text);
+	return rc;
+}
+
+/* The words of the command that edits, then `last`. NULL: err; else free it and *words. */
+static char **
+editor_words(const char *editor, char *last, char ***words, struct err *err)
+{
+	const char *why;
+	char **argv;
+	size_t n;
+
+	*words = str_split(editor, true, &n, &why);
+	if (*words == NULL) {
+		(void)err_set(err, "the editor %s: %s", editor, why != NULL ? why : strerror(ENOMEM));
+		return NULL;
+	}
+	argv = calloc(n + 2, sizeof *argv);
+	if (argv == NULL || n == 0) {
+		(void)err_set(err, "the editor: %s", n == 0 ? "there is no command in it" : strerror(ENOMEM));
+		free(argv);
+		free(*words);
+		return NULL;
+	}
+	memcpy(argv, *words, n * sizeof *argv);
+	argv[n] = last;
+	return argv;
+}
+
+/* Runs it as visudo(8) does, without a shell: who is told of signals is the editor itself. -1: err. */
+static int
+spawn_editor(const char *editor, char *const *argv, struct err *err)
+{
+	extern char **environ;
+	posix_spawnattr_t how;
+	sigset_t keys;
+	pid_t pid;
+	int rc = posix_spawnattr_init(&how);
+
+	if (rc == 0) {
+		/* ^C and ^\ are ignored here: they are the editor's. */
+		(void)sigemptyset(&keys);
+		(void)sigaddset(&keys, SIGINT);
+		(void)sigaddset(&keys, SIGQUIT);
+		(void)posix_spawnattr_setsigdefault(&how, &keys);
+		(void)posix_spawnattr_setflags(&how, POSIX_SPAWN_SETSIGDEF);
+		rc = posix_spawnp(&pid, argv[0], NULL, &how, argv, environ);
+		(void)posix_spawnattr_destroy(&how);
+	}
+	if (rc != 0)
+		return err_sys(err, rc, "cannot run the editor %s", editor);
+	editor_pid = pid;
 	return 0;
 }
 
-/* Runs the editor on the copy. -1: err. */
+/* Has the copy edited. -1: err. */
 static int
-run_editor(const struct copy *c, struct err *err)
+run_editor(struct copy *c, struct err *err)
 {
-	extern char **environ;
 	const char *editor = getenv("VISUAL");
-	char line[4096];
-	char *argv[] = { (char *)(uintptr_t)"sh", (char *)(uintptr_t)"-c", line, (char *)(uintptr_t)"sh",
-		(char *)(uintptr_t)c->name, NULL };
-	posix_spawnattr_t how;
+	char **words, **argv;
 	int status, rc;
-	sigset_t keys;
 	pid_t pid;
 
 	if (editor == NULL || editor[0] == '\0')
 		editor = getenv("EDITOR");
 	if (editor == NULL || editor[0] == '\0')
 		editor = "vi";
-	/* It may be a command with arguments, as everywhere. */
-	if ((size_t)snprintf(line, sizeof line, "%s \"$1\"", editor) >= sizeof line)
-		return err_set(err, "EDITOR is too long a command");
-	/* ^C and ^\ are ignored here: they are the editor's. */
-	(void)sigemptyset(&keys);
-	(void)sigaddset(&keys, SIGINT);
-	(void)sigaddset(&keys, SIGQUIT);
-	rc = posix_spawnattr_init(&how);
-	if (rc == 0 && ((rc = posix_spawnattr_setsigdefault(&how, &keys)) != 0 ||
-	    (rc = posix_spawnattr_setflags(&how, POSIX_SPAWN_SETSIGDEF)) != 0 ||
-	    (rc = posix_spawn(&pid, "/bin/sh", NULL, &how, argv, environ)) != 0))
-		(void)posix_spawnattr_destroy(&how);
-	if (rc != 0)
-		return err_sys(err, rc, "cannot run the editor %s", editor);
-	(void)posix_spawnattr_destroy(&how);
-	while (waitpid(pid, &status, 0) == -1)
-		if (errno != EINTR)
-			return err_sys(err, errno, "cannot wait for the editor");
+	argv = editor_words(editor, c->name, &words, err);
+	if (argv == NULL)
+		return -1;
+	rc = spawn_editor(editor, argv, err);
+	free(argv);
+	free(words);
+	if (rc == -1)
+		return -1;
+	while ((pid = waitpid(editor_pid, &status, 0)) == -1 && errno == EINTR)
+		;
+	editor_pid = 0;
+	if (pid == -1)
+		return err_sys(err, errno, "cannot wait for the editor");
 	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
 		return err_set(err, "the editor %s failed; the table is as it was", editor);
 	return 0;
@@ -174,15 +239,15 @@ check(const struct copy *c, const char *path, const struct master *m)
 static bool
 again(void)
 {
-	char answer[16];
+	char answer[256];
 
 	if (isatty(STDIN_FILENO) != 1)
 		return false;
 	for (;;) {
 		(void)fputs("edit again (e), or leave the table as it was (x)? ", stderr);
-		if (fgets(answer, sizeof answer, stdin) == NULL || answer[0] == 'x')
+		if (fgets(answer, sizeof answer, stdin) == NULL || strcmp(answer, "x\n") == 0)
 			return false;
-		if (answer[0] == 'e' || answer[0] == '\n')
+		if (strcmp(answer, "e\n") == 0)
 			return true;
 	}
 }
@@ -190,13 +255,22 @@ again(void)
 static bool
 same(const struct copy *c)
 {
-	size_t n = 0, m = 0;
-	char *was = contents(c->real, &n), *is = contents(c->name, &m);
-	bool rc = was != NULL && is != NULL && n == m && memcmp(was, is, n) == 0;
+	size_t n = 0;
+	char *is = contents(c->name, &n);
+	bool rc = is != NULL && n == c->len && memcmp(is, c->text, n) == 0;
 
-	free(was);
 	free(is);
 	return rc;
+}
+
+/* Has something else than this changed the table? */
+static bool
+is_changed(const struct copy *c)
+{
+	struct stat now;
+
+	return stat(c->real, &now) == -1 || !is_same_file(&now, &c->was) || now.st_size != c->was.st_size ||
+	    now.st_mtim.tv_sec != c->was.st_mtim.tv_sec || now.st_mtim.tv_nsec != c->was.st_mtim.tv_nsec;
 }
 
 /* In one step, and on the disk. */
@@ -204,9 +278,15 @@ static int
 install(const struct copy *c, const char *path, struct err *err)
 {
 	char dir[PATH_MAX];
-	int fd = open(c->name, O_RDONLY | O_CLOEXEC);
+	int fd;
 	struct stat st;
 
+	if (is_changed(c)) {	/* neither's work is lost */
+		copied = NULL;
+		return err_set(err, "%s was changed by somebody else meanwhile; what was written here is in %s", path,
+		    c->name);
+	}
+	fd = open(c->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd == -1 || fstat(c->lock, &st) == -1 || fchown(fd, st.st_uid, st.st_gid) == -1 ||
 	    fchmod(fd, st.st_mode & 07777) == -1 || fsync(fd) == -1 || rename(c->name, c->real) == -1) {
 		(void)err_sys(err, errno, "%s: cannot put the new table in its place", path);
@@ -226,16 +306,31 @@ install(const struct copy *c, const char *path, struct err *err)
 	return 0;
 }
 
+/* What the signals do meanwhile; with `back`, what they did before. */
+static void
+take_signals(bool back)
+{
+	static const int sig[] = { SIGINT, SIGQUIT, SIGTERM, SIGHUP };
+	static struct sigaction was[sizeof sig / sizeof sig[0]];
+	struct sigaction ignored = { .sa_handler = SIG_IGN }, ends = { .sa_handler = end, .sa_flags = SA_RESTART };
+
+	for (size_t i = 0; i < sizeof sig / sizeof sig[0]; i++)
+		if (back)
+			(void)sigaction(sig[i], &was[i], NULL);
+		else
+			(void)sigaction(sig[i], sig[i] == SIGINT || sig[i] == SIGQUIT ? &ignored : &ends, &was[i]);
+}
+
 int
 edit(const char *path, const struct master *m, struct err *err)
 {
 	struct copy c = { .lock = -1 };
-	int rc = make_copy(&c, path, err);
+	int rc;
 
-	(void)signal(SIGINT, SIG_IGN);
-	(void)signal(SIGQUIT, SIG_IGN);
-	(void)signal(SIGTERM, end);
-	(void)signal(SIGHUP, end);
+	take_signals(false);
+	rc = lock_table(&c, path, err);
+	if (rc == 0)
+		rc = make_copy(&c, path, err);
 	while (rc == 0) {
 		rc = run_editor(&c, err);
 		if (rc != 0)
@@ -253,7 +348,9 @@ edit(const char *path, const struct master *m, struct err *err)
 	if (copied != NULL)
 		(void)unlink(copied);
 	copied = NULL;
+	take_signals(true);
 	if (c.lock != -1)
 		(void)close(c.lock);
+	free(c.text);
 	return rc;
 }

@@ -229,7 +229,8 @@ line(struct screen *s, bool bright, const char *fmt, ...)
 	va_start(ap, fmt);
 	(void)vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
-	buf_addf(&s->out, "%s%s%.*s\x1b[0m\x1b[K", s->row > 0 ? "\r\n" : "", bright ? "\x1b[7m" : "", s->columns, text);
+	/* Cleared first: behind the last column that would take the last letter. */
+	buf_addf(&s->out, "%s\x1b[K%s%.*s\x1b[0m", s->row > 0 ? "\r\n" : "", bright ? "\x1b[7m" : "", s->columns, text);
 	s->row++;
 }
 
@@ -246,20 +247,27 @@ bytes(uint64_t n, char out[16])
 	return out;
 }
 
+static int
+between(int least, int n, int most)
+{
+	return n < least ? least : n > most ? most : n;
+}
+
 static void
 draw_services(struct screen *s, const struct picture *p)
 {
 	char in[16], out[16], limit[24];
+	int name = between(12, s->columns - 68, 48);	/* 68: all the others */
 
-	line(s, true, "%-24s %-10s %8s %8s %10s %8s %9s %8s %6s %6s", "SERVICE", "STATE", "LIVE", "LIMIT", "STARTED",
+	line(s, true, "%-*s %-9s %6s %6s %8s %7s %7s %6s %5s %5s", name, "SERVICE", "STATE", "LIVE", "LIMIT", "STARTED",
 	    "RATE/S", "REFUSED", "FAILED", "IN", "OUT");
 	for (size_t i = 0; i < p->nrows && s->row < s->rows; i++) {
 		const struct row *r = &p->row[i];
 
 		if (r->limit >= 0)
 			(void)snprintf(limit, sizeof limit, "%" PRId64, r->limit);
-		line(s, false, "%-24.24s %-10s %8" PRIu64 " %8s %10" PRIu64 " %8.1f %9" PRIu64 " %8" PRIu64 " %6s %6s", r->id,
-		    r->state, r->live, r->limit >= 0 ? limit : "-", r->started, r->rate, r->refused, r->failed,
+		line(s, false, "%-*.*s %-9s %6" PRIu64 " %6s %8" PRIu64 " %7.1f %7" PRIu64 " %6" PRIu64 " %5s %5s", name, name,
+		    r->id, r->state, r->live, r->limit >= 0 ? limit : "-", r->started, r->rate, r->refused, r->failed,
 		    bytes(r->in, in), bytes(r->out, out));
 	}
 }
@@ -268,14 +276,16 @@ static void
 draw_links(struct screen *s, const struct picture *p)
 {
 	char in[16], out[16];
+	int name = between(12, (s->columns - 51) / 3, 48), from = between(15, s->columns - 51 - name, 48);
 
-	line(s, true, "%10s %-24s %8s %-40s %9s %9s %6s %6s", "CONNECTION", "SERVICE", "PID", "FROM", "AGE", "IDLE",
-	    "IN", "OUT");
+	line(s, true, "%10s %-*s %7s %-*s %8s %8s %5s %5s", "CONNECTION", name, "SERVICE", "PID", from, "FROM", "AGE",
+	    "IDLE", "IN", "OUT");
 	for (size_t i = 0; i < p->nlinks && s->row < s->rows; i++) {
 		const struct link *l = &p->link[i];
 
-		line(s, false, "%10s %-24.24s %8s %-40.40s %9s %9s %6s %6s", l->number, l->id, l->pid, l->from, l->age, l->idle,
-		    l->in[0] == '-' ? "-" : bytes(number(l->in), in), l->out[0] == '-' ? "-" : bytes(number(l->out), out));
+		line(s, false, "%10s %-*.*s %7s %-*.*s %8s %8s %5s %5s", l->number, name, name, l->id, l->pid, from, from,
+		    l->from, l->age, l->idle, l->in[0] == '-' ? "-" : bytes(number(l->in), in),
+		    l->out[0] == '-' ? "-" : bytes(number(l->out), out));
 	}
 }
 
@@ -299,13 +309,14 @@ draw(struct screen *s, struct picture *p)
 	    " live   %.1f/s   %" PRIu64 " refused   %" PRIu64 " failed", p->phase != NULL ? p->phase : "?",
 	    p->uptime / 86400, p->uptime / 3600 % 24, p->uptime / 60 % 60, p->uptime % 60, p->nrows, live, rate,
 	    refused, failed);
-	line(s, false, "q quits   c shows %s   by rate r, live l, started s, refused x, failed f, name n: now %s",
-	    s->links ? "services" : "connections", sorts[s->sort].name);
+	line(s, false, "by %s   q quits   c shows %s   order: r rate, l live, s started, x refused, f failed, n name",
+	    sorts[s->sort].name, s->links ? "services" : "connections");
 	if (s->links)
 		draw_links(s, p);
 	else
 		draw_services(s, p);
-	buf_addf(&s->out, "\x1b[J");
+	if (s->row < s->rows)
+		buf_addf(&s->out, "\r\n\x1b[J");
 	(void)fd_write_all(STDOUT_FILENO, s->out.data, s->out.len);
 	buf_cut(&s->out, s->out.len);
 }
@@ -335,16 +346,16 @@ wait_for_key(struct screen *s, struct picture *p, int64_t until)
 		int64_t left = until - clock_ms();
 		int n;
 
-		if (left <= 0)
-			return true;
-		n = poll(&in, 1, (int)left);
-		if (n == -1 && errno != EINTR)
-			return false;
 		if (resized) {
 			resized = 0;
 			look_at_size(s);
 			draw(s, p);
 		}
+		if (left <= 0)
+			return true;
+		n = poll(&in, 1, (int)left);
+		if (n == -1 && errno != EINTR)
+			return false;
 		if (n <= 0)
 			continue;
 		if (read(STDIN_FILENO, &key, 1) != 1 || !press(s, key))
@@ -358,7 +369,7 @@ int
 top(const char *path, struct err *err)
 {
 	struct sigaction act = { .sa_handler = on_signal };
-	static const int watched[] = { SIGWINCH, SIGINT, SIGTERM, SIGHUP };
+	static const int watched[] = { SIGINT, SIGQUIT, SIGTERM, SIGHUP };
 	struct screen s = { .sort = SORT_RATE };
 	struct picture p = { .at = 0 }, was = { .at = 0 };
 	struct termios raw;
@@ -373,13 +384,16 @@ top(const char *path, struct err *err)
 	}
 	for (size_t i = 0; i < sizeof watched / sizeof watched[0]; i++)
 		(void)sigaction(watched[i], &act, NULL);
+	act.sa_flags = SA_RESTART;	/* a new size is no reason to stop asking the server */
+	(void)sigaction(SIGWINCH, &act, NULL);
 	raw = s.was;
 	raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
+	raw.c_cc[VSUSP] = _POSIX_VDISABLE;	/* stopped, it would leave its screen to the shell */
 	(void)tcsetattr(STDIN_FILENO, TCSANOW, &raw);
 	(void)fputs("\x1b[?1049h\x1b[?25l", stdout);	/* another screen, no cursor */
 	(void)fflush(stdout);
 	look_at_size(&s);
-	while (rc == 0) {
+	while (rc == 0 && !ended) {
 		find_rates(&p, &was);
 		draw(&s, &p);
 		if (!wait_for_key(&s, &p, p.at + INTERVAL))
@@ -388,6 +402,8 @@ top(const char *path, struct err *err)
 		was = p;
 		p = (struct picture){ .at = 0 };
 		rc = take_picture(path, &p, err);
+		if (ended)	/* while it waited for the server */
+			rc = 0;
 	}
 	(void)fputs("\x1b[?25h\x1b[?1049l", stdout);
 	(void)fflush(stdout);

@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -125,7 +126,7 @@ become(int exe, int state, bool check)
 		return;
 	(void)fcntl(state, F_SETFD, 0);
 	(void)lseek(state, 0, SEEK_SET);
-	(void)execveat(exe, "", arguments, env, AT_EMPTY_PATH);
+	(void)syscall(SYS_execveat, exe, "", arguments, env, AT_EMPTY_PATH);	/* musl has no word for it */
 	(void)fcntl(state, F_SETFD, FD_CLOEXEC);
 	free(env);
 }

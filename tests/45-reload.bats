@@ -132,6 +132,21 @@ clients() { # clients N PORT: that wait for their reply; their output in o.1…
 	run -0 ask "$free_a"; [[ $output == a ]]
 }
 
+@test "who is through to a service when it goes is served still" {
+	service a 'listen = 127.0.0.1:0' 'exec = echo a'
+	service b 'listen = 127.0.0.1:0' 'exec = echo b'
+	start_server -q -f t
+	kill -STOP "$PID"
+	"$B/tests/load" -b "${PORTS[a]}" 300 20 >served 3>&- & local l=$!
+	until_true 10 connected 300 "${PORTS[a]}"
+	again; service b 'listen = 127.0.0.1:0' 'exec = echo b'
+	kill -HUP "$PID"
+	kill -CONT "$PID"
+	wait "$l"
+	[[ $(<served) == *" 0" ]] || die "$(<served)"
+	wait_log 'RELOAD: 0 added, 0 changed, 1 removed'
+}
+
 @test "per_source and limit count those of a service that was removed and came back" {
 	gate g
 	a() { service a 'listen = 127.0.0.1:0' "exec = $PWD/g" 'per_source = 1'; }
@@ -354,12 +369,16 @@ clients() { # clients N PORT: that wait for their reply; their output in o.1…
 	again; service a "listen = 127.0.0.1:0" 'exec = echo a'
 	start_server -f t
 	service b "listen = 127.0.0.1:${FREE[0]}" 'exec = echo b'
+	local began; began=$(now_ms)
 	reload "1 added"
 	logged "127.0.0.1:${FREE[0]}: cannot bind: .*; it is tried again"
-	kill -TERM "$other"; until_true 5 gone "$other"
+	kill -INT "$other"; until_true 5 gone "$other"
 	reload "2 as before"
+	kill -USR1 "$PID"; wait_log 'STATE: b'	# a turn of the loop later
+	# By itself it would have been tried a second after the first time.
+	logged ' LISTEN: b ' || (($(now_ms) - began > 900))
 	here() { [[ $(ask "${FREE[0]}") == b ]]; }
-	until_true 1 here
+	until_true 5 here
 }
 
 @test "disable = yes and back; enabled" {

@@ -55,7 +55,7 @@ refuses() { run "$PEER" "tcp:127.0.0.1:${PORTS[$1]}"; [[ $status == 5 ]]; }
 
 @test "where no server answers: exit status 1 and one line with the path" {
 	CTL=nowhere; ctl status; [[ $status == 1 ]]; one_line "serverctl: nowhere: no server answers there: "
-	: >file; CTL=file; ctl status; [[ $status == 1 ]]; one_line "serverctl: file: no server answers there: "
+	: >file; CTL="file"; ctl status; [[ $status == 1 ]]; one_line "serverctl: file: no server answers there: "
 	run --separate-stderr env -u XDG_RUNTIME_DIR "$SERVERCTL" -C "$(printf '%0200d' 0)" status
 	[[ $status == 1 ]]; one_line "serverctl: 0000"
 }

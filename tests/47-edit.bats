@@ -94,7 +94,7 @@ setup_editors() {
 	setup_editors; a_table; keep
 	start_server -f t
 	EDITOR=true edit; [[ $status == 1 && -z $output && $stderr == "serverctl: $PWD/t is as it was" ]]
-	EDITOR=touch edit; [[ $status == 1 ]]
+	EDITOR="touch" edit; [[ $status == 1 ]]
 	as_it_was
 	[[ $(count_log RELOAD) == 0 ]]
 }
@@ -154,7 +154,7 @@ setup_editors() {
 }
 
 @test "mode and owner stay; a symbolic link stays one" {
-	setup_editors; mkdir real; cd real; a_table; cd ..
+	setup_editors; mkdir real; (cd real; a_table)
 	ln -s real/t t
 	chmod 640 real/t
 	[[ $(id -u) != 0 ]] || chown 0:65534 real/t
@@ -171,7 +171,7 @@ setup_editors() {
 	editor link <<<'rm "$1"; ln -s /etc/passwd "$1"'
 	EDITOR=./link edit t; [[ $status == 1 && -L t && -f real/t && ! -L real/t ]]
 	cmp t was
-	no_copy; cd real; no_copy
+	no_copy; (cd real; no_copy)
 }
 
 @test "a file that the table includes: edited by its name, and the whole is read" {
@@ -266,7 +266,7 @@ setup_editors() {
 	X
 	EDITOR=./late edit t
 	[[ $status == 1 && $stderr == "serverctl: t was changed by somebody else meanwhile; what was written here is in $PWD/t."* ]]
-	grep -q '# theirs' t; ! grep -q ours t
+	grep -q "# theirs" t; run ! grep -q ours t
 	local copy=${stderr##* }
 	grep -q 'echo ours' "$copy"; rm "$copy"
 	editor away <<-'X'

@@ -39,6 +39,20 @@ examples() {
 	done < <("$SERVER" -h | sed -n 's/^ \{1,\}\(-[a-zA-Z], \)\{0,1\}--\([a-z]*\).*/\2/p' | sort -u)
 }
 
+@test "every command and option of serverctl is in serverctl(8), with its words" {
+	local name words o
+	while IFS=$'\t' read -r name words _; do
+		grep -qE "^\.It Cm $name( |$)" "$man/serverctl.8" || die "not in serverctl(8): $name" || return
+		for o in $(tr -c 'A-Z\n' ' ' <<<"$words"); do
+			[[ $(grep -E "^\.It Cm $name" "$man/serverctl.8") == *"${o,,}"* ]] || die "not in serverctl(8): $name $o" || return
+		done
+	done < <("$SERVERCTL" --commands)
+	diff <("$SERVERCTL" --commands | cut -f1 | sort) <(sed -n 's/^\.It Cm \([a-z]*\).*/\1/p' "$man/serverctl.8" | sort)
+	while read -r o; do
+		grep -qE "^\.It .*Fl (Fl )?$o( |$)" "$man/serverctl.8" || die "not in serverctl(8): $o" || return
+	done < <("$SERVERCTL" -h | awk '/^ +-/ { for (i = 1; $i ~ /^-/; i++) { gsub(/^-+|,$/, "", $i); print $i } }')
+}
+
 @test "every option of client is in client(1)" {
 	local o
 	for o in 4 6 u q v w s h V; do

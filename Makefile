@@ -1,4 +1,4 @@
-# make            build/server and build/client
+# make            build/server, build/serverctl and build/client
 # make run        serve a sample of commands on unprivileged ports
 # make test       build and run the whole test suite (fetches bats if it is not there)
 # make check      what CI runs: the tests and every other check
@@ -114,12 +114,20 @@ install: all
 	install -d '$(DESTDIR)$(PREFIX)/sbin' '$(DESTDIR)$(PREFIX)/bin' \
 		'$(DESTDIR)$(PREFIX)/share/man/man1' \
 		'$(DESTDIR)$(PREFIX)/share/man/man5' '$(DESTDIR)$(PREFIX)/share/man/man8' \
-		'$(DESTDIR)$(PREFIX)/share/examples/server'
+		'$(DESTDIR)$(PREFIX)/share/examples/server' '$(DESTDIR)$(PREFIX)/share/zsh/site-functions' \
+		'$(DESTDIR)$(PREFIX)/share/bash-completion/completions' '$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d'
 	install -m 755 $B/server '$(DESTDIR)$(PREFIX)/sbin/server'
+	install -m 755 $B/serverctl '$(DESTDIR)$(PREFIX)/sbin/serverctl'
 	install -m 755 $B/client '$(DESTDIR)$(PREFIX)/bin/client'
 	install -m 644 man/server.8 '$(DESTDIR)$(PREFIX)/share/man/man8/server.8'
+	install -m 644 man/serverctl.8 '$(DESTDIR)$(PREFIX)/share/man/man8/serverctl.8'
 	install -m 644 man/server.conf.5 '$(DESTDIR)$(PREFIX)/share/man/man5/server.conf.5'
 	install -m 644 man/client.1 '$(DESTDIR)$(PREFIX)/share/man/man1/client.1'
+	# Bash looks for a file of the command's name.
+	for c in server serverctl client; do install -m 644 etc/completions/server.bash \
+		'$(DESTDIR)$(PREFIX)/share/bash-completion/completions/'$$c || exit 1; done
+	install -m 644 etc/completions/_server '$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_server'
+	install -m 644 etc/completions/*.fish '$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d'
 	# The table stands beside the directory, not in it: one example shows the files of that one.
 	install -m 755 etc/examples/* '$(DESTDIR)$(PREFIX)/share/examples/server'
 	sed 's|/usr/local/share/examples|$(PREFIX)/share/examples|g' etc/server.conf \

@@ -189,9 +189,6 @@ errlog_pid(struct errlog *e, pid_t pid)
 void
 errlog_leave(struct errlog *e)
 {
-	*(e->prev != NULL ? &e->prev->next : &e->unit->engine->errlogs) = e->next;
-	if (e->next != NULL)
-		e->next->prev = e->prev;
 	if (e->over)
 		leave(e);
 	else

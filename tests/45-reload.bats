@@ -34,16 +34,8 @@ free_ports() {
 	: >"$LOG"
 }
 
-# The inodes of the sockets that listen on a port
-inode() {
-	awk -v p="$(printf ':%04X' "$1")" '$4 == "0A" && substr($2, length($2) - 4) == p { print $10 }' \
-		/proc/net/tcp /proc/net/tcp6 | sort
-}
-# … and how many wait in their queues
-waiting() {
-	awk -v p="$(printf ':%04X' "$1")" '$4 == "0A" && substr($2, length($2) - 4) == p {
-		split($5, q, ":"); n += strtonum("0x" q[2]) } END { print n + 0 }' /proc/net/tcp /proc/net/tcp6 2>/dev/null
-}
+# The inode of the socket that listens on a port of 127.0.0.1
+inode() { awk -v a="$(printf '0100007F:%04X' "$1")" '$4 == "0A" && $2 == a { print $10 }' /proc/net/tcp; }
 connected() { # so many clients connected to a port, or waiting to be accepted there
 	(($(awk -v p="$(printf ':%04X' "$2")" '$4 == "01" && substr($2, length($2) - 4) == p' \
 		/proc/net/tcp /proc/net/tcp6 | wc -l) >= $1))
@@ -537,7 +529,7 @@ clients() { # clients N PORT: that wait for their reply; their output in o.1…
 	say() { run -0 "$B/tests/datagrams" "udp:127.0.0.1:$p" "$1"; }
 	s 'shell = read -r x; echo "one $x"'
 	start_server -f t
-	inode_udp() { awk -v p="$(printf ':%04X' "$p")" 'substr($2, length($2) - 4) == p { print $10 }' /proc/net/udp; }
+	inode_udp() { awk -v a="$(printf '0100007F:%04X' "$p")" '$2 == a { print $10 }' /proc/net/udp; }
 	local was; was=$(inode_udp)
 	[[ -n $was ]]
 	for k in 1 2; do
@@ -896,8 +888,8 @@ hang() { # begins a reload that hangs; READER
 	echo alive >&"$held"
 	local line; read -rt 5 -u "$held" line; [[ $line == alive ]]
 	exec {held}>&-
-	[[ "$(inode "${FREE[0]}") $(inode "${FREE[1]}")" == "$was" ]]
 	cat load.*
+	[[ "$(inode "${FREE[0]}") $(inode "${FREE[1]}")" == "$was" ]]
 	awk '{ n += $1; bad += $4 } END { exit !(n > 100 && bad == 0) }' "load.${FREE[0]}"
 	awk '{ n += $1; bad += $4 } END { exit !(n > 100 && bad == 0) }' "load.${FREE[1]}"
 	awk '{ n += $1; bad += 200 - $1 + $2 } END { exit !(n > 100 && bad == 0) }' udp

@@ -211,7 +211,9 @@ cat_inherit() {
 	[[ ${ADDRESSES[*]} == "tcp:127.0.0.1:$PORT" ]]
 	run -0 ask; [[ $output == hi ]]
 	# One descriptor for it, not two.
-	[[ $(readlink /proc/"$PID"/fd/5) != socket:* ]]
+	local inode
+	inode=$(awk -v a="$(printf '0100007F:%04X' "$PORT")" '$4 == "0A" && $2 == a { print $10 }' /proc/net/tcp)
+	[[ $(readlink /proc/"$PID"/fd/* | grep -c "^socket:\[$inode\]$") == 1 ]]
 }
 
 @test "fd:NAME is looked up in LISTEN_FDNAMES; the child sees no LISTEN_ variable" {

@@ -218,11 +218,6 @@ clients() { # clients N PORT: that wait for their reply; their output in o.1…
 }
 
 @test "of two entries with one id the faulty one keeps its own, in whatever order they stand" {
-	local two one
-	start_two() {
-		again
-		printf '%s\n' "daytime stream tcp4 nowait $ME internal" "daytime dgram udp4 wait $ME internal" >lines
-	}
 	free_ports 1
 	local p=${FREE[0]}
 	s() { service daytime 'type = INTERNAL UNLISTED' 'socket_type = stream' "port = $p" 'bind = 127.0.0.1' "$@"; }

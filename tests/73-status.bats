@@ -516,9 +516,9 @@ s = socket.create_server(("127.0.0.1", int(sys.argv[1]))); open("bound", "w"); s
 
 @test "a client that takes no answer keeps nobody else waiting" {
 	requires python3
-	{ for i in {1..1500}; do printf 'service number-%s-with-a-name-that-is-long\n{\nlisten = unix:s%s\nexec = cat\nuser = %s\n}\n' $i $i "$ME"; done; } >more
+	{ for i in {1..1500}; do printf 'service number-%s-with-a-name-that-is-long\n{\nlisten = unix:s%s\nexec = cat\nuser = %s\n}\n' $i $i "$ME"; done; } >others
 	requires_fds 4000
-	status 'sndbuf = 8K' 'instances = 3' 'linger = 100ms' <more
+	status 'sndbuf = 8K' 'instances = 3' 'linger = 100ms' <others
 	python3 - "$PORT" <<-'X' 3>&- &
 	import socket, sys, time
 	c = socket.socket(); c.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096); c.connect(("127.0.0.1", int(sys.argv[1])))
@@ -584,8 +584,8 @@ s = socket.create_server(("127.0.0.1", int(sys.argv[1]))); open("bound", "w"); s
 	requires python3
 	requires_fds 4000
 	{ for i in {1..1000}; do printf 'service n%s\n{\nlisten = unix:s%s\nexec = cat\nuser = %s\n}\n' $i $i "$ME"; done
-	printf 'service last\n{\nlisten = unix:last\nexec = cat\nuser = no-such-one\n}\n'; } >more
-	status <more
+	printf 'service last\n{\nlisten = unix:last\nexec = cat\nuser = no-such-one\n}\n'; } >others
+	status <others
 	run -0 "$PEER" -s x -H unix:s999
 	fetch /
 	(($(stat -c %s body) < 300000))

@@ -49,7 +49,7 @@ buf_text(struct buf *b, const char *s)
 void
 buf_number(struct buf *b, uint64_t n)
 {
-	char digits[24];
+	char digits[24] = { 0 };
 	struct put p = { .at = digits, .size = sizeof digits };
 
 	put_number(&p, n);

@@ -127,6 +127,7 @@ static int
 read_header(const char *s, size_t len, struct request *r, bool absolute, unsigned *hosts)
 {
 	const char *colon = memchr(s, ':', len), *value, *end = s + len;
+	struct request unheard = { 0 };		/* what the target itself says holds */
 
 	if (colon == NULL || !is_token(s, (size_t)(colon - s)))
 		return 400;		/* a line that goes on from the one before, too */
@@ -139,9 +140,8 @@ read_header(const char *s, size_t len, struct request *r, bool absolute, unsigne
 	if (colon - s != 4 || strncasecmp(s, "Host", 4) != 0)
 		return 200;
 	(*hosts)++;
-	/* What the target itself says holds. */
 	if (!is_visible(value, (size_t)(end - value), false) ||
-	    !read_host(value, (size_t)(end - value), absolute ? &(struct request){ 0 } : r))
+	    !read_host(value, (size_t)(end - value), absolute ? &unheard : r))
 		return 400;
 	return 200;
 }

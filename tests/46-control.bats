@@ -605,9 +605,9 @@ refuses() { run "$PEER" "tcp:127.0.0.1:${PORTS[$1]}"; [[ $status == 5 ]]; }
 	table <<<'service a { listen = 127.0.0.1:0
 		shell = echo a; cat
 	}'
-	mkdir "$(printf '%0200d' 0)"; : >"$(printf '%0200d' 0)/e"
-	local i f=()
-	for i in {1..3000}; do f+=(-f "$PWD/$(printf '%0200d' 0)/e"); done
+	local i f=() long; long=$(printf '%0200d' 0)
+	mkdir "$long"; : >"$long/e"
+	for i in {1..3000}; do f+=(-f "$PWD/$long/e"); done
 	start_server -f t "${f[@]}"
 	local fds; fds=$(nfds "$PID")
 	cat >deaf.py <<-'X'

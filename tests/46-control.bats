@@ -351,6 +351,22 @@ refuses() { run "$PEER" "tcp:127.0.0.1:${PORTS[$1]}"; [[ $status == 5 ]]; }
 	raw 'tables\n'; [[ $status == 0 && $output == "o $PWD/t"$'\nx 0' ]]
 }
 
+@test "a table that was standard input is neither read again nor explained: 1 and why" {
+	table <<<'service a { listen = unix:a
+		shell = echo a
+	}'
+	"$SERVER" -o "user=$ME" -q -C c -p pid -f - <t >>"$LOG" 2>&1 3>&- & SRV+=($!)
+	until_true 5 test -e pid
+	CTL=c
+	local words
+	for words in reload "disable a" "explain a user:root"; do
+		# shellcheck disable=SC2086
+		ctl $words; [[ $status == 1 && -z $output ]] || die "$words: $status $output" || return
+		one_line "serverctl: the table was read from what cannot be read again" || die "$words: $stderr" || return
+	done
+	run -0 "$PEER" unix:a; [[ $output == a ]]
+}
+
 @test "one command is served: status, kill, drain and stop work; what needs a table says so" {
 	start_server 127.0.0.1:0 cat
 	ctl status; [[ $status == 0 ]]

@@ -176,13 +176,14 @@ static void
 tell_explanation(const struct asker *a, struct buf *out)
 {
 	const struct config *c = server_config(a->control->server);
+	const char *never = reload_refused(server_reload(a->control->server));
 	struct buf text = { 0 };
 	struct table t;
 	struct err err;
 	int rc;
 
-	if (c == NULL) {
-		buf_addf(out, "e one command is served: there is no table to explain\n");
+	if (c == NULL || never != NULL) {
+		buf_addf(out, "e %s\n", c == NULL ? "one command is served: there is no table to explain" : never);
 		add_end(out, 1);
 		return;
 	}

@@ -801,11 +801,11 @@ plan_of_text(const char *text, size_t len, int fill)
 
 		if (s->off)
 			continue;
-		service_pack(s, &one);
+		service_pack(s, false, &one);
 		at = one.data;
 		back = service_unpack(&at, one.data + one.len);
 		CHECK(back != NULL && at == one.data + one.len && strcmp(back->id, s->id) == 0);
-		service_pack(back, &two);
+		service_pack(back, false, &two);
 		CHECK(one.len == two.len && memcmp(one.data, two.data, one.len) == 0);
 		service_free(back);
 		buf_free(&one);

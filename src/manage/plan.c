@@ -123,7 +123,7 @@ put_service(struct buf *out, const struct service *s, struct environments *all, 
 	uint64_t print;
 	bool is_new, same;
 
-	service_pack(s, &body);
+	service_pack(s, false, &body);
 	listen = body.len;
 	for (size_t i = 0; i < s->nlisten; i++)
 		address_pack(&s->listen[i], &body);
@@ -223,7 +223,7 @@ plan_of_table(const struct table *t, plan_known *known, void *arg, struct buf *o
 		put_number(out, MAGIC);
 		return;
 	}
-	service_pack(t->defaults, out);
+	service_pack(t->defaults, true, out);
 	for (const struct entry *e = t->conf.first; e != NULL; e = e->next)
 		entries += e->kind == ENTRY_BLOCK || e->kind == ENTRY_LINE;
 	put_number(out, entries);
@@ -256,7 +256,7 @@ plan_of_service(const struct service *s, struct buf *out)
 
 	put_diags(out, &none);
 	put_text(out, NULL);
-	service_pack(s, out);
+	service_pack(s, true, out);
 	put_number(out, 1);
 	put_service(out, s, &all, NULL, NULL);
 	free(all.of);

@@ -323,6 +323,7 @@ reloaded(void *arg, struct plan *p, const char *why)
 	if (why == NULL && s->phase != PHASE_RUN)
 		why = "the server is about to end";
 	if (why == NULL) {
+		away_refresh(s->engine);
 		if (services_apply(s->services, p, false, &did, &err) == 0)
 			take_defaults(s, p->defaults);
 		else

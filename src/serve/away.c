@@ -353,6 +353,23 @@ away_prepare(struct unit *u)
 }
 
 void
+away_refresh(struct engine *e)
+{
+	struct worker_state *w = e->worker;
+	struct ip ip;
+
+	for (uint32_t i = 0; w != NULL && i < w->nplaces; i++) {
+		const struct unit *u = w->place[i].unit;
+
+		if (u == NULL || u->conf->target->scheme != SCHEME_TCP || ip_parse(u->conf->target->host, &ip))
+			continue;
+		w->place[i].told = false;
+		if (w->told > i)
+			w->told = i;
+	}
+}
+
+void
 away_forget(struct unit *u)
 {
 	struct worker_state *w = u->engine->worker;

@@ -14,6 +14,9 @@ bool away_serves(const struct service *s);
 /* Before it is listened on: there is a worker, and it knows where relays lead. -1: errno. */
 int away_prepare(struct unit *u);
 
+/* A reload: targets that are names are asked for again, and until that is answered the old addresses hold. */
+void away_refresh(struct engine *e);
+
 /* The unit is about to end. */
 void away_forget(struct unit *u);
 

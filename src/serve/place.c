@@ -78,7 +78,9 @@ resolved(void *arg, uint32_t events)
 	(void)events;
 	if (n == -1 && errno == EAGAIN)
 		return;
-	keep(p, to, n > 0 ? (size_t)n / sizeof to[0] : 0);
+	/* Of one that was known before nothing is forgotten because nobody answers now. */
+	if (n > 0 || p->n == 0)
+		keep(p, to, n > 0 ? (size_t)n / sizeof to[0] : 0);
 	loop_close(loop, p->watch, p->fd);
 	p->watch = 0;
 	p->fd = -1;
@@ -174,12 +176,26 @@ plain_address(const struct target *t, struct addr *a)
 	return true;
 }
 
+static bool
+same(const struct target *a, const struct target *b)
+{
+	return a->scheme == b->scheme && a->type == b->type && a->family == b->family && a->port == b->port &&
+	    a->cid == b->cid && strncmp(a->host, b->host, sizeof a->host) == 0;
+}
+
 void
 place_take(const struct target *t)
 {
-	struct place *p = t->id > 0 ? calloc(1, sizeof *p) : NULL, **more;
+	struct place *p = place_find(t->id), **more;
 	struct addr a;
 
+	/* Told again: its name is asked for again, beside those who come meanwhile. */
+	if (p != NULL && same(&p->is, t) && p->known) {
+		if (p->pid == 0 && !plain_address(t, &a))
+			place_resolve(p);
+		return;
+	}
+	p = t->id > 0 ? calloc(1, sizeof *p) : NULL;
 	if (p == NULL)
 		return;
 	while (t->id > nplaces) {

@@ -161,7 +161,7 @@ unpack(const char **at, const char *end, size_t least, size_t *size)
 }
 
 void
-service_pack(const struct service *s, struct buf *out)
+service_pack(const struct service *s, bool server, struct buf *out)
 {
 	struct packer p = { .bytes = { 0 } };
 	struct service c;
@@ -171,6 +171,11 @@ service_pack(const struct service *s, struct buf *out)
 	c.packed = true;
 	c.disable = c.v6only = c.off = false;
 	c.run.env = NULL;
+	if (!server) {
+		c.limit = UINT32_MAX;
+		c.grace = 0;
+		c.dialect = 0;
+	}
 	(void)add(&p, &c, AT(service, given), _Alignof(max_align_t));	/* behind that stands what was written */
 	lead_to_text(&p, AT(service, name), s->name);
 	lead_to_text(&p, AT(service, id), s->id);

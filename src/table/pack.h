@@ -9,10 +9,11 @@
 #include "table/service.h"
 
 /*
+ * `server`: it is the defaults, which say what is of the whole server; of others that is left out.
  * Appends a checked service, without its environment and its addresses. The same service gives the
  * same bytes in every process. When there is no memory, out->failed.
  */
-void service_pack(const struct service *s, struct buf *out);
+void service_pack(const struct service *s, bool server, struct buf *out);
 void environment_pack(const struct environment *e, struct buf *out);
 void address_pack(const struct address *a, struct buf *out);
 

@@ -667,3 +667,26 @@ small() {
 	[[ $B == *asan* ]] || (($(rss "$PID") - m < 300 && $(rss "$WORKER") - w < 300)) || die "$m $(rss "$PID") $w $(rss "$WORKER")"
 	no_zombies; has_children 1
 }
+
+@test "a target's name is asked for again at a reload; what was known holds until the answer, and without one" {
+	requires_root
+	echo '127.0.0.1 target.test' >hosts
+	printf '#!/bin/sh\nmount --bind %s/hosts /etc/hosts && exec "$@"\n' "$PWD" >wrap
+	chmod +x wrap
+	# Two targets on one port, of which the name stands for one.
+	start_server -s 127.0.0.1:0 'echo one'
+	start_server -s -o "listen+=127.0.0.2:$PORT" 127.0.0.3:0 'echo two'
+	local at; at=$(printf '%s\n' "${ADDRESSES[@]}" | sed -n 's/^tcp:127.0.0.2://p')
+	printf 'service r\n{\nlisten = 127.0.0.1:0\nredirect = target.test %s\n}\n' "$at" >t
+	AS_ME="" WRAP="unshare -m ./wrap" start_server -f t
+	[[ $(ask) == one ]]
+	echo '127.0.0.2 target.test' >hosts
+	[[ $(ask) == one ]]		# not before
+	"$SERVERCTL" -C "$CTL" reload
+	now_two() { [[ $(ask) == two ]]; }
+	until_true 5 now_two
+	echo '127.0.0.2 other.test' >hosts
+	"$SERVERCTL" -C "$CTL" reload
+	"$SERVERCTL" -C "$CTL" reload
+	[[ $(ask) == two ]]
+}

@@ -399,6 +399,10 @@ take_loose(struct work *w, struct unit *u, uint64_t from, bool own)
 		else
 			high = middle;
 	}
+	/* One that is named twice, as port 0 may be: all of its sockets were taken at once. */
+	for (size_t i = low; i < w->nloose && w->loose[i].from == from; i++)
+		if (w->loose[i].to == u)
+			return true;
 	for (size_t i = low; i < w->nloose && w->loose[i].from == from; i++) {
 		struct loose *x = &w->loose[i];
 

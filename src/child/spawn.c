@@ -347,6 +347,13 @@ spawner_tick(struct spawner *s, int64_t now, void (*told)(void *arg, pid_t pid),
 	return s->head != NULL;
 }
 
+bool
+spawner_busy(struct spawner *s)
+{
+	reclaim(s, MOST);
+	return s->head != NULL;
+}
+
 static struct slot *
 take_slot(struct spawner *s)
 {

@@ -56,6 +56,9 @@ int spawn(struct spawner *s, const struct order *o, int64_t now, struct spawned 
 /* /dev/null, at a number that every child's copy of the table has: for order.err. Not to be closed. */
 int spawner_null(const struct spawner *s);
 
+/* Are starts in flight? */
+bool spawner_busy(struct spawner *s);
+
 /*
  * Once a second while a start is in flight: kills starts older than 10 s (a hung file system, a
  * SIGSTOP from its own user), calls `told` with each one's pid, and lets go of low descriptors of

@@ -155,6 +155,35 @@ source_count(struct sources *s, uint64_t service, const struct source_limits *l,
 }
 
 void
+sources_each(const struct sources *s, int64_t now, void (*each)(const struct carried_source *c, void *arg), void *arg)
+{
+	for (size_t i = 0; s->hash.bucket != NULL && i <= s->hash.mask; i++)
+		for (const struct hash_node *n = s->hash.bucket[i]; n != NULL; n = n->next) {
+			const struct source *x = (const struct source *)n;
+
+			if (x->full > now * 1000)
+				each(&(struct carried_source){ x->key.service, x->key.ip, x->key.id, x->key.kind, x->full },
+				    arg);
+		}
+}
+
+void
+source_resume(struct sources *s, const struct carried_source *c)
+{
+	struct source *x;
+
+	if (s->idle >= IDLE_MOST || (x = calloc(1, sizeof *x)) == NULL)
+		return;
+	x->key.service = c->service;
+	x->key.ip = c->ip;
+	x->key.id = c->id;
+	x->key.kind = c->kind;
+	x->full = c->full;
+	hash_put(&s->hash, &x->node, hash_bytes(&x->key, sizeof x->key));
+	link_idle(s, x);
+}
+
+void
 source_leave(struct sources *s, struct source *x)
 {
 	if (x == NULL || --x->live > 0)

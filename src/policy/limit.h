@@ -14,6 +14,13 @@
 
 struct source;
 
+struct carried_source {		/* what a successor of this program is told of one */
+	uint64_t service;
+	struct ip ip;
+	uint32_t id, kind;
+	int64_t full;
+};
+
 struct sources {
 	struct hash hash;
 	struct source *oldest, *newest;	/* those without a connection */
@@ -43,5 +50,10 @@ enum source_verdict source_enter(struct sources *s, uint64_t service, const stru
 /* Counts one that was let in before, by a predecessor of this program. NULL: nothing is limited, or no memory. */
 struct source *source_count(struct sources *s, uint64_t service, const struct source_limits *l, const struct peer *p);
 void source_leave(struct sources *s, struct source *source);
+
+/* For a successor: what is told of the sources whose rate counts still at `now`; and it knows one again. */
+void sources_each(const struct sources *s, int64_t now, void (*each)(const struct carried_source *c, void *arg),
+    void *arg);
+void source_resume(struct sources *s, const struct carried_source *c);
 
 #endif

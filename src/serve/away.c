@@ -314,6 +314,9 @@ lost(struct worker_state *w)
 		    w->delay * 2 > AGAIN_MOST ? AGAIN_MOST : w->delay * 2;
 		loop_timer(e->loop, &w->again, loop_now(e->loop) + w->delay);
 	}
+	if (w->old && w->n > 0 && !e->stopping)
+		log_say(LEVEL_ERR, "error", "an old worker (process %d) has ended, and %u connections with it", (int)w->pid,
+		    w->n);
 	for (struct conn *c = e->away, *next; c != NULL; c = next) {
 		next = c->next;
 		if (c->pid == w->pid)
@@ -673,17 +676,22 @@ channel_ready(void *arg, uint32_t events)
 	}
 }
 
-size_t
-away_carry(const struct engine *e, struct carried_worker *out, size_t most)
+bool
+away_carry(const struct engine *e, size_t i, struct carried_worker *out)
 {
 	const struct worker_state *w = e->worker;
-	size_t n = 0;
 
-	if (w != NULL && w->channel != -1 && w->n > 0 && most > 0)
-		out[n++] = (struct carried_worker){ w->pid, w->channel };
-	for (w = e->old_workers; w != NULL && n < most; w = w->next)
-		out[n++] = (struct carried_worker){ w->pid, w->channel };
-	return n;
+	/* Who has no connection ends when the channel does. */
+	bool first = w != NULL && w->channel != -1 && w->n > 0;
+
+	if (!first || i > 0) {
+		w = e->old_workers;
+		for (i -= first; i > 0 && w != NULL; i--)
+			w = w->next;
+	}
+	if (w != NULL)
+		*out = (struct carried_worker){ w->pid, w->channel };
+	return w != NULL;
 }
 
 bool
@@ -703,7 +711,10 @@ away_resume(struct engine *e, const struct carried_worker *had)
 		.next = e->old_workers };
 	w->watch = loop_watch(e->loop, w->channel, EPOLLIN, channel_ready, w);
 	if (w->watch == 0) {
+		int why = errno;
+
 		free(w);
+		errno = why;
 		return -1;
 	}
 	e->old_workers = w;
@@ -722,6 +733,14 @@ away_resume_conn(struct conn *c)
 	if (c->deadline != 0)
 		conn_set_timer(c);
 	return true;
+}
+
+void
+away_resumed(struct engine *e)
+{
+	for (const struct worker_state *w = e->old_workers; w != NULL; w = w->next)
+		if (w->n == 0)
+			(void)shutdown(w->channel, SHUT_WR);
 }
 
 void

@@ -52,10 +52,11 @@ bool away_reaped(struct engine *e, pid_t pid);
  * set, join it (false: it is gone).
  */
 struct carried_worker { pid_t pid; int channel; };
-size_t away_carry(const struct engine *e, struct carried_worker *out, size_t most);
+bool away_carry(const struct engine *e, size_t i, struct carried_worker *out);	/* false: there is no i-th */
 bool away_unsent(const struct engine *e);
-int away_resume(struct engine *e, const struct carried_worker *had);
+int away_resume(struct engine *e, const struct carried_worker *had);	/* -1: errno */
 bool away_resume_conn(struct conn *c);
+void away_resumed(struct engine *e);	/* behind all of them */
 
 /* Has it none? */
 bool away_none(const struct engine *e);

@@ -1,16 +1,26 @@
 #include "serve/carry.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fd.h"
 #include "serve/away.h"
 #include "serve/conn.h"
 #include "serve/datagram.h"
 #include "serve/handover.h"
 #include "serve/header.h"
+#include "serve/job.h"
 
-enum { WORKERS_MOST = 64, STARTS_MOST = 1024 };
+/* The form of the records, where they hold what has no name: counted up when that changes. */
+#ifndef CARRY_FORM
+#define CARRY_FORM 1
+#endif
+
+enum { STARTS_MOST = 1024, LOGS_MOST = 4 };
+#define LOG_NAMES { "log", "log2", "log3", "log4" }
 
 /* --- writing */
 
@@ -49,6 +59,15 @@ write_listener(const struct writer *w, const struct listener *l)
 	state_number(w->out, "inherited", l->bound.inherited);
 	state_number(w->out, "dev", (int64_t)l->bound.dev);
 	state_number(w->out, "ino", (int64_t)l->bound.ino);
+	if (l->pausing && l->said) {
+		state_number(w->out, "said", 1);
+		state_number(w->out, "why", l->why);
+	}
+	if (l->take == handover_take) {
+		state_number(w->out, "unread", l->handover->unread);
+		state_number(w->out, "ended", l->handover->ended);
+		state_number(w->out, "ran", l->handover->ran);
+	}
 	state_end(w->out);
 }
 
@@ -66,12 +85,30 @@ static void
 write_past(const struct writer *w, const struct past *p)
 {
 	if (p != NULL && p->counted) {
+		state_number(w->out, "bytes_known", 1);
 		state_number(w->out, "bytes_in", (int64_t)p->bytes_in);
 		state_number(w->out, "bytes_out", (int64_t)p->bytes_out);
 	}
 	if (p != NULL && p->error != NULL) {
 		state_text(w->out, "error", p->error->text);
 		state_number(w->out, "error_at", p->error->at);
+	}
+}
+
+static void
+write_logs(const struct writer *w, const struct logs *l)
+{
+	static const char *const name[] = LOG_NAMES;
+
+	for (size_t i = 0; i < l->n && i < LOGS_MOST; i++) {
+		const struct log_to *to = &l->to[i];
+		struct buf b = { 0 };
+
+		buf_addf(&b, "%d %d %d %llu %llu %s", (int)to->kind, to->facility, to->level, (unsigned long long)to->soft,
+		    (unsigned long long)to->hard, to->kind == LOG_FILE ? to->path : "");
+		buf_add(&b, "", 1);
+		state_text(w->out, name[i], b.failed ? NULL : b.data);
+		buf_free(&b);
 	}
 }
 
@@ -99,6 +136,8 @@ write_unit(const struct writer *w, const struct unit *u)
 	state_number(w->out, "on_failure", s->on_failure);
 	state_number(w->out, "json", s->json);
 	state_text(w->out, "log_tag", s->log_tag);
+	state_number(w->out, "lookup", s->lookup);
+	write_logs(w, &s->log);
 	state_number(w->out, "started", (int64_t)u->started);
 	state_number(w->out, "failed", (int64_t)u->failed);
 	for (enum reason r = 0; r < REASONS; r++)
@@ -114,6 +153,8 @@ static void
 write_dialog(const struct writer *w, const struct dialog *d)
 {
 	put_fd(w, "outlet", d->outlet->fd);
+	put_fd(w, "child_in", d->in);
+	put_fd(w, "child_out", d->out);
 	state_bytes(w->out, "who", &d->who, sizeof d->who);
 	state_bytes(w->out, "asked_at", &d->local, sizeof d->local);
 	state_number(w->out, "listed", d->listed);
@@ -151,6 +192,7 @@ write_conn(const struct writer *w, const struct conn *c)
 	state_number(w->out, "end_seen", c->end_seen);
 	state_number(w->out, "taken", c->taken);
 	state_number(w->out, "shut", c->shut);
+	state_number(w->out, "bytes_known", c->counted);
 	state_number(w->out, "errlog", c->errlog != NULL);
 	if (c->handed != NULL)
 		state_number(w->out, "handed", c->handed->bound.fd);
@@ -189,24 +231,49 @@ write_all(const struct conn *c, void *arg)
 	write_conn(arg, c);
 }
 
+static void
+write_source(const struct carried_source *c, void *arg)
+{
+	const struct writer *w = arg;
+
+	state_begin(w->out, "source");
+	state_number(w->out, "unit", (int64_t)c->service);
+	state_bytes(w->out, "ip", &c->ip, sizeof c->ip);
+	state_number(w->out, "id", c->id);
+	state_number(w->out, "kind", c->kind);
+	state_number(w->out, "full", c->full);
+	state_end(w->out);
+}
+
+/* Records, and the datagrams between master and worker, hold these as they are in memory. */
+static const struct { const char *name; int64_t is; } forms[] = {
+	{ "form", CARRY_FORM }, { "peer_size", sizeof(struct peer) }, { "inbound_size", sizeof(struct inbound) },
+	{ "addr_size", sizeof(struct addr) }, { "job_size", sizeof(struct job) }, { "report_size", sizeof(struct report) },
+};
+
+enum { FORMS = sizeof forms / sizeof forms[0] };
+
+void
+carry_form(const struct engine *e, struct buf *out)
+{
+	state_begin(out, "engine");
+	state_number(out, "next_conn", (int64_t)e->next_conn);
+	state_number(out, "burials", e->burials);
+	for (size_t i = 0; i < FORMS; i++)
+		state_number(out, forms[i].name, forms[i].is);
+	state_end(out);
+}
+
 void
 carry_write(const struct engine *e, struct buf *out, struct buf *fds)
 {
 	struct writer w = { out, fds };
-	struct carried_worker had[WORKERS_MOST];
+	struct carried_worker had;
 	const struct ban *ban = NULL;
 	struct ip ip;
 	int64_t until;
-	size_t n;
 
-	state_begin(out, "engine");
-	state_number(out, "next_conn", (int64_t)e->next_conn);
-	state_number(out, "burials", e->burials);
-	/* Records hold these as they are in memory: another shape is another program. */
-	state_number(out, "peer_size", sizeof(struct peer));
-	state_number(out, "inbound_size", sizeof(struct inbound));
-	state_number(out, "addr_size", sizeof(struct addr));
-	state_end(out);
+	carry_form(e, out);
 	while (ban_next(&e->bans, &ban, &ip, &until)) {
 		state_begin(out, "ban");
 		state_bytes(out, "ip", &ip, sizeof ip);
@@ -217,11 +284,11 @@ carry_write(const struct engine *e, struct buf *out, struct buf *fds)
 		write_unit(&w, u);
 	for (const struct unit *u = e->gone; u != NULL; u = u->next)
 		write_unit(&w, u);
-	n = away_carry(e, had, WORKERS_MOST);
-	for (size_t i = 0; i < n; i++) {
+	sources_each(&e->sources, loop_now(e->loop), write_source, &w);
+	for (size_t i = 0; away_carry(e, i, &had); i++) {
 		state_begin(out, "worker");
-		state_number(out, "pid", had[i].pid);
-		put_fd(&w, "channel", had[i].channel);
+		state_number(out, "pid", had.pid);
+		put_fd(&w, "channel", had.channel);
 		state_end(out);
 	}
 	write_errlogs(&w, e);
@@ -254,6 +321,7 @@ struct carry {
 	struct kept_errlog *errlog;	/* owned */
 	struct outlet **outlet;		/* owned: those whose listeners are gone */
 	size_t nunits, nconns, nerrlogs, noutlets;
+	bool sorted;			/* the units, by number */
 };
 
 struct carry *
@@ -279,16 +347,68 @@ more(void **list, size_t n, size_t size)
 	return (char *)p + n * size;
 }
 
-static struct kept_unit *
-find_unit(const struct carry *k, const struct fact *r)
+static int
+by_number(const void *a, const void *b)
 {
-	uint64_t number = (uint64_t)state_get(r, "unit", 0);
+	const struct kept_unit *x = a, *y = b;
 
-	/* The last one most often: a unit's listeners follow it. */
-	for (size_t i = k->nunits; i > 0; i--)
-		if (k->unit[i - 1].number == number)
-			return &k->unit[i - 1];
-	return NULL;
+	return x->number < y->number ? -1 : x->number > y->number;
+}
+
+static struct kept_unit *
+find_unit(struct carry *k, const struct fact *r)
+{
+	const struct kept_unit key = { .number = (uint64_t)state_get(r, "unit", 0) };
+
+	/* The last one, if it is its listener: they follow it. */
+	if (k->nunits == 0 || k->unit[k->nunits - 1].number == key.number)
+		return k->nunits > 0 ? &k->unit[k->nunits - 1] : NULL;
+	if (!k->sorted)
+		qsort(k->unit, k->nunits, sizeof *k->unit, by_number);
+	k->sorted = true;
+	return bsearch(&key, k->unit, k->nunits, sizeof *k->unit, by_number);
+}
+
+/* A descriptor that the predecessor left open; -1: there is none. */
+static int
+get_fd(const struct fact *r, const char *name)
+{
+	int64_t fd = state_get(r, name, -1);
+
+	return fd > 2 && fd < INT_MAX && fd_is_open((int)fd) ? (int)fd : -1;
+}
+
+/* False: no memory. */
+static bool
+read_logs(struct logs *l, const struct fact *r)
+{
+	static const char *const name[] = LOG_NAMES;
+	struct log_to to;
+	unsigned long long soft, hard;
+	int kind, facility, level, at;
+
+	for (size_t i = 0; i < LOGS_MOST; i++) {
+		const char *s = state_get_text(r, name[i]);
+		struct log_to *p;
+
+		if (s == NULL || sscanf(s, "%d %d %d %llu %llu %n", &kind, &facility, &level, &soft, &hard, &at) != 5 ||
+		    kind < LOG_MASTER || kind > LOG_STDERR || (kind == LOG_FILE && s[at] != '/'))
+			continue;
+		memset(&to, 0, sizeof to);
+		to.kind = (enum log_kind)kind;
+		to.facility = (int16_t)facility;
+		to.level = (int16_t)level;
+		to.soft = soft;
+		to.hard = hard;
+		p = realloc(l->to, (l->n + 1) * sizeof *p);
+		if (p == NULL)
+			return false;
+		l->to = p;
+		if (kind == LOG_FILE && (to.path = strdup(s + at)) == NULL)
+			return false;
+		l->to[l->n++] = to;
+	}
+	return true;
 }
 
 /* What those who are connected need to know of their service. */
@@ -315,7 +435,9 @@ make_service(const struct fact *r)
 	s->on_success = (unsigned)state_get(r, "on_success", 0);
 	s->on_failure = (unsigned)state_get(r, "on_failure", 0);
 	s->json = (unsigned)state_get(r, "json", 0);
+	s->lookup = state_get(r, "lookup", 0) != 0;
 	if (s->name == NULL || s->id == NULL || (tag != NULL && s->log_tag == NULL) ||
+	    !read_logs(&s->log, r) ||
 	    (to != NULL && words_add(&s->redirect, to) == -1) || (port != NULL && words_add(&s->redirect, port) == -1)) {
 		service_free(s);
 		return NULL;
@@ -326,11 +448,10 @@ make_service(const struct fact *r)
 static void
 read_past(struct unit *u, const struct fact *r)
 {
-	int64_t in = state_get(r, "bytes_in", -1);
-	struct past *p = in != -1 ? unit_past(u) : NULL;
+	struct past *p = state_get(r, "bytes_known", 0) != 0 ? unit_past(u) : NULL;
 
 	if (p != NULL)
-		*p = (struct past){ .bytes_in = (uint64_t)in, .bytes_out = (uint64_t)state_get(r, "bytes_out", 0),
+		*p = (struct past){ .bytes_in = (uint64_t)state_get(r, "bytes_in", 0), .bytes_out = (uint64_t)state_get(r, "bytes_out", 0),
 			.counted = true };
 	if (state_get_text(r, "error") != NULL)
 		unit_failed_at(u, state_get_text(r, "error"), state_get(r, "error_at", 0));
@@ -351,9 +472,13 @@ read_unit(struct carry *k, const struct fact *r)
 	x->unit = u;
 	x->resting = state_get(r, "resting", 0);
 	x->start = starts != NULL ? malloc((strlen(starts) / 2 + 1) * sizeof *x->start) : NULL;
-	for (char *p = (char *)(uintptr_t)starts; x->start != NULL && p != NULL && *p != '\0'; p += *p == ',')
-		x->start[x->nstarts++] = strtoll(p, &p, 10);
+	for (char *p = (char *)(uintptr_t)starts, *next; x->start != NULL && *p != '\0'; p = next + (*next == ',')) {
+		x->start[x->nstarts++] = strtoll(p, &next, 10);
+		if (next == p || (*next != ',' && *next != '\0'))
+			break;
+	}
 	k->nunits++;
+	k->sorted = false;
 	u->started = (uint64_t)state_get(r, "started", 0);
 	u->failed = (uint64_t)state_get(r, "failed", 0);
 	for (enum reason why = 0; why < REASONS; why++)
@@ -369,18 +494,30 @@ read_listener(struct carry *k, const struct fact *r, struct err *err)
 {
 	const struct kept_unit *u = find_unit(k, r);
 	const char *name = state_get_text(r, "name");
+	int fd = get_fd(r, "fd");
 	struct listener *l;
 	struct bound b;
 
-	if (u == NULL || name == NULL)
-		return 0;
-	if (sock_resume((int)state_get(r, "fd", -1), name, state_get(r, "inherited", 0) != 0,
+	if (u == NULL || name == NULL || fd == -1)
+		return err_set(err, "%s: its descriptor is not there", name != NULL ? name : "a listener");
+	if (sock_resume(fd, name, state_get(r, "inherited", 0) != 0,
 	    (dev_t)state_get(r, "dev", 0), (ino_t)state_get(r, "ino", 0), &b, err) == -1)
 		return -1;
-	l = listener_open(u->unit, &b);
-	if (l == NULL)
-		return err_sys(err, errno, "%s: cannot listen", name);
+	l = listener_restore(u->unit, &b);
+	if (l == NULL) {
+		(void)err_sys(err, errno, "%s: cannot listen", name);
+		b.ino = 0;	/* its path may be somebody's by now */
+		sock_close(&b);
+		return -1;
+	}
 	l->from = (uint64_t)state_get(r, "from", 0);
+	l->said = state_get(r, "said", 0) != 0;
+	l->why = (enum reason)state_get(r, "why", 0) < REASONS ? (enum reason)state_get(r, "why", 0) : REASON_FORK;
+	if (l->take == handover_take) {
+		l->handover->unread = (unsigned)state_get(r, "unread", 0);
+		l->handover->ended = state_get(r, "ended", 0) != 0;
+		l->handover->ran = state_get(r, "ran", 0);
+	}
 	return 0;
 }
 
@@ -389,7 +526,7 @@ read_errlog(struct carry *k, const struct fact *r)
 {
 	const struct kept_unit *u = find_unit(k, r);
 	const char *hex = state_get_text(r, "line");
-	struct carried_errlog had = { .fd = (int)state_get(r, "fd", -1), .pid = (pid_t)state_get(r, "pid", 0),
+	struct carried_errlog had = { .fd = get_fd(r, "fd"), .pid = (pid_t)state_get(r, "pid", 0),
 		.conn = (uint64_t)state_get(r, "conn", 0), .cut = state_get(r, "cut", 0) != 0 };
 	struct kept_errlog *x = more((void **)&k->errlog, k->nerrlogs, sizeof *x);
 	char line[4096];
@@ -398,7 +535,7 @@ read_errlog(struct carry *k, const struct fact *r)
 	if (had.len > sizeof line || !state_get_bytes(r, "line", line, had.len))
 		had.len = 0;
 	had.line = line;
-	if (x == NULL || u == NULL)
+	if (x == NULL || u == NULL || had.fd == -1)
 		return x == NULL ? -1 : 0;
 	*x = (struct kept_errlog){ had.conn, errlog_resume(u->unit, &had) };
 	if (x->log == NULL)
@@ -444,9 +581,11 @@ read_dialog(struct carry *k, struct conn *c, const struct fact *r)
 
 	if (!state_get_bytes(r, "who", &who, sizeof who) || !state_get_bytes(r, "asked_at", &local, sizeof local))
 		return 0;
-	o = find_outlet(k, (int)state_get(r, "outlet", -1));
+	o = get_fd(r, "outlet") != -1 ? find_outlet(k, get_fd(r, "outlet")) : NULL;
 	if (o == NULL || dialog_resume(c, o, &who, &local, state_get(r, "listed", 0) != 0) == -1)
 		return -1;
+	c->dialog->in = get_fd(r, "child_in");
+	c->dialog->out = get_fd(r, "child_out");
 	c->dialog->moved = state_get(r, "moved", c->dialog->moved);
 	c->dialog->bytes_in = (uint64_t)state_get(r, "dialog_in", 0);
 	c->dialog->bytes_out = (uint64_t)state_get(r, "dialog_out", 0);
@@ -474,8 +613,8 @@ set_conn(struct conn *c, const struct fact *r)
 {
 	c->number = (uint64_t)state_get(r, "number", 0);
 	c->pid = (pid_t)state_get(r, "pid", 0);
-	c->pidfd = (int)state_get(r, "pidfd", -1);
-	c->tell = (int)state_get(r, "tell", -1);
+	c->pidfd = get_fd(r, "pidfd");
+	c->tell = get_fd(r, "tell");
 	c->started = state_get(r, "at", c->started);
 	c->deadline = state_get(r, "deadline", 0);
 	c->idle_at = state_get(r, "idle_at", 0);
@@ -489,6 +628,7 @@ set_conn(struct conn *c, const struct fact *r)
 	c->end_seen = state_get(r, "end_seen", 0) != 0;
 	c->taken = state_get(r, "taken", 0) != 0;
 	c->shut = state_get(r, "shut", 0) != 0;
+	c->counted = state_get(r, "bytes_known", 0) != 0;
 }
 
 static int
@@ -496,6 +636,7 @@ read_conn(struct carry *k, const struct fact *r)
 {
 	struct kept_conn *x = more((void **)&k->conn, k->nconns, sizeof *x);
 	const struct kept_unit *u = find_unit(k, r);
+	int64_t state = state_get(r, "state", 0);
 	const char *header = state_get_text(r, "header");
 	struct peer peer;
 	uint64_t next = k->engine->next_conn;
@@ -504,11 +645,14 @@ read_conn(struct carry *k, const struct fact *r)
 		return -1;
 	if (u == NULL || !state_get_bytes(r, "peer", &peer, sizeof peer))
 		return 0;
-	x->conn = conn_new(u->unit, (int)state_get(r, "fd", -1), &peer, NULL);
+	x->conn = conn_new(u->unit, get_fd(r, "fd"), &peer, NULL);
 	k->engine->next_conn = next;
 	set_conn(x->conn, r);
 	x->number = x->conn->number;
-	x->state = (enum state)state_get(r, "state", 0);
+	x->state = state > 0 && state <= CONN_LINGERING ? (enum state)state : CONN_FREE;
+	/* No pid, no child; and a signal to it would be one to many. */
+	if ((x->state == CONN_RUNNING || x->state == CONN_GROUP) && x->conn->pid <= 1)
+		x->state = CONN_FREE;
 	x->counted = state_get(r, "counted", 0) != 0;
 	x->header = header != NULL ? strdup(header) : NULL;
 	k->nconns++;
@@ -526,10 +670,12 @@ read_conn(struct carry *k, const struct fact *r)
 int
 carry_look(const struct fact *r, struct err *err)
 {
-	if (state_get(r, "peer_size", 0) == sizeof(struct peer) && state_get(r, "addr_size", 0) == sizeof(struct addr) &&
-	    state_get(r, "inbound_size", 0) == sizeof(struct inbound))
-		return 0;
-	return err_set(err, "this program keeps connections in another form than the one that runs");
+	for (size_t i = 0; i < FORMS; i++)
+		if (state_get(r, forms[i].name, 0) != forms[i].is)
+			return err_set(err, "this program keeps connections in another form than the one that runs (%s %lld, "
+			    "not %lld): stop that one, then start this", forms[i].name, (long long)forms[i].is,
+			    (long long)state_get(r, forms[i].name, 0));
+	return 0;
 }
 
 static int
@@ -538,6 +684,20 @@ read_engine(struct carry *k, const struct fact *r, struct err *err)
 	k->engine->next_conn = (uint64_t)state_get(r, "next_conn", 0);
 	k->engine->burials = (unsigned)state_get(r, "burials", 0);
 	return carry_look(r, err);
+}
+
+static void
+read_source(struct carry *k, const struct fact *r)
+{
+	const struct kept_unit *u = find_unit(k, r);
+	struct carried_source c = { .id = (uint32_t)state_get(r, "id", 0), .kind = (uint32_t)state_get(r, "kind", 0),
+		.full = state_get(r, "full", 0) };
+
+	if (u == NULL)
+		return;
+	c.service = u->unit->number;
+	(void)state_get_bytes(r, "ip", &c.ip, sizeof c.ip);
+	source_resume(&k->engine->sources, &c);
 }
 
 int
@@ -559,14 +719,48 @@ carry_read(struct carry *k, const struct fact *r, struct err *err)
 	} else if (strcmp(r->kind, "conn") == 0) {
 		rc = read_conn(k, r);
 	} else if (strcmp(r->kind, "worker") == 0) {
-		had = (struct carried_worker){ (pid_t)state_get(r, "pid", 0), (int)state_get(r, "channel", -1) };
-		rc = away_resume(e, &had);
+		had = (struct carried_worker){ (pid_t)state_get(r, "pid", 0), get_fd(r, "channel") };
+		rc = had.pid > 1 && had.channel != -1 ? away_resume(e, &had) : 0;
+	} else if (strcmp(r->kind, "source") == 0) {
+		read_source(k, r);
 	} else if (strcmp(r->kind, "ban") == 0 && state_get_bytes(r, "ip", &ip, sizeof ip)) {
 		int64_t until = state_get(r, "until", 0);
 
 		ban_add(&e->bans, &ip, loop_now(e->loop), until == INT64_MAX ? INT64_MAX : until - loop_now(e->loop));
 	}
 	return rc == 0 ? 0 : err_sys(err, errno, "a %s", r->kind);
+}
+
+/*
+ * One that is not with its command yet, or that waits for what a name is worth, goes by what the table says
+ * now. False: that says nothing of its service any more.
+ */
+static bool
+take_new_conf(struct conn *c)
+{
+	if (c->unit->retired)
+		return false;
+	service_free(c->conf);
+	c->conf = service_hold(c->unit->conf);
+	return true;
+}
+
+/* Can a process be started for it, as its service is now? */
+static bool
+runs_command(const struct conn *c)
+{
+	return !c->conf->wait && !away_serves(c->conf) &&
+	    (c->dialog == NULL || (c->conf->internal == BUILTIN_NONE && c->conf->redirect.n == 0 && c->dialog->out != -1));
+}
+
+/* The end of one whose command will never run. */
+static void
+give_up(struct conn *c)
+{
+	if (c->fd != -1 && c->dialog == NULL)
+		conn_finish(c);
+	else
+		conn_free(c);
 }
 
 /* It goes on as it was. What cannot ends. */
@@ -580,11 +774,24 @@ resume(struct carry *k, struct kept_conn *x)
 		c->source = source_count(&e->sources, c->unit->number, &c->unit->conf->source, &c->peer);
 	switch (x->state) {
 	case CONN_RUNNING:
-	case CONN_GROUP:
-	case CONN_LINGERING:
+		if (c->tell != -1)
+			(void)take_new_conf(c);
 		conn_resume(c, x->state);
 		break;
+	case CONN_GROUP:
+		conn_resume(c, x->state);
+		break;
+	case CONN_LINGERING:
+		if (c->fd != -1)
+			conn_resume(c, x->state);
+		else
+			conn_free(c);
+		break;
 	case CONN_WAITING:
+		if (c->fd == -1 || !take_new_conf(c) || !runs_command(c)) {
+			give_up(c);
+			break;
+		}
 		conn_enter(c, CONN_WAITING);
 		loop_timer(e->loop, &e->retry, loop_now(e->loop));
 		break;
@@ -593,8 +800,8 @@ resume(struct carry *k, struct kept_conn *x)
 			conn_free(c);
 		break;
 	case CONN_HEADER:
-		if (!header_resume(c, x->header))
-			conn_free(c);
+		if (c->fd == -1 || !take_new_conf(c) || !header_resume(c, x->header))
+			give_up(c);
 		break;
 	case CONN_FREE:
 		conn_free(c);
@@ -618,6 +825,7 @@ carry_finish(struct carry *k)
 		resume(k, &k->conn[i]);
 		free(k->conn[i].header);
 	}
+	away_resumed(k->engine);
 	/* Those of commands whose connection is gone write on. */
 	for (size_t i = 0; i < k->nerrlogs; i++)
 		if (k->errlog[i].log != NULL)

@@ -11,6 +11,9 @@
 #include "base/state.h"
 #include "serve/engine.h"
 
+/* The first of the records: it tells what form the others have. */
+void carry_form(const struct engine *e, struct buf *out);
+
 /* Appends the records to `out`, and the descriptors that they name, as int, to `fds`. */
 void carry_write(const struct engine *e, struct buf *out, struct buf *fds);
 

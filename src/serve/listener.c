@@ -330,7 +330,7 @@ begin(struct listener *l, const struct bound *b)
 	struct unit *u = l->unit;
 
 	if (l->take == accept_take)
-		return away_serves(u->conf) ? away_prepare(u) : 0;
+		return away_serves(u->conf) && !l->restored ? away_prepare(u) : 0;
 	if (l->take == handover_take)
 		return handover_prepare(l, b->fd);
 	if (l->take == builtin_take && builtin_open(u->engine, b) == -1)
@@ -370,8 +370,8 @@ end(struct listener *l, struct bound *b)
 	outlet_leave(l->outlet, e);
 }
 
-struct listener *
-listener_open(struct unit *u, struct bound *b)
+static struct listener *
+make(struct unit *u, struct bound *b, bool rests)
 {
 	struct engine *e = u->engine;
 	struct listener *l = calloc(1, sizeof *l), **last = &u->listeners;
@@ -387,6 +387,7 @@ listener_open(struct unit *u, struct bound *b)
 	if (getsockopt(b->fd, SOL_SOCKET, SO_TYPE, &l->type, &len) == -1)
 		l->type = 0;
 	l->take = choose(l);
+	l->pausing = l->restored = rests;
 	if (loop_timer_room(e->loop) == -1) {
 		why = ENOMEM;
 		goto out;
@@ -396,8 +397,9 @@ listener_open(struct unit *u, struct bound *b)
 		loop_timer_leave(e->loop);
 		goto out;
 	}
-	l->watch = loop_watch(e->loop, b->fd, EPOLLIN, listener_ready, l);
-	if (l->watch == 0) {
+	if (!rests)
+		l->watch = loop_watch(e->loop, b->fd, EPOLLIN, listener_ready, l);
+	if (l->watch == 0 && !rests) {
 		why = errno;
 		end(l, b);
 		loop_timer_leave(e->loop);
@@ -415,6 +417,18 @@ out:
 	free(l);
 	errno = why;
 	return NULL;
+}
+
+struct listener *
+listener_open(struct unit *u, struct bound *b)
+{
+	return make(u, b, false);
+}
+
+struct listener *
+listener_restore(struct unit *u, struct bound *b)
+{
+	return make(u, b, true);
 }
 
 /* Takes it out of its unit and of the loop. */
@@ -523,11 +537,14 @@ listener_move(struct listener *l, struct unit *u)
 		listener_pause(l, REASON_FORK, listener_delay(e), strerror(errno));
 	} else if (l->take == handover_take && l->handover->child != NULL) {
 		l->pausing = true;	/* it comes back by itself */
+	} else if (l->restored && !l->said) {
+		listener_resume(l);
 	} else if (l->watch == 0 || l->pausing) {
 		/* Who has been waiting may find room now. */
 		l->pausing = true;
 		loop_timer(e->loop, &l->timer, loop_now(e->loop));
 	}
+	l->restored = false;
 }
 
 void

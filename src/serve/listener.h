@@ -31,6 +31,7 @@ struct listener {
 	unsigned full_turns;		/* that took as many, in a row */
 	unsigned faults;		/* accept(2) failures in a row */
 	bool pausing;
+	bool restored;			/* of a predecessor, and not moved yet: it pauses for nothing else */
 	bool resource;			/* it pauses for want of a resource */
 	bool said;			/* its pause is in the log */
 	bool moved;			/* its service has changed: it may have to take in another way */
@@ -47,6 +48,9 @@ struct listener {
 
 /* Takes what `b` holds and begins to serve. NULL: errno, and b is the caller's still. */
 struct listener *listener_open(struct unit *u, struct bound *b);
+
+/* The same for one that a predecessor of this program had: it rests until it is moved, or is closed. */
+struct listener *listener_restore(struct unit *u, struct bound *b);
 
 /*
  * Ends it: serves those who are already through (unless it pauses), closes the socket and removes

@@ -219,12 +219,33 @@ go_on(struct inherited_state *had, const struct config *config, const struct opt
 		rc = -1;
 	if (rc == 0 && (rc = server_resume(server, had, &err)) == 0 &&
 	    (rc = server_begin(server, &plan, false, &err)) == 0) {
-		server_resumed(server);
+		server_resumed(server, plan.shown, had->reload);
 		rc = server_up(server, -1, &err);
 	}
 	plan_free(&plan);
+	upgrade_read(had);
 	heap_trim();
 	return run(server, o, rc, &err);
+}
+
+/* Could this program go on with that plan? A plan that could not be read then would be the end. Frees it. */
+static int
+answer_check(struct buf *written, struct inherited_state *had)
+{
+	struct plan plan;
+	struct err err;
+	int rc = upgrade_look(had, &err);
+
+	if (rc == 0)
+		rc = plan_read(&plan, written->data, written->failed ? 0 : written->len, &err);
+	if (rc == 0) {
+		plan_free(&plan);
+		upgrade_say_sound(written);
+	} else {
+		say("%s", err.text);
+	}
+	buf_free(written);
+	return rc == 0 ? 0 : EXIT_SYSTEM;
 }
 
 /* From a plan, as it was written, to the end of serving it. Frees it. */
@@ -237,15 +258,8 @@ start(struct buf *written, const struct config *config, const struct options *o,
 	int foreground = -1, rc;
 	struct plan plan;
 
-	if (had->check) {
-		rc = upgrade_look(had, &err);
-		if (rc == 0)
-			upgrade_say_sound(written);
-		else
-			say("%s", err.text);
-		buf_free(written);
-		return rc == 0 ? 0 : EXIT_SYSTEM;
-	}
+	if (had->check)
+		return answer_check(written, had);
 	rc = plan_read(&plan, written->data, written->failed ? 0 : written->len, &err);
 	buf_free(written);
 	for (size_t i = 0; rc == 0 && i < plan.n; i++)

@@ -458,6 +458,10 @@ static void
 ask_upgrade(struct asker *a)
 {
 	loop_timer_stop(a->control->loop, &a->timer);
+	if (loop_change(a->control->loop, a->watch, 0) == -1) {	/* as at a reload */
+		asker_free(a);
+		return;
+	}
 	a->state = ASKER_UPGRADES;
 	server_upgrade(a->control->server);
 }
@@ -650,6 +654,15 @@ control_upgraded(struct control *c, const char *why, const char *said)
 	}
 }
 
+bool
+control_queues(const struct control *c)
+{
+	for (const struct asker *a = c != NULL ? c->first : NULL; a != NULL; a = a->next)
+		if (a->state == ASKER_QUEUED)
+			return true;
+	return false;
+}
+
 static void
 carry_fd(struct buf *out, struct buf *fds, int fd)
 {
@@ -669,14 +682,30 @@ control_carry(const struct control *c, struct buf *out, struct buf *fds)
 	state_number(out, "ino", (int64_t)c->bound.ino);
 	state_end(out);
 	for (const struct asker *a = c->first; a != NULL; a = a->next) {
-		if (a->state != ASKER_UPGRADES && a->state != ASKER_READS)
+		if (a->state != ASKER_UPGRADES && a->state != ASKER_READS && a->state != ASKER_RELOADS)
 			continue;
 		state_begin(out, "asker");
 		carry_fd(out, fds, a->fd);
 		state_number(out, "upgrades", a->state == ASKER_UPGRADES);
-		state_bytes(out, "line", a->line, a->len);
+		state_number(out, "reloads", a->state == ASKER_RELOADS);
+		state_bytes(out, "line", a->line, a->state == ASKER_READS ? a->len : 0);
 		state_end(out);
 	}
+}
+
+/* One that listens nowhere yet. NULL: no memory. */
+static struct control *
+control_new(struct server *s)
+{
+	struct control *c = calloc(1, sizeof *c);
+	struct loop *l = server_engine(s)->loop;
+
+	if (c == NULL || loop_timer_room(l) == -1) {
+		free(c);
+		return NULL;
+	}
+	*c = (struct control){ .server = s, .loop = l, .bound = { .fd = -1 }, .rest = { .fire = rested, .arg = c } };
+	return c;
 }
 
 void
@@ -689,20 +718,21 @@ control_resume(struct control **at, struct server *s, const struct fact *f)
 
 	if (c != NULL) {
 		take(c, fd);
-		if (c->newest != NULL && c->newest->fd == fd && state_get(f, "upgrades", 0) != 0) {
+		if (c->newest != NULL && c->newest->fd == fd &&
+		    (state_get(f, "upgrades", 0) != 0 || state_get(f, "reloads", 0) != 0)) {
 			loop_timer_stop(c->loop, &c->newest->timer);
-			c->newest->state = ASKER_UPGRADES;
-		} else if (c->newest != NULL && line != NULL && strlen(line) / 2 < CONTROL_LINE &&
+			c->newest->state = state_get(f, "upgrades", 0) != 0 ? ASKER_UPGRADES : ASKER_RELOADS;
+			c->newest->number = reload_number(server_reload(s)) + 1;
+			(void)loop_change(c->loop, c->newest->watch, 0);
+		} else if (c->newest != NULL && c->newest->fd == fd && line != NULL && strlen(line) / 2 < CONTROL_LINE &&
 		    state_get_bytes(f, "line", c->newest->line, strlen(line) / 2)) {
 			c->newest->len = strlen(line) / 2;
 		}
 		return;
 	}
-	c = *at = calloc(1, sizeof *c);
+	c = *at = control_new(s);
 	if (c == NULL)
 		return;
-	c->server = s;
-	c->loop = server_engine(s)->loop;
 	if (name != NULL && sock_resume(fd, name, false, (dev_t)state_get(f, "dev", 0), (ino_t)state_get(f, "ino", 0),
 	    &c->bound, &err) == 0)
 		c->watch = loop_watch(c->loop, fd, EPOLLIN, acceptable, c);
@@ -725,22 +755,12 @@ struct control *
 control_open(struct server *s, const char *path, struct err *err)
 {
 	const struct sock_options how = { .set_mode = true, .mode = 0600 };
-	struct control *c = calloc(1, sizeof *c);
+	struct control *c = control_new(s);
 	struct where w = { .scheme = SCHEME_UNIX, .type = SOCK_STREAM, .family = AF_UNIX, .host = (char *)(uintptr_t)path };
 	size_t n;
 
 	if (c == NULL) {
 		(void)err_sys(err, ENOMEM, "%s", path);
-		return NULL;
-	}
-	c->server = s;
-	c->loop = server_engine(s)->loop;
-	c->bound.fd = -1;
-	c->rest.fire = rested;
-	c->rest.arg = c;
-	if (loop_timer_room(c->loop) == -1) {
-		(void)err_sys(err, ENOMEM, "%s", path);
-		free(c);
 		return NULL;
 	}
 	if (path[0] == '\0' || path[0] == '@')

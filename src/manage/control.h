@@ -37,6 +37,9 @@ void control_reloaded(struct control *c, uint64_t number, const struct plan *p, 
 /* An upgrade is over: who asked for it is told. why NULL: it was made. */
 void control_upgraded(struct control *c, const char *why, const char *said);
 
+/* Does somebody wait for a process that answers? */
+bool control_queues(const struct control *c);
+
 /* For a successor: its records, of kind "control" and "asker"; and what becomes of each there. */
 void control_carry(const struct control *c, struct buf *out, struct buf *fds);
 void control_resume(struct control **c, struct server *s, const struct fact *f);

@@ -33,6 +33,7 @@ struct reload {
 	struct buf plan;	/* as far as it has come */
 	uint64_t number;	/* of the one that is going on, or was last */
 	bool again;		/* another one was asked for meanwhile */
+	bool held;		/* none begins for now */
 };
 
 /* --- in the process that reads */
@@ -114,6 +115,16 @@ read_tables(int answer, void *arg)
 
 /* --- in the master */
 
+/* What was asked for meanwhile. */
+static void
+follow(struct reload *r)
+{
+	if (!r->again || r->held)
+		return;
+	r->again = false;
+	(void)reload_begin(r);
+}
+
 /* why NULL: it has told all it had to tell. */
 static void
 finish(struct reload *r, const char *why)
@@ -134,10 +145,7 @@ finish(struct reload *r, const char *why)
 	}
 	buf_free(&r->plan);
 	heap_trim();
-	if (r->again) {
-		r->again = false;
-		(void)reload_begin(r);
-	}
+	follow(r);
 }
 
 static void
@@ -196,7 +204,7 @@ start(struct reload *r)
 uint64_t
 reload_begin(struct reload *r)
 {
-	if (r->answer != -1) {
+	if (r->answer != -1 || r->held) {
 		r->again = true;	/* the tables may have changed since they were read */
 		return r->number + 1;
 	}
@@ -219,6 +227,20 @@ bool
 reload_runs(const struct reload *r)
 {
 	return r->answer != -1;
+}
+
+bool
+reload_again(const struct reload *r)
+{
+	return r->again;
+}
+
+void
+reload_hold(struct reload *r, bool back)
+{
+	r->held = back;
+	if (!back && r->answer == -1)
+		follow(r);
 }
 
 const char *

@@ -39,8 +39,12 @@ const char *reload_refused(const struct reload *r);
 uint64_t reload_begin(struct reload *r);
 uint64_t reload_number(const struct reload *r);
 
-/* Is one going on? */
+/* Is one going on? Is another one to follow? */
 bool reload_runs(const struct reload *r);
+bool reload_again(const struct reload *r);
+
+/* While they are held back none begins: those that are asked for follow as one. */
+void reload_hold(struct reload *r, bool back);
 
 /*
  * `enable` and `disable`: such an entry is on, or off, whatever the table says, at every reload from

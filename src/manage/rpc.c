@@ -277,6 +277,38 @@ rpc_new(struct engine *e)
 	return r;
 }
 
+void
+rpc_carry(const struct rpc *r, struct buf *out)
+{
+	for (size_t i = 0; i < r->nhad; i++) {
+		state_begin(out, "rpc");
+		state_number(out, "program", r->had[i].number);
+		state_number(out, "from", (int64_t)r->had[i].from);
+		state_number(out, "to", (int64_t)r->had[i].to);
+		state_number(out, "on", r->had[i].on);
+		state_end(out);
+	}
+}
+
+void
+rpc_resume(struct rpc *r, const struct fact *f)
+{
+	struct program *list = realloc(r->had, (r->nhad + 1) * sizeof *list);
+
+	if (list == NULL)
+		return;
+	list[r->nhad++] = (struct program){ (uint32_t)state_get(f, "program", 0),
+		(unsigned long)state_get(f, "from", 0), (unsigned long)state_get(f, "to", 0),
+		(unsigned)state_get(f, "on", 0) };
+	r->had = list;
+}
+
+bool
+rpc_runs(const struct rpc *r)
+{
+	return r->answer != -1;
+}
+
 static bool
 any(const struct engine *e)
 {

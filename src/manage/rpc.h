@@ -5,6 +5,8 @@
 #ifndef MANAGE_RPC_H
 #define MANAGE_RPC_H
 
+#include "base/buf.h"
+#include "base/state.h"
 #include "serve/engine.h"
 
 struct rpc;
@@ -14,6 +16,11 @@ struct rpc *rpc_new(struct engine *e);
 
 /* Registers what listens now for services of type RPC; nothing where there is none. */
 void rpc_register(struct rpc *r);
+
+/* For a successor: records of kind "rpc", and what becomes of one there. Is a process at it? */
+void rpc_carry(const struct rpc *r, struct buf *out);
+void rpc_resume(struct rpc *r, const struct fact *f);
+bool rpc_runs(const struct rpc *r);
 
 /* Forgets it, without waiting for that. */
 void rpc_forget(struct rpc *r);

@@ -33,12 +33,15 @@ enum {
 	SWEEP = 200,		/* ms between searches for strangers */
 	SWEEP_LEAST = 5,	/* where somebody waits for one */
 	SWEEP_MOST = 1024,	/* processes reaped in one */
+	SAID_LINES = 100,	/* of a successor that is refused, in the log */
 	DESCRIPTORS = 4096,	/* room made in the descriptor table at the start */
 };
 
 enum { NOBODY = 65534 };
 
 enum phase { PHASE_RUN, PHASE_DRAIN, PHASE_STOP, PHASE_QUIT };
+
+static const char about_to_end[] = "the server is about to end";
 
 struct server {
 	struct loop *loop;
@@ -90,7 +93,8 @@ sweep(struct server *s)
 		end.signalled = si.si_code != CLD_EXITED;
 		if (syscall(SYS_waitid, P_PID, end.pid, &si, WEXITED | WNOHANG, &end.usage) == -1)
 			break;
-		conn_reaped(s->engine, &end);
+		if (!upgrade_reaped(s->upgrade, &end))
+			conn_reaped(s->engine, &end);
 	}
 	s->swept = loop_now(s->loop);
 	if (i == SWEEP_MOST)	/* there may be more, and no further signal */
@@ -147,6 +151,7 @@ server_stop(struct server *s)
 	*s->engine->ending = 1;
 	log_say(LEVEL_INFO, "stop", "%u children are told to end", s->engine->live);
 	s->engine->stopping = true;
+	upgrade_cancel(s->upgrade, about_to_end);
 	services_close(s->services);
 	conn_drop_waiting(s->engine);
 	conn_signal_all(s->engine, SIGTERM);
@@ -162,6 +167,7 @@ server_drain(struct server *s)
 	s->phase = PHASE_DRAIN;
 	*s->engine->ending = 1;
 	log_say(LEVEL_INFO, "drain", "no more connections; %u children may end", s->engine->live);
+	upgrade_cancel(s->upgrade, about_to_end);
 	services_close(s->services);
 	notify_stopping(s->notify);
 	loop_timer(s->loop, &s->phase_over, loop_now(s->loop) + s->grace);
@@ -321,7 +327,7 @@ reloaded(void *arg, struct plan *p, const char *why)
 	if (p != NULL && p->refused != NULL)
 		why = p->refused;
 	if (why == NULL && s->phase != PHASE_RUN)
-		why = "the server is about to end";
+		why = about_to_end;
 	if (why == NULL) {
 		away_refresh(s->engine);
 		if (services_apply(s->services, p, false, &did, &err) == 0)
@@ -478,6 +484,7 @@ server_abandon(struct server *s)
 {
 	if (s->phase != PHASE_QUIT)
 		return false;
+	upgrade_abandon(s->upgrade);
 	services_abandon(s->services);
 	control_abandon(s->control);
 	return true;
@@ -551,7 +558,7 @@ server_upgrade(struct server *s)
 	const char *why = s->config != NULL ? reload_refused(s->reload) : NULL;
 
 	if (s->phase != PHASE_RUN)
-		why = "the server is about to end";
+		why = about_to_end;
 	if (why != NULL)
 		server_upgraded(s, why, "");
 	else
@@ -561,10 +568,16 @@ server_upgrade(struct server *s)
 void
 server_upgraded(struct server *s, const char *why, const char *said)
 {
-	for (const char *p = said; *p != '\0';) {
+	unsigned lines = 0;
+
+	for (const char *p = said; *p != '\0' && lines < SAID_LINES;) {
 		size_t n = strcspn(p, "\n");
 
-		log_event(&(struct event){ .level = LEVEL_ERR, .name = "upgrade", .message = p, .message_len = n }, NULL);
+		/* In the log a diagnostic is its first line. */
+		if (n > 0 && *p != ' ' && *p != '\t') {
+			log_event(&(struct event){ .level = LEVEL_ERR, .name = "upgrade", .message = p, .message_len = n }, NULL);
+			lines++;
+		}
 		p += n + (p[n] == '\n');
 	}
 	log_say(LEVEL_ERR, "upgrade", "refused: %s; this program goes on", why);
@@ -572,7 +585,7 @@ server_upgraded(struct server *s, const char *why, const char *said)
 }
 
 void
-server_carry(const struct server *s, struct buf *out, struct buf *fds)
+server_carry(const struct server *s, const char *program, struct buf *out, struct buf *fds)
 {
 	const struct master *m = s->master;
 
@@ -581,10 +594,13 @@ server_carry(const struct server *s, struct buf *out, struct buf *fds)
 	state_number(out, "reloads", (int64_t)s->reloads);
 	state_number(out, "nofile", m->raised ? (int64_t)m->nofile.rlim_cur : 0);
 	state_text(out, "cwd", m->cwd);
+	state_text(out, "program", program);
+	state_number(out, "reload", reload_again(s->reload));
 	state_end(out);
 	reload_carry(s->reload, out);
 	state_begin(out, "begin");
 	state_end(out);
+	services_carry(s->services, out);
 	control_carry(s->control, out, fds);
 }
 
@@ -595,7 +611,6 @@ server_resume(struct server *s, struct inherited_state *had, struct err *err)
 
 	s->started = had->started;
 	s->reloads = had->reloads;
-	services_resume(s->services);
 	services_resumed(s->services);
 	s->carry = carry_new(s->engine);
 	if (s->carry == NULL)
@@ -607,19 +622,32 @@ server_resume(struct server *s, struct inherited_state *had, struct err *err)
 	while (state_next(&had->at, &f)) {
 		if (strcmp(f.kind, "control") == 0 || strcmp(f.kind, "asker") == 0)
 			control_resume(&s->control, s, &f);
+		else if (strcmp(f.kind, "rpc") == 0)
+			services_resume(s->services, &f);
 		else if (carry_read(s->carry, &f, err) == -1)
-			return -1;
+			log_say(LEVEL_ERR, "upgrade", "lost: %s", err->text);	/* the others are not to share its fate */
 	}
 	return 0;
 }
 
 void
-server_resumed(struct server *s)
+server_resumed(struct server *s, const char *shown, bool reload)
 {
 	carry_finish(s->carry);
 	s->carry = NULL;
+	server_log_diagnostics(s, false);
+	/* Of who ended meanwhile the signal may be lost. */
+	loop_timer(s->loop, &s->sweep, loop_now(s->loop));
 	log_say(LEVEL_NOTICE, "upgrade", "done: version %s goes on with %u children", VERSION, s->engine->live);
-	control_upgraded(s->control, NULL, "");
+	control_upgraded(s->control, NULL, shown != NULL ? shown : "");
+	if (reload)
+		(void)reload_begin(s->reload);
+}
+
+bool
+server_is_asked(const struct server *s)
+{
+	return control_queues(s->control) || services_register(s->services);
 }
 
 bool

@@ -62,15 +62,22 @@ void server_upgrade(struct server *s);
 /* The successor is refused: why, and what it said itself. */
 void server_upgraded(struct server *s, const char *why, const char *said);
 
-/* For a successor: the server's own records; the descriptors that they name go to fds as int. */
-void server_carry(const struct server *s, struct buf *out, struct buf *fds);
+/* Is somebody asking just now who could not be answered by a successor? It is over in a moment. */
+bool server_is_asked(const struct server *s);
+
+/*
+ * For a successor: the server's own records, and where the program is; the descriptors that they name go to
+ * fds as int.
+ */
+void server_carry(const struct server *s, const char *program, struct buf *out, struct buf *fds);
 
 /*
  * Goes on where a predecessor was: before server_begin. -1: err. server_resumed ends it, behind that.
  */
 struct inherited_state;
 int server_resume(struct server *s, struct inherited_state *had, struct err *err);
-void server_resumed(struct server *s);
+/* With what the tables' diagnostics are, for who asked; `reload`: they are read again then. */
+void server_resumed(struct server *s, const char *shown, bool reload);
 
 /* How to end: no more connections are taken, and those that are there may end; all are told to end. */
 void server_drain(struct server *s);

@@ -658,6 +658,24 @@ services_resumed(struct services *s)
 }
 
 void
+services_carry(const struct services *s, struct buf *out)
+{
+	rpc_carry(s->rpc, out);
+}
+
+void
+services_resume(struct services *s, const struct fact *f)
+{
+	rpc_resume(s->rpc, f);
+}
+
+bool
+services_register(const struct services *s)
+{
+	return rpc_runs(s->rpc);
+}
+
+void
 services_close(struct services *s)
 {
 	while (s->pending != NULL)
@@ -666,12 +684,6 @@ services_close(struct services *s)
 	for (struct unit *u = s->engine->units; u != NULL; u = u->next)
 		while (u->listeners != NULL)
 			listener_close(u->listeners);
-}
-
-void
-services_resume(struct services *s)
-{
-	s->begun = true;
 }
 
 void

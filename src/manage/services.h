@@ -7,6 +7,7 @@
 #define MANAGE_SERVICES_H
 
 #include "base/buf.h"
+#include "base/state.h"
 #include "manage/plan.h"
 #include "serve/engine.h"
 
@@ -32,8 +33,10 @@ int services_apply(struct services *s, struct plan *p, bool first, struct applie
 /* Before the first: nothing is inherited by a descriptor's number, a predecessor had it all. */
 void services_resumed(struct services *s);
 
-/* Of a successor: what was inherited was taken, or given back, by the first of its predecessors. */
-void services_resume(struct services *s);
+/* For a successor: records of kind "rpc", and what becomes of one there. Is something registered just now? */
+void services_carry(const struct services *s, struct buf *out);
+void services_resume(struct services *s, const struct fact *f);
+bool services_register(const struct services *s);
 
 /* Closes all listeners and forgets what waits. */
 void services_close(struct services *s);

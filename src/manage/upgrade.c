@@ -3,75 +3,139 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/num.h"
+#include "base/str.h"
 #include "child/helper.h"
 #include "serve/away.h"
 #include "serve/carry.h"
 
+#ifndef UPGRADE_LONGEST
+#define UPGRADE_LONGEST 60	/* s: for the check */
+#endif
+
 enum {
-	LONGEST = 60,		/* s: for the check */
 	CALM = SECOND,		/* ms: so long starts in flight are waited for */
-	STEP = 5,		/* ms between looks whether they are over */
+	LAST = SECOND,		/* ms: so long the end of a check that has said all it says */
+	STEP = 5,		/* ms between looks */
+	STILL = 20,		/* ms: so long nothing else is done, that starts in flight get through */
+	STILL_AGAIN = 200,	/* ms between those */
+	SAID_MOST = 16 << 20,	/* bytes of what a program says that is not to take over */
+	PLAN_MOST = 1 << 29,
+	SHOWN_MOST = 1 << 16,	/* bytes of it that are told on */
 };
 
 #define STATE "SERVER_STATE"	/* the descriptor of the records */
 #define CHECK "SERVER_CHECK"
-#define SOUND "\001sound\n"	/* what the program says when it could; the plan follows */
+#define SOUND "\001sound "	/* what the program says when it could: behind it the plan's length, a newline, the plan */
 #define END "end\n"		/* of the records */
 
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U
+#endif
+
+enum step {
+	IDLE,
+	WAITS,			/* for a reload to end */
+	CHECKS,
+	ENDS,			/* the check has said all, and was not sound: why? */
+	CALMS,			/* starts in flight are to end */
+};
+
 static char **arguments;
-static char program[PATH_MAX];	/* where it was when this one began */
+static char program[PATH_MAX];	/* where it is looked for */
 
 struct upgrade {
 	struct server *server;
 	struct loop *loop;
+	enum step step;
 	int exe;		/* the program that is checked, and then run; -1 */
+	struct stat was;	/* what it was when it was opened */
 	int answer;		/* of the process that checks; -1 */
 	uint32_t watch;
-	struct buf said;	/* by the process that checks */
-	struct buf plan;	/* the end of it */
-	struct timer calm;	/* when to look again whether all is quiet */
-	int64_t until;
+	pid_t pid;		/* its own, and its group's; 0: there is none, or it was reaped */
+	struct ended end;	/* how it ended, once pid is 0 */
+	struct buf said;	/* by it */
+	size_t plan, whole;	/* in that: where the plan begins, where it ends; 0: nowhere yet */
+	struct timer timer;
+	int64_t until, still_at;
 };
+
+/*
+ * The name by which it was started, if that leads to what runs: a link may lead to another program by
+ * then. Else where the kernel found it.
+ */
+static void
+find_program(void)
+{
+	const char *name = (const char *)getauxval(AT_EXECFN);
+	ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
+	struct stat named, runs;
+	char cwd[PATH_MAX];
+
+	program[n > 0 ? n : 0] = '\0';
+	if (name == NULL || strncmp(name, "/dev/fd/", 8) == 0 || strncmp(name, "/proc/", 6) == 0 ||
+	    stat(name, &named) == -1)
+		return;
+	if (n > 0 && stat("/proc/self/exe", &runs) == 0 && (runs.st_dev != named.st_dev || runs.st_ino != named.st_ino))
+		return;
+	if (name[0] == '/')
+		(void)snprintf(program, sizeof program, "%s", name);
+	else if (getcwd(cwd, sizeof cwd) != NULL && strlen(cwd) + strlen(name) + 2 <= sizeof program)
+		(void)snprintf(program, sizeof program, "%.*s/%.*s", (int)strlen(cwd), cwd, (int)strlen(name), name);
+}
 
 void
 upgrade_note(char **argv)
 {
-	ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
-
 	arguments = argv;
-	program[n > 0 ? n : 0] = '\0';
+	find_program();
 }
 
 /* --- what is handed over */
 
+static int
+make_memory(void)
+{
+	int fd = memfd_create("server-state", MFD_CLOEXEC | MFD_NOEXEC_SEAL);
+
+	return fd == -1 && errno == EINVAL ? memfd_create("server-state", MFD_CLOEXEC) : fd;
+}
+
 /*
  * All of it in memory that goes with the exec: the records, then the plan that the successor has made
- * of the tables itself when it was checked. The descriptors are appended to fds. -1: err.
+ * of the tables itself when it was checked. The descriptors are appended to fds; NULL: for the check, which
+ * only needs to know what form the records have. -1: err.
  */
 static int
-write_state(struct upgrade *u, struct buf *fds, struct err *err)
+write_state(const struct upgrade *u, struct buf *fds, struct err *err)
 {
-	struct buf out = { 0 };
-	int fd = memfd_create("server-state", MFD_CLOEXEC), rc = -1;
+	struct buf out = { 0 }, none = { 0 };
+	int fd = make_memory(), rc = -1;
 
-	server_carry(u->server, &out, fds);
-	carry_write(server_engine(u->server), &out, fds);
+	server_carry(u->server, program, &out, fds != NULL ? fds : &none);
+	if (fds != NULL)
+		carry_write(server_engine(u->server), &out, fds);
+	else
+		carry_form(server_engine(u->server), &out);
 	buf_add(&out, END, strlen(END));
-	buf_add(&out, u->plan.data, u->plan.len);
-	if (out.failed || fds->failed)
+	if (fds != NULL)
+		buf_add(&out, u->said.data + u->plan, u->whole - u->plan);
+	if (out.failed || none.failed || (fds != NULL && fds->failed))
 		(void)err_sys(err, ENOMEM, "its state cannot be written");
 	else if (fd == -1 || fd_write_all(fd, out.data, out.len) == -1)
 		(void)err_sys(err, errno, "its state cannot be written");
@@ -80,6 +144,7 @@ write_state(struct upgrade *u, struct buf *fds, struct err *err)
 	if (rc == -1 && fd != -1)
 		(void)close(fd);
 	buf_free(&out);
+	buf_free(&none);
 	return rc;
 }
 
@@ -141,33 +206,79 @@ check(int answer, void *arg)
 	const struct checking *k = arg;
 
 	(void)setsid();		/* the master takes who ends in its own group for a burial */
-	(void)alarm(LONGEST);
+	(void)alarm(UPGRADE_LONGEST);
 	(void)dup2(answer, STDOUT_FILENO);
 	(void)dup2(answer, STDERR_FILENO);
 	become(k->exe, k->state, true);
-	(void)dprintf(STDERR_FILENO, "%s: cannot execute it: %s\n", program, strerror(errno));
+	(void)dprintf(STDERR_FILENO, "%s: cannot execute it: %s\n", program,
+	    errno == ENOENT ? "a script, or its loader is not there" : strerror(errno));
+}
+
+/* Nothing of the check is left, whatever it was. */
+static void
+end_check(struct upgrade *u)
+{
+	if (u->pid != 0)
+		(void)kill(-u->pid, SIGKILL);
+	u->pid = 0;
+	loop_close(u->loop, u->watch, u->answer);
+	u->watch = 0;
+	u->answer = -1;
+	loop_timer_stop(u->loop, &u->timer);
+	if (u->exe != -1)
+		(void)close(u->exe);
+	u->exe = -1;
+}
+
+/* What it said, as text that does no harm to who reads it, and not too much of it. */
+static void
+tame(struct buf *b)
+{
+	if (b->failed || b->data == NULL)
+		return;
+	if (b->len > SHOWN_MOST)
+		b->len = SHOWN_MOST;
+	for (size_t i = 0; i < b->len; i++)
+		if (((unsigned char)b->data[i] < ' ' && b->data[i] != '\n' && b->data[i] != '\t') || b->data[i] == 0x7f)
+			b->data[i] = '?';
+	buf_add(b, "", 1);
 }
 
 static void
 refuse(struct upgrade *u, const char *why)
 {
-	if (u->exe != -1)
-		(void)close(u->exe);
-	u->exe = -1;
-	loop_timer_stop(u->loop, &u->calm);
-	buf_add(&u->said, "", 1);
+	end_check(u);
+	u->step = IDLE;
+	if (u->plan != 0)
+		u->said.len = 0;	/* it is nothing to read */
+	tame(&u->said);
 	server_upgraded(u->server, why, u->said.failed || u->said.data == NULL ? "" : u->said.data);
 	buf_free(&u->said);
-	buf_free(&u->plan);
+	reload_hold(server_reload(u->server), false);
+}
+
+static bool
+is_same(const struct stat *a, const struct stat *b)
+{
+	return a->st_size == b->st_size && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
+	    a->st_mtim.tv_nsec == b->st_mtim.tv_nsec && a->st_ctim.tv_sec == b->st_ctim.tv_sec &&
+	    a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
 }
 
 static void
 go(struct upgrade *u)
 {
 	struct buf fds = { 0 };
+	struct stat is;
 	struct err err;
-	int state = write_state(u, &fds, &err);
+	int state;
 
+	/* That it was written to in place is not seen by the descriptor: what would run was not checked. */
+	if (fstat(u->exe, &is) == -1 || !is_same(&is, &u->was)) {
+		refuse(u, "the program on disk was changed while it was checked");
+		return;
+	}
+	state = write_state(u, &fds, &err);
 	if (state == -1) {
 		buf_free(&fds);
 		refuse(u, err.text);
@@ -185,48 +296,113 @@ go(struct upgrade *u)
 }
 
 /*
+ * Are no starts in flight? Under load there always are some: then none is begun for some ms, now and
+ * again, by waiting here.
+ */
+static bool
+is_still(struct upgrade *u, int64_t now)
+{
+	struct spawner *s = server_engine(u->server)->spawner;
+
+	for (int ms = 0; ms < STILL && now >= u->still_at && spawner_busy(s); ms++)
+		(void)poll(NULL, 0, 1);
+	if (now >= u->still_at)
+		u->still_at = now + STILL_AGAIN;
+	return !spawner_busy(s);
+}
+
+/*
  * Children in flight tell of a step that failed in memory that the successor does not have, and a
  * worker that takes no connections now would lose those: a while is waited.
  */
 static void
-look_for_calm(void *arg, int64_t now)
+look_for_calm(struct upgrade *u, int64_t now)
 {
-	struct upgrade *u = arg;
 	const struct engine *e = server_engine(u->server);
-	bool calm = !away_unsent(e);
+	bool calm = !away_unsent(e) && !server_is_asked(u->server);
 
-	for (const struct unit *x = e->units; x != NULL && calm; x = x->next)
-		calm = x->starting == 0;
-	if (calm || now >= u->until) {
+	if ((calm && is_still(u, now)) || now >= u->until) {
 		if (away_unsent(e))
 			refuse(u, "the worker takes no connections now");
 		else
 			go(u);
 		return;
 	}
-	loop_timer(u->loop, &u->calm, now + STEP);
+	loop_timer(u->loop, &u->timer, now + STEP);
+}
+
+/* Why the check was not passed, as far as its end tells. */
+static void
+blame(struct upgrade *u)
+{
+	char why[200];
+
+	if (u->pid != 0)
+		(void)snprintf(why, sizeof why, "the program on disk says no word that this one knows");
+	else if (u->end.signalled)
+		(void)snprintf(why, sizeof why, "the program on disk ended by signal %d when it was checked", u->end.status);
+	else if (u->end.status == 0)
+		(void)snprintf(why, sizeof why, "the program on disk ended without a word that this one knows");
+	else
+		(void)snprintf(why, sizeof why, "the program on disk cannot take over: it ended with status %d", u->end.status);
+	refuse(u, why);
+}
+
+static void
+look_for_end(struct upgrade *u, int64_t now)
+{
+	siginfo_t si = { .si_pid = 0 };
+
+	if (u->pid != 0 && waitid(P_PID, (id_t)u->pid, &si, WEXITED | WNOHANG) == 0 && si.si_pid != 0) {
+		u->end = (struct ended){ .status = si.si_status, .signalled = si.si_code != CLD_EXITED };
+		u->pid = 0;
+	}
+	if (u->pid == 0 || now >= u->until)
+		blame(u);
+	else
+		loop_timer(u->loop, &u->timer, now + STEP);
 }
 
 static void
 checked(struct upgrade *u)
 {
-	const char *sound = u->said.failed ? NULL : memmem(u->said.data, u->said.len, SOUND, strlen(SOUND));
-
 	loop_close(u->loop, u->watch, u->answer);
 	u->watch = 0;
 	u->answer = -1;
-	if (sound == NULL) {
-		refuse(u, "the program on disk cannot take over");
+	if (u->whole != 0 && u->said.len == u->whole && !u->said.failed) {
+		u->step = CALMS;
+		u->until = loop_now(u->loop) + CALM;
+		u->still_at = 0;
+		look_for_calm(u, loop_now(u->loop));
 		return;
 	}
-	buf_add(&u->plan, sound + strlen(SOUND), u->said.len - (size_t)(sound - u->said.data) - strlen(SOUND));
-	u->said.len = (size_t)(sound - u->said.data);
-	if (!server_serves(u->server)) {
-		refuse(u, "the server is about to end");
+	u->step = ENDS;
+	u->until = loop_now(u->loop) + LAST;
+	look_for_end(u, loop_now(u->loop));
+}
+
+/* Looks in what has come since for the word that the plan follows. */
+static void
+look_for_plan(struct upgrade *u, size_t from)
+{
+	size_t word = strlen(SOUND);
+	const char *at, *eol, *end = u->said.data + u->said.len;
+	uint64_t len;
+	char digits[24];
+
+	if (u->plan != 0)
 		return;
-	}
-	u->until = clock_ms() + CALM;
-	look_for_calm(u, loop_now(u->loop));
+	from = from > word + sizeof digits ? from - word - sizeof digits : 0;
+	at = memmem(u->said.data + from, u->said.len - from, SOUND, word);
+	eol = at != NULL ? memchr(at + word, '\n', (size_t)(end - at) - word) : NULL;
+	if (eol == NULL || (size_t)(eol - at) - word >= sizeof digits)
+		return;
+	memcpy(digits, at + word, (size_t)(eol - at) - word);
+	digits[(size_t)(eol - at) - word] = '\0';
+	if (!num_parse(digits, 1, PLAN_MOST, &len))
+		return;
+	u->plan = (size_t)(eol + 1 - u->said.data);
+	u->whole = u->plan + (size_t)len;
 }
 
 static void
@@ -235,14 +411,20 @@ answered(void *arg, uint32_t events)
 	struct upgrade *u = arg;
 	static char piece[65536];
 	ssize_t n = read(u->answer, piece, sizeof piece);
+	size_t had = u->said.len;
 
 	(void)events;
 	if (n == -1 && (errno == EAGAIN || errno == EINTR))
 		return;
-	if (n > 0)
-		buf_add(&u->said, piece, (size_t)n);
-	else
+	if (n <= 0) {
 		checked(u);
+		return;
+	}
+	buf_add(&u->said, piece, (size_t)n);
+	if (!u->said.failed)
+		look_for_plan(u, had);
+	if (u->said.failed || u->said.len > (u->whole != 0 ? u->whole : SAID_MOST))
+		refuse(u, "the program on disk says more than it should");
 }
 
 /* -1: err. */
@@ -250,53 +432,108 @@ static int
 start_check(struct upgrade *u, struct err *err)
 {
 	struct checking k = { .state = -1 };
-	struct buf fds = { 0 };
-	int fds2[2] = { -1, -1 };
+	int fds[2] = { -1, -1 };
 	pid_t pid = -1;
 
-	u->exe = open(program, O_RDONLY | O_CLOEXEC);
-	if (u->exe == -1)
+	u->exe = open(program, O_PATH | O_CLOEXEC);	/* it need not be readable */
+	if (u->exe == -1 || fstat(u->exe, &u->was) == -1)
 		return err_sys(err, errno, "%s: cannot open it", program);
 	k.exe = u->exe;
-	k.state = write_state(u, &fds, err);
-	buf_free(&fds);
+	k.state = write_state(u, NULL, err);
 	if (k.state == -1)
 		return -1;
-	if (pipe2(fds2, O_CLOEXEC) == 0) {
-		(void)fcntl(fds2[0], F_SETFL, O_NONBLOCK);
-		pid = helper_start(fds2[1], true, NULL, check, &k);
+	if (pipe2(fds, O_CLOEXEC) == 0) {
+		(void)fcntl(fds[0], F_SETFL, O_NONBLOCK);
+		pid = helper_start(fds[1], true, NULL, check, &k);
 	}
 	if (pid == -1)
 		(void)err_sys(err, errno, "no process for the check");
 	(void)close(k.state);
-	if (fds2[1] != -1)
-		(void)close(fds2[1]);
-	u->answer = fds2[0];
-	if (pid != -1 && (u->watch = loop_watch(u->loop, u->answer, EPOLLIN, answered, u)) != 0)
-		return 0;
-	if (pid != -1)
-		(void)err_sys(err, errno, "epoll");
-	if (u->answer != -1)
-		(void)close(u->answer);
-	u->answer = -1;
-	return -1;
+	if (fds[1] != -1)
+		(void)close(fds[1]);
+	u->answer = fds[0];
+	u->pid = pid != -1 ? pid : 0;
+	if (pid == -1)
+		return -1;
+	u->watch = loop_watch(u->loop, u->answer, EPOLLIN, answered, u);
+	if (u->watch == 0)
+		return err_sys(err, errno, "epoll");
+	u->until = loop_now(u->loop) + (int64_t)UPGRADE_LONGEST * SECOND;
+	loop_timer(u->loop, &u->timer, u->until);
+	return 0;
+}
+
+/* A reload that is on its way would be undone by a plan that is older than it. */
+static void
+look_for_reload(struct upgrade *u, int64_t now)
+{
+	struct err err;
+
+	if (reload_runs(server_reload(u->server))) {
+		loop_timer(u->loop, &u->timer, now + STEP);
+		return;
+	}
+	u->step = CHECKS;
+	if (start_check(u, &err) == -1)
+		refuse(u, err.text);
+}
+
+static void
+due(void *arg, int64_t now)
+{
+	struct upgrade *u = arg;
+
+	switch (u->step) {
+	case IDLE:
+		break;
+	case WAITS:
+		look_for_reload(u, now);
+		break;
+	case CHECKS:
+		refuse(u, "the program on disk came to no end in time");
+		break;
+	case ENDS:
+		look_for_end(u, now);
+		break;
+	case CALMS:
+		look_for_calm(u, now);
+		break;
+	}
 }
 
 void
 upgrade_begin(struct upgrade *u)
 {
-	struct err err;
-
-	if (upgrade_runs(u))
+	if (u->step != IDLE)
 		return;
-	if (start_check(u, &err) == -1)
-		refuse(u, err.text);
+	u->step = WAITS;
+	u->plan = u->whole = 0;
+	reload_hold(server_reload(u->server), true);
+	look_for_reload(u, clock_ms());
+}
+
+void
+upgrade_cancel(struct upgrade *u, const char *why)
+{
+	if (u->step == IDLE)
+		return;
+	refuse(u, why);
+}
+
+void
+upgrade_abandon(struct upgrade *u)
+{
+	end_check(u);
 }
 
 bool
-upgrade_runs(const struct upgrade *u)
+upgrade_reaped(struct upgrade *u, const struct ended *end)
 {
-	return u->exe != -1;
+	if (u->pid == 0 || end->pid != u->pid)
+		return false;
+	u->pid = 0;
+	u->end = *end;
+	return true;
 }
 
 struct upgrade *
@@ -309,7 +546,7 @@ upgrade_new(struct server *s)
 		return NULL;
 	}
 	*u = (struct upgrade){ .server = s, .loop = server_engine(s)->loop, .exe = -1, .answer = -1,
-		.calm = { .fire = look_for_calm, .arg = u } };
+		.timer = { .fire = due, .arg = u } };
 	return u;
 }
 
@@ -318,13 +555,9 @@ upgrade_free(struct upgrade *u)
 {
 	if (u == NULL)
 		return;
-	loop_timer_stop(u->loop, &u->calm);
+	end_check(u);
 	loop_timer_leave(u->loop);
-	loop_close(u->loop, u->watch, u->answer);
-	if (u->exe != -1)
-		(void)close(u->exe);
 	buf_free(&u->said);
-	buf_free(&u->plan);
 	free(u);
 }
 
@@ -339,6 +572,9 @@ read_server(struct inherited_state *s, struct err *err)
 	if (!state_next(&s->at, &f) || strcmp(f.kind, "server") != 0)
 		return err_set(err, STATE ": the predecessor's state begins with something unknown");
 	s->started = state_get(&f, "started", 0);
+	s->reload = state_get(&f, "reload", 0) != 0;
+	if (state_get_text(&f, "program") != NULL)
+		(void)snprintf(program, sizeof program, "%s", state_get_text(&f, "program"));
 	s->reloads = (uint64_t)state_get(&f, "reloads", 0);
 	s->nofile = (uint64_t)state_get(&f, "nofile", 0);
 	(void)snprintf(s->cwd, sizeof s->cwd, "%s", state_get_text(&f, "cwd") != NULL ? state_get_text(&f, "cwd") : "");
@@ -360,29 +596,39 @@ upgrade_take(struct inherited_state *s, struct err *err)
 	uint64_t fd;
 	char *end;
 
-	*s = (struct inherited_state){ .check = getenv(CHECK) != NULL };
+	*s = (struct inherited_state){ .check = text != NULL && getenv(CHECK) != NULL };
+	(void)unsetenv(CHECK);
 	if (text == NULL)
 		return 0;
 	if (!num_parse(text, 3, INT_MAX, &fd) || fstat((int)fd, &st) == -1 || !S_ISREG(st.st_mode))
-		return err_set(err, STATE ": descriptor %s holds no state of a predecessor", text);
+		return err_set(err, STATE "=%s: no descriptor of a predecessor's state; unset " STATE, text);
 	s->text = s->at = malloc((size_t)st.st_size + 1);
 	if (s->text == NULL)
-		return err_sys(err, ENOMEM, STATE);
+		return err_sys(err, ENOMEM, STATE "=%s", text);
 	if (pread((int)fd, s->text, (size_t)st.st_size, 0) != (ssize_t)st.st_size)
-		return err_sys(err, errno, STATE);
-	(void)close((int)fd);
-	(void)unsetenv(STATE);
-	(void)unsetenv(CHECK);
-	fd_cloexec_from(3);
+		return err_set(err, STATE "=%s: the predecessor's state cannot be read", text);
 	end = memmem(s->text, (size_t)st.st_size, "\n" END, strlen("\n" END));
 	if (end == NULL)
-		return err_set(err, STATE ": the predecessor's state is not whole");
+		return err_set(err, STATE "=%s: no whole state of a predecessor; unset " STATE, text);
+	(void)close((int)fd);
+	(void)unsetenv(STATE);
+	fd_cloexec_from(3);
 	end[1] = '\0';
 	s->plan = end + strlen("\n" END);
 	s->plan_len = (size_t)st.st_size - (size_t)(s->plan - s->text);
+	if (read_server(s, err) == -1)
+		return -1;
 	/* An exec by descriptor leaves the descriptor's number as the process's name. */
-	(void)prctl(PR_SET_NAME, strrchr(arguments[0], '/') != NULL ? strrchr(arguments[0], '/') + 1 : arguments[0]);
-	return read_server(s, err);
+	(void)prctl(PR_SET_NAME, str_basename(program));
+	return 0;
+}
+
+void
+upgrade_read(struct inherited_state *s)
+{
+	free(s->text);
+	s->text = s->at = NULL;
+	s->plan = NULL;
 }
 
 void
@@ -390,8 +636,7 @@ upgrade_drop(struct inherited_state *s)
 {
 	words_free(&s->on);
 	words_free(&s->off);
-	free(s->text);
-	s->text = NULL;
+	upgrade_read(s);
 }
 
 int
@@ -408,9 +653,11 @@ upgrade_look(struct inherited_state *s, struct err *err)
 void
 upgrade_say_sound(const struct buf *plan)
 {
+	char head[40];
+	int n = snprintf(head, sizeof head, SOUND "%zu\n", plan->len);
+
 	(void)fflush(stdout);
 	(void)fflush(stderr);
-	if (plan->failed || fd_write_all(STDOUT_FILENO, SOUND, strlen(SOUND)) == -1)
-		return;
-	(void)fd_write_all(STDOUT_FILENO, plan->data, plan->len);
+	if (!plan->failed && fd_write_all(STDOUT_FILENO, head, (size_t)n) == 0)
+		(void)fd_write_all(STDOUT_FILENO, plan->data, plan->len);
 }

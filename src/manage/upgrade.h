@@ -10,10 +10,11 @@
 #include "base/err.h"
 #include "base/state.h"
 #include "manage/server.h"
+#include "serve/connection.h"
 
 struct upgrade;
 
-/* How this program was started: for its successor. Call it first of all; argv is borrowed. */
+/* How this program was started, and where: for its successor. Call it first of all; argv is borrowed. */
 void upgrade_note(char **argv);
 
 /* NULL: no memory. */
@@ -21,11 +22,20 @@ struct upgrade *upgrade_new(struct server *s);
 void upgrade_free(struct upgrade *u);
 
 /*
- * Begins one. It ends with server_upgraded if the successor is refused; else this program is gone. A
- * second one that is asked for meanwhile is the same.
+ * Begins one: behind a reload that is on its way; those that are asked for meanwhile come behind it, in
+ * whatever program goes on. It ends with server_upgraded if the successor is refused; else this program
+ * is gone. A second one that is asked for meanwhile is the same.
  */
 void upgrade_begin(struct upgrade *u);
-bool upgrade_runs(const struct upgrade *u);
+
+/* Ends one, if one is on its way; `why` is told. */
+void upgrade_cancel(struct upgrade *u, const char *why);
+
+/* At once: nothing of it is left, and nobody is told. */
+void upgrade_abandon(struct upgrade *u);
+
+/* That process has ended. False: it was none of an upgrade's. */
+bool upgrade_reaped(struct upgrade *u, const struct ended *end);
 
 /* --- in the successor */
 
@@ -35,6 +45,7 @@ struct inherited_state {
 	const char *plan;	/* in text: of the tables, as this very program read them */
 	size_t plan_len;
 	bool check;		/* it is only asked whether it could */
+	bool reload;		/* the tables are to be read again: that was asked for meanwhile */
 	int64_t started;	/* wall clock, s: when the first of the predecessors began */
 	uint64_t reloads, nofile;	/* nofile: the limit before it was raised; 0: it was not */
 	struct words on, off;	/* entries that are so, whatever the table says */
@@ -43,6 +54,9 @@ struct inherited_state {
 
 /* What the predecessor hands over, if there is one. -1: err: nothing may be done but to say it. */
 int upgrade_take(struct inherited_state *s, struct err *err);
+
+/* All of its text has been read: frees it. */
+void upgrade_read(struct inherited_state *s);
 
 void upgrade_drop(struct inherited_state *s);
 

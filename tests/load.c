@@ -1,8 +1,10 @@
 /*
  * load: a closed loop of clients on loopback: each connects, reads to the end, and comes again.
- * load [-s TEXT] [-b] PORT CLIENTS SECONDS
+ * load [-s TEXT] [-b] [-u FILE] [-e BYTES] PORT CLIENTS SECONDS
  *     -s  send TEXT first       -b  a burst: CLIENTS connections at once, once, and the time until
- *     all are served. Prints: served per second, p50 and p99 in microseconds, and how many failed.
+ *     all are served            -u  until FILE exists, or SECONDS have passed
+ *     -e  a reply of another length has failed, and so has one that has not come whole 10 s after the end
+ * Prints: served per second, p50 and p99 in microseconds, how many failed; with -e how many were served.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -26,7 +28,8 @@ struct client {
 enum { MOST = 4 << 20 };
 
 static struct sockaddr_in to = { .sin_family = AF_INET };
-static const char *text;
+static const char *text, *until;
+static size_t expected;
 static int ep;
 static uint32_t *took;
 static size_t served, failed;
@@ -76,7 +79,7 @@ step(struct client *c)
 		c->got += (size_t)n;
 	if (n == -1 && errno == EAGAIN)
 		return 0;
-	if (n == -1 || c->got == 0)
+	if (n == -1 || (expected != 0 ? c->got != expected : c->got == 0))
 		failed++;
 	else if (served < MOST)
 		took[served++] = (uint32_t)(now_us() - c->began);
@@ -95,20 +98,24 @@ by_size(const void *a, const void *b)
 int
 main(int argc, char **argv)
 {
-	int burst = 0, o, n;
+	int burst = 0, o, n, left, ending = 0;
 	struct client *c;
 	struct epoll_event ev[256];
 	int64_t start, end, over;
 	struct rlimit r;
 
-	while ((o = getopt(argc, argv, "s:b")) != -1) {
+	while ((o = getopt(argc, argv, "s:bu:e:")) != -1) {
 		if (o == 's')
 			text = optarg;
 		else if (o == 'b')
 			burst = 1;
+		else if (o == 'u')
+			until = optarg;
+		else if (o == 'e')
+			expected = (size_t)atoi(optarg);
 	}
 	if (argc - optind != 3) {
-		(void)fprintf(stderr, "usage: load [-s TEXT] [-b] PORT CLIENTS SECONDS\n");
+		(void)fprintf(stderr, "usage: load [-s TEXT] [-b] [-u FILE] [-e BYTES] PORT CLIENTS SECONDS\n");
 		return 2;
 	}
 	to.sin_port = htons((uint16_t)atoi(argv[optind]));
@@ -127,20 +134,34 @@ main(int argc, char **argv)
 	end = start + (int64_t)(atof(argv[optind + 2]) * 1e6);
 	for (int i = 0; i < n; i++)
 		begin(&c[i]);
-	while ((over = now_us()) < end && (!burst || served + failed < (size_t)n)) {
+	left = n;
+	while (((over = now_us()) < end || (expected != 0 && !ending)) && left > 0 && (!burst || served + failed < (size_t)n)) {
 		int k = epoll_wait(ep, ev, 256, 100);
 
 		for (int i = 0; i < k; i++) {
 			struct client *x = ev[i].data.ptr;
 
-			if (step(x) && !burst)
-				begin(x);
+			if (step(x) && !burst) {
+				if (ending)
+					left--;
+				else
+					begin(x);
+			}
+		}
+		if (!ending && expected != 0 && (now_us() >= end || (until != NULL && access(until, F_OK) == 0))) {
+			ending = 1;
+			end = now_us() + 10000000;
 		}
 	}
+	if (ending)
+		failed += (size_t)left;
 	if (burst && served + failed < (size_t)n)
 		failed += (size_t)n - served - failed;
 	qsort(took, served, sizeof *took, by_size);
-	(void)printf("%.0f %u %u %zu\n", (double)served * 1e6 / (double)(over - start),
+	(void)printf("%.0f %u %u %zu", (double)served * 1e6 / (double)(over - start),
 	    served ? took[served / 2] : 0, served ? took[served * 99 / 100] : 0, failed);
+	if (expected != 0)
+		(void)printf(" %zu", served);
+	(void)putchar('\n');
 	return 0;
 }

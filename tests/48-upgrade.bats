@@ -337,7 +337,7 @@ datagram_services() {
 	talk 8; echo four >&8
 	wait_log 'PAUSE: relay service_limit'
 	for fd in 5 6 7; do echo again >&$fd; [[ $(read_from $fd) == again ]]; done
-	has_children 4
+	until_true 5 has_children 4
 	exec 5>&-
 	wait_log 'TRAFFIC: relay in=12\(bytes\) out=12\(bytes\)'
 	[[ $(read_from 8) == four ]]

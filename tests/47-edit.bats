@@ -168,8 +168,9 @@ setup_editors() {
 	grep -q 'echo other' t
 	# A link is no table.
 	keep
-	editor link <<<'rm "$1"; ln -s /etc/passwd "$1"'
-	EDITOR=./link edit t; [[ $status == 1 && -L t && -f real/t && ! -L real/t ]]
+	sed 's/echo other/echo link/' real/t >elsewhere; chmod 600 elsewhere
+	editor link <<<"rm \"\$1\"; ln -s $PWD/elsewhere \"\$1\""
+	EDITOR=./link edit t; [[ $status == 1 && -L t && -f real/t && ! -L real/t && $(stat -c %a elsewhere) == 600 ]]
 	cmp t was
 	no_copy; (cd real; no_copy)
 }

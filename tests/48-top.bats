@@ -88,6 +88,7 @@ a_table() {
 	assert b"\x1b[?1049h" in raw and b"\x1b[?25l" in raw
 	now = termios.tcgetattr(own)
 	assert not now[3] & (termios.ICANON | termios.ECHO)
+	assert now[6][termios.VSUSP] == b"\0", "stopped, it would leave its screen to the shell"
 	key("q")
 	assert over() == 0
 	X

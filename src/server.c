@@ -349,16 +349,14 @@ static int
 name_in_full(char **file, size_t n, const char *cwd)
 {
 	for (size_t i = 0; i < n; i++) {
-		size_t size = strlen(cwd) + strlen(file[i]) + 2;
-		char *full;
+		static struct words kept;	/* to the end: there are few */
+		char full[PATH_MAX * 2];
 
 		if (file[i][0] == '/' || file_once(file[i]))
 			continue;
-		full = malloc(size);
-		if (full == NULL)
+		if ((size_t)snprintf(full, sizeof full, "%s/%s", cwd, file[i]) >= sizeof full || words_add(&kept, full) == -1)
 			return -1;
-		(void)snprintf(full, size, "%s/%s", cwd, file[i]);
-		file[i] = full;		/* to the end: there are few */
+		file[i] = kept.word[kept.n - 1];
 	}
 	return 0;
 }
@@ -461,6 +459,7 @@ main(int argc, char **argv)
 	upgrade_note(argv);
 	if (upgrade_take(&had, &err) == -1) {
 		say("%s", err.text);
+		upgrade_drop(&had);
 		return EXIT_SYSTEM;
 	}
 	rc = (names_other(argv) ? names_read : options_read)(&o, argc, argv, had.text != NULL);

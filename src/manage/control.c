@@ -795,7 +795,9 @@ control_free(struct control *c)
 	loop_timer_leave(c->loop);
 	if (c->bound.fd != -1)
 		sock_close(&c->bound);
-	while (c->first != NULL)
-		asker_free(c->first);
+	for (struct asker *a = c->first, *next; a != NULL; a = next) {
+		next = a->next;
+		asker_free(a);
+	}
 	free(c);
 }

@@ -111,6 +111,8 @@ read_tables(int answer, void *arg)
 	plan_of_table(&t, known, &prints, &out);
 	if (!out.failed)
 		(void)fd_write_all(answer, out.data, out.len);
+	free(prints.print);
+	free(prints.taken);
 }
 
 /* --- in the master */

@@ -328,7 +328,7 @@ reloaded(void *arg, struct plan *p, const char *why)
 		why = p->refused;
 	if (why == NULL && s->phase != PHASE_RUN)
 		why = about_to_end;
-	if (why == NULL) {
+	if (why == NULL && p != NULL) {
 		away_refresh(s->engine);
 		if (services_apply(s->services, p, false, &did, &err) == 0)
 			take_defaults(s, p->defaults);

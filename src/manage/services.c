@@ -678,8 +678,10 @@ services_register(const struct services *s)
 void
 services_close(struct services *s)
 {
-	while (s->pending != NULL)
-		drop_pending(s->pending);
+	for (struct pending *p = s->pending, *next; p != NULL; p = next) {
+		next = p->next;
+		drop_pending(p);
+	}
 	rpc_forget(s->rpc);
 	for (struct unit *u = s->engine->units; u != NULL; u = u->next)
 		while (u->listeners != NULL)

@@ -755,9 +755,10 @@ away_free(struct engine *e)
 		c->unit->live--;
 		conn_free(c);
 	}
-	while (e->old_workers != NULL) {
-		loop_close(e->loop, e->old_workers->watch, e->old_workers->channel);
-		old_free(e->old_workers);
+	for (struct worker_state *old = e->old_workers, *next; old != NULL; old = next) {
+		next = old->next;
+		loop_close(e->loop, old->watch, old->channel);
+		old_free(old);
 	}
 	if (w == NULL)
 		return;

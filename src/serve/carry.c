@@ -378,33 +378,49 @@ get_fd(const struct fact *r, const char *name)
 	return fd > 2 && fd < INT_MAX && fd_is_open((int)fd) ? (int)fd : -1;
 }
 
+/* A place as write_logs wrote it; its path is borrowed. False: it is none. */
+static bool
+read_log(const char *s, struct log_to *to)
+{
+	long long v[5];
+	char *end;
+
+	for (int i = 0; i < 5; i++, s = end) {
+		v[i] = strtoll(s, &end, 10);
+		if (end == s)
+			return false;
+	}
+	s += *s == ' ';
+	if (v[0] < LOG_MASTER || v[0] > LOG_STDERR || (v[0] == LOG_FILE && *s != '/'))
+		return false;
+	memset(to, 0, sizeof *to);
+	to->kind = (enum log_kind)v[0];
+	to->facility = (int16_t)v[1];
+	to->level = (int16_t)v[2];
+	to->soft = (uint64_t)v[3];
+	to->hard = (uint64_t)v[4];
+	to->path = to->kind == LOG_FILE ? (char *)(uintptr_t)s : NULL;
+	return true;
+}
+
 /* False: no memory. */
 static bool
 read_logs(struct logs *l, const struct fact *r)
 {
 	static const char *const name[] = LOG_NAMES;
 	struct log_to to;
-	unsigned long long soft, hard;
-	int kind, facility, level, at;
 
 	for (size_t i = 0; i < LOGS_MOST; i++) {
 		const char *s = state_get_text(r, name[i]);
 		struct log_to *p;
 
-		if (s == NULL || sscanf(s, "%d %d %d %llu %llu %n", &kind, &facility, &level, &soft, &hard, &at) != 5 ||
-		    kind < LOG_MASTER || kind > LOG_STDERR || (kind == LOG_FILE && s[at] != '/'))
+		if (s == NULL || !read_log(s, &to))
 			continue;
-		memset(&to, 0, sizeof to);
-		to.kind = (enum log_kind)kind;
-		to.facility = (int16_t)facility;
-		to.level = (int16_t)level;
-		to.soft = soft;
-		to.hard = hard;
 		p = realloc(l->to, (l->n + 1) * sizeof *p);
 		if (p == NULL)
 			return false;
 		l->to = p;
-		if (kind == LOG_FILE && (to.path = strdup(s + at)) == NULL)
+		if (to.path != NULL && (to.path = strdup(to.path)) == NULL)
 			return false;
 		l->to[l->n++] = to;
 	}

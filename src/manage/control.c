@@ -220,7 +220,8 @@ answer(int fd, void *arg)
 }
 
 static void answer_next(struct control *c);
-static void reply(struct asker *a, int status, char to, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+static void reply(struct asker *a, int status, char to, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
 
 static void
 answered(void *arg, uint32_t events)
@@ -405,7 +406,8 @@ ask_kill(struct asker *a)
 		return;
 	}
 	n = conn_kill(e, 0, a->word[1]);
-	reply(a, 0, 'o', "%u connection%s of %s %s told to end", n, n == 1 ? "" : "s", a->word[1], n == 1 ? "is" : "are");
+	reply(a, 0, 'o', "%u connection%s of %s %s told to end", n, n == 1 ? "" : "s", a->word[1],
+	    n == 1 ? "is" : "are");
 }
 
 static void

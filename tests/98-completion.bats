@@ -70,6 +70,8 @@ offers() { [[ $output == "$(printf '%s\n' "$@" | sort)" ]] || die "offered:" "$o
 	complete_bash "server -f an"; offers answer
 	complete_bash "server 1024 serverct"; offers serverctl
 	complete_bash "server -o user = nobody 1024 date an"; offers answer
+	start_server -q -f t
+	complete_bash "serverctl -C ${CTL##*/} enable "; offers one two
 	complete_bash "client -"; offers -4 -6 -u -w -s -v -q -h -V
 	complete_bash "client loc"; offers localhost:
 }
@@ -113,6 +115,8 @@ offers() { [[ $output == "$(printf '%s\n' "$@" | sort)" ]] || die "offered:" "$o
 	complete_fish "serverctl --control=other disable d"; offers date
 	complete_fish "serverctl -C other kill 1"; offers 17 18
 	complete_fish "serverctl -C nowhere enable "; offers ""
+	start_server -q -f t
+	complete_fish "serverctl -C ${CTL##*/} enable "; offers one two
 	complete_fish "serverctl edit answ"; offers answer
 	complete_fish "server -o only_f"; offers only_from=
 	complete_fish "server -f t --explain "; offers one two

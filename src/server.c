@@ -166,7 +166,7 @@ report(struct server *server, const struct options *o, int foreground, struct er
 static int
 run(struct server *server, const struct options *o, int rc, struct err *err)
 {
-	if (rc == 0) {
+	if (rc == 0 && server != NULL) {
 		server_on_term(server, (enum on_term)o->on_term);
 		rc = server_run(server, err);
 	}

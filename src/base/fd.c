@@ -71,9 +71,12 @@ fd_cloexec_from(int from)
 		return;
 #endif
 	d = opendir("/proc/self/fd");
-	while (d != NULL && (e = readdir(d)) != NULL)
-		if (atoi(e->d_name) >= from)
-			(void)fcntl(atoi(e->d_name), F_SETFD, FD_CLOEXEC);
+	while (d != NULL && (e = readdir(d)) != NULL) {
+		long fd = strtol(e->d_name, NULL, 10);
+
+		if (fd >= from)
+			(void)fcntl((int)fd, F_SETFD, FD_CLOEXEC);
+	}
 	if (d != NULL)
 		(void)closedir(d);
 }

@@ -281,13 +281,13 @@ get_environment(struct reader *r, struct held *all)
 		return NULL;
 	if (number == all->n + 1) {
 		p = realloc(all->of, number * sizeof(struct environment *));
-		e = p != NULL ? environment_unpack(&r->at, r->end) : NULL;
-		all->of = p != NULL ? p : all->of;
-		if (e == NULL) {
+		if (p != NULL)
+			all->of = p;
+		if (p == NULL || (e = environment_unpack(&r->at, r->end)) == NULL) {
 			r->bad = true;
 			return NULL;
 		}
-		p[all->n++] = e;
+		all->of[all->n++] = e;
 	}
 	e = all->of[number - 1];
 	e->refs++;

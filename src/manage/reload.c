@@ -106,11 +106,12 @@ read_tables(int answer, void *arg)
 	(void)setsid();		/* the master takes who ends in its own group for a burial */
 	(void)alarm(LONGEST);
 	if (gather(r->engine, &prints) == -1)
-		return;
+		goto out;
 	table_read(&t, &m, r->config->file, r->config->nfiles, r->config->option, r->config->noptions);
 	plan_of_table(&t, known, &prints, &out);
 	if (!out.failed)
 		(void)fd_write_all(answer, out.data, out.len);
+out:
 	free(prints.print);
 	free(prints.taken);
 }

@@ -319,7 +319,7 @@ reloaded(void *arg, struct plan *p, const char *why)
 {
 	struct server *s = arg;
 	char summary[160] = "";
-	struct applied did;
+	struct applied did = { 0 };
 	struct err err;
 
 	if (p != NULL)

@@ -4,10 +4,13 @@
  */
 #include <arpa/inet.h>
 #include <dirent.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
@@ -16,6 +19,7 @@
 #include "base/log.h"
 #include "base/num.h"
 #include "base/put.h"
+#include "base/state.h"
 #include "base/str.h"
 #include "manage/plan.h"
 #include "net/loop.h"
@@ -25,6 +29,9 @@
 #include "policy/ban.h"
 #include "policy/limit.h"
 #include "policy/rate.h"
+#include "serve/away.h"
+#include "serve/carry.h"
+#include "serve/conn.h"
 #include "serve/ident.h"
 #include "table/attr.h"
 #include "table/lex.h"
@@ -995,6 +1002,169 @@ sinks(void)
 	sink_put(NULL);
 }
 
+/* --- what a successor is told */
+
+static void
+states(void)
+{
+	static const char *const odd[] = { "", "\n", "   \n", "kind\n", "kind =\n", "kind a\n", "=\n", " = = =\n", "k a=%\n",
+		"k a=%4\n", "k a=%zz\n", "k a=%00b\n", "no end" };
+	struct buf b = { 0 };
+	unsigned char bytes[4] = { 0, 255, 10, 37 }, back[4];
+	struct fact f;
+	char *text, *at;
+
+	state_begin(&b, "one");
+	state_number(&b, "n", -5);
+	state_number(&b, "nothing", 0);
+	state_number(&b, "least", INT64_MIN);
+	state_text(&b, "t", "a b=c\n%25\x01\xc3");
+	state_text(&b, "empty", "");
+	state_text(&b, "none", NULL);
+	state_bytes(&b, "bytes", bytes, sizeof bytes);
+	state_end(&b);
+	state_begin(&b, "two");
+	state_end(&b);
+	buf_add(&b, "", 1);
+	at = b.data;
+	CHECK(!b.failed && state_next(&at, &f) && strcmp(f.kind, "one") == 0);
+	CHECK(state_get(&f, "n", 0) == -5 && state_get(&f, "nothing", 7) == 7 && state_get(&f, "least", 0) == INT64_MIN);
+	CHECK(strcmp(state_get_text(&f, "t"), "a b=c\n%25\x01\xc3") == 0 && strcmp(state_get_text(&f, "empty"), "") == 0);
+	CHECK(state_get_text(&f, "none") == NULL);
+	CHECK(state_get_bytes(&f, "bytes", back, 4) && memcmp(bytes, back, 4) == 0);
+	CHECK(!state_get_bytes(&f, "bytes", back, 3) && !state_get_bytes(&f, "t", back, 4));
+	CHECK(state_next(&at, &f) && strcmp(f.kind, "two") == 0 && f.n == 0 && !state_next(&at, &f));
+	buf_free(&b);
+	for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++) {
+		CHECK((at = text = strdup(odd[i])) != NULL);
+		while (state_next(&at, &f))
+			(void)state_get(&f, "a", 0);
+		free(text);
+	}
+	/* More words than are kept, and one that is longer than anything. */
+	buf_addf(&b, "many");
+	for (int i = 0; i < STATE_WORDS * 2; i++)
+		buf_addf(&b, " w%d=%d", i, i);
+	buf_addf(&b, " long=");
+	for (int i = 0; i < 200000; i++)
+		buf_add(&b, "%", 1);
+	buf_add(&b, "\n", 2);
+	at = b.data;
+	CHECK(state_next(&at, &f) && f.n == STATE_WORDS && state_get(&f, "w5", 0) == 5 && !state_next(&at, &f));
+	buf_free(&b);
+}
+
+/* All that is told of an engine, into another one. */
+static void
+take_state(char *text, bool sound)
+{
+	struct loop *l = loop_new();
+	struct engine *e = engine_new(l);
+	struct carry *k = carry_new(e);
+	struct fact f;
+	struct err err;
+	unsigned live = 0;
+
+	CHECK(l != NULL && e != NULL && k != NULL);
+	while (state_next(&text, &f))
+		CHECK(carry_read(k, &f, &err) == 0 || !sound);
+	carry_finish(k);
+	for (const struct unit *u = e->units; u != NULL; u = u->next)
+		live += u->live;
+	if (sound) {
+		CHECK(e->units != NULL && strcmp(e->units->conf->id, "a") == 0 && e->units->started == 3 && e->units->uses == 2);
+		CHECK(e->gone != NULL && e->gone->uses == 0 && live == 1 && e->live == 1 && e->next_conn == 9);
+		CHECK(e->units->refused[REASON_LOAD] == 4 && e->errlogs != NULL && conn_find(e, 99999999) != NULL);
+	}
+	away_free(e);
+	conn_free_all(e);
+	while (e->units != NULL)
+		unit_free(e->units);
+	while (e->gone != NULL)
+		unit_free(e->gone);
+	engine_free(e);
+	loop_free(l);
+}
+
+static int
+high_fd(int fd)
+{
+	int high = fcntl(fd, F_DUPFD_CLOEXEC, 700);
+
+	CHECK(high != -1);
+	(void)close(fd);
+	return high;
+}
+
+static void
+carries(void)
+{
+	struct peer peer = { .kind = PEER_IP, .port = 1234 };
+	struct buf b = { 0 }, was = { 0 };
+	struct loop *l = loop_new();
+	struct engine *e = engine_new(l);
+	uint64_t random = 88172645463325252U;
+	char *text;
+
+	CHECK(e != NULL);
+	e->next_conn = 9;
+	carry_form(e, &b);
+	engine_free(e);
+	loop_free(l);
+	buf_addf(&b, "ban ip=00000000000000000000ffff7f000003 until=9999999999\n"
+	    "unit number=1 id=a name=a linger=2000 started=3 load=4 starts=1,2,3 log=2%%200%%20-1%%200%%200%%20/tmp/x\n"
+	    "listener unit=1 fd=650 name=tcp:127.0.0.1:9 from=77\n"
+	    "unit number=2 id=b name=b retired=1 wait=1\nsource unit=1 ip=00 id=1 kind=1 full=99\n"
+	    "worker pid=99999998\n");
+	buf_add(&was, b.data, b.len);
+	for (int round = 0; round < 400; round++) {
+		static const char *const rest[] = { "conn unit=1 state=1 number=5", "conn unit=1 state=3 number=6 pid=77777777",
+			"conn unit=1 state=4 number=7 pid=99999998", "conn unit=2 state=5 number=8 header=50524f", "conn unit=1 state=6 number=9",
+			"conn unit=9 state=2", "conn unit=1 state=200", "conn" };
+		int pair[2], log[2];
+
+		CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0 && pipe2(log, O_CLOEXEC | O_NONBLOCK) == 0);
+		pair[0] = high_fd(pair[0]);
+		log[0] = high_fd(log[0]);
+		b.len = 0;
+		buf_add(&b, was.data, was.len);
+		buf_addf(&b, "errlog unit=1 fd=%d pid=99999999 conn=4 line=6162\n", log[0]);
+		buf_addf(&b, "conn unit=1 state=2 number=4 pid=99999999 fd=%d errlog=1", pair[0]);
+		state_bytes(&b, "peer", &peer, sizeof peer);
+		state_end(&b);
+		for (size_t i = 0; round > 0 && i < sizeof rest / sizeof rest[0]; i++) {
+			buf_addf(&b, "%s fd=651", rest[i]);
+			state_bytes(&b, "peer", &peer, sizeof peer);
+			state_end(&b);
+		}
+		buf_add(&b, "", 1);
+		CHECK(!b.failed && (text = strdup(b.data)) != NULL);
+		/* Some bytes of it are others; of the descriptors' numbers none, they would be anybody's. */
+		for (int n = round == 0 ? 0 : 1 + round % 9; n > 0; n--) {
+			size_t at;
+
+			random ^= random << 13;
+			random ^= random >> 7;
+			random ^= random << 17;
+			at = (size_t)(random % (b.len - 1));
+			if (strspn(text + at, "0123456789") == 0 && memchr("fd=\n ", text[at], 5) == NULL)
+				text[at] = "a=% \n9-0"[random >> 40 & 7];
+		}
+		if (round == 0)
+			*strstr(text, "listener") = 'L';	/* its descriptor is not there */
+		take_state(text, round == 0);
+		free(text);
+		(void)close(pair[1]);
+		(void)close(log[1]);
+		if (round == 0)
+			CHECK(fcntl(pair[0], F_GETFD) == -1 && fcntl(log[0], F_GETFD) == -1);
+		(void)close(pair[0]);
+		(void)close(log[0]);
+	}
+	buf_free(&b);
+	buf_free(&was);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
@@ -1005,7 +1175,8 @@ static const struct {
 	{ "precedence", precedence }, { "bad_rules", bad_rules }, { "times", times }, { "paces", paces },
 	{ "buckets", buckets }, { "sources", sources }, { "timers", timers }, { "hashes", hashes },
 	{ "attributes", attributes }, { "plans", plans }, { "plans_mangled", plans_mangled },
-	{ "proxy_headers", proxy_headers }, { "proxy_writing", proxy_writing }, { "log_lines", log_lines },
+	{ "proxy_headers", proxy_headers }, { "proxy_writing", proxy_writing },
+	{ "states", states }, { "carries", carries }, { "log_lines", log_lines },
 	{ "sinks", sinks },
 };
 

@@ -187,6 +187,15 @@ errlog_pid(struct errlog *e, pid_t pid)
 }
 
 void
+errlogs_free(struct engine *e)
+{
+	while (e->errlogs != NULL) {
+		loop_close(e->loop, e->errlogs->watch, e->errlogs->fd);
+		leave(e->errlogs);
+	}
+}
+
+void
 errlog_leave(struct errlog *e)
 {
 	if (e->over)

@@ -18,6 +18,9 @@ void errlog_drain(struct errlog *e);
 /* It goes on by itself until the last writer is gone, then frees itself. `conn` forgets it. */
 void errlog_leave(struct errlog *e);
 
+/* At the end: those that are left, whoever writes there. */
+void errlogs_free(struct engine *e);
+
 /* For a successor of this program: what there is (l NULL: the first), and how it goes on there. */
 struct carried_errlog {
 	struct unit *unit;

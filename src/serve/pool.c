@@ -180,6 +180,7 @@ conn_free_all(struct engine *e)
 		free(k);
 	}
 	e->chunks = NULL;
+	errlogs_free(e);
 }
 
 bool

@@ -9,10 +9,7 @@
 #include "base/num.h"
 #include "manage/options.h"
 
-enum {
-	FIRST = 3,
-	LOW = 128,	/* every child's copy of the table ends below that (spawn.c) */
-};
+enum { FIRST = 3 };
 
 /* How many LISTEN_FDS promises to this very process. */
 static int
@@ -92,11 +89,10 @@ inherited_say_unclaimed(const struct kept *keep)
 void
 inherited_let_go(int fd)
 {
-	/* Nothing of the server's own is to land there. */
-	int null = fd < LOW ? open("/dev/null", O_RDWR | O_CLOEXEC) : -1;
+	int null = fd <= 2 ? open("/dev/null", O_RDWR | O_CLOEXEC) : -1;
 
 	if (null != -1) {
-		(void)dup3(null, fd, fd <= 2 ? 0 : O_CLOEXEC);
+		(void)dup2(null, fd);
 		(void)close(null);
 	} else {
 		(void)close(fd);

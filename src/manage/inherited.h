@@ -18,7 +18,7 @@ int inherited_claim(struct address *listen, size_t n, struct kept *keep, struct 
 /* A warning for each that LISTEN_FDS promises and nobody claims. */
 void inherited_say_unclaimed(const struct kept *keep);
 
-/* Closes one. A low number becomes /dev/null: the lowest are standard ones, the others children see too. */
+/* Closes one; 0, 1 and 2 become /dev/null. */
 void inherited_let_go(int fd);
 
 #endif

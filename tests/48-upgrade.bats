@@ -32,10 +32,10 @@ udp() { timeout 20 "$DATAGRAMS" "$@"; }
 
 @test "USR2: the same process, name, port and descriptors; serverctl upgrade waits and says the version" {
 	start_server 127.0.0.1:0 sh -c 'echo $CONNECTION'
-	local before; before=$(nfds "$PID")
+	local before
 	[[ $(ask) == 1 ]]
-	until_true 5 is_quiet "$before"
 	upgrade
+	before=$(nfds "$PID")
 	[[ $(<"/proc/$PID/comm") == server && $(ask) == 2 ]]
 	until_true 5 is_quiet "$before"
 	run -0 ctl upgrade
@@ -51,6 +51,7 @@ udp() { timeout 20 "$DATAGRAMS" "$@"; }
 	local n=${UPGRADES:-10} k before rss
 	table one 'listen = tcp:127.0.0.1:0' "user = $ME" 'exec = echo 0123456789' 'log_on_success =' 'instances = 50'
 	start_server -f t
+	upgrade
 	before=$(nfds "$PID")
 	"$B/tests/load" -u enough -e 11 "$PORT" 64 300 >load 3>&- & local l=$!
 	for ((k = 1; k <= n; k++)); do
@@ -65,13 +66,14 @@ udp() { timeout 20 "$DATAGRAMS" "$@"; }
 	until_true 5 is_quiet "$before"
 	no_zombies
 	(($(awk '/VmRSS/ {print $2}' "/proc/$PID/status") < rss * 3 / 2 + 1000))
-	log_has "$n" 'UPGRADE: done'
+	log_has $((n + 1)) 'UPGRADE: done'
 	run -0 ctl status one --json
 	[[ $output == *"\"started\":"*"$served"* ]]
 }
 
 # --- who is connected
 
+# bats test_tags=child
 @test "a command that runs: its EXIT line is right, its limits count, it is known to serverctl" {
 	table g 'listen = tcp:127.0.0.1:0' "user = $ME" "shell = echo up; read x; echo \"\$x\"; echo bye; exit 7" \
 		'instances = 2' 'log_on_success = PID HOST EXIT DURATION BYTES CONN'
@@ -112,6 +114,7 @@ udp() { timeout 20 "$DATAGRAMS" "$@"; }
 	"$PEER" -s x "tcp:127.0.0.1:${PORTS[g]}" -H | grep up
 }
 
+# bats test_tags=child
 @test "a command whose first process has ended and whose group lives: it is awaited, the reply comes" {
 	start_server 127.0.0.1:0 sh -c '(until [ -e go ]; do sleep 0.02; done; echo late) & echo early'
 	"$PEER" -t 20000 "tcp:127.0.0.1:$PORT" >got 3>&- & local p=$!
@@ -150,6 +153,7 @@ udp() { timeout 20 "$DATAGRAMS" "$@"; }
 # Listeners and the control socket: no connection is left. Only root may look.
 no_sockets_but() { [[ $(id -u) != 0 || $(find "/proc/$PID/fd" -lname 'socket:*' | wc -l) == "$1" ]]; }
 
+# bats test_tags=child
 @test "children that end exactly during an upgrade are reaped, with their lines" {
 	start_server 127.0.0.1:0 sh -c 'echo up; read x; exit 3'
 	local i
@@ -175,16 +179,21 @@ no_sockets_but() { [[ $(id -u) != 0 || $(find "/proc/$PID/fd" -lname 'socket:*' 
 	until_true 5 has_children 0
 }
 
+# bats test_tags=child
 @test "no carried descriptor reaches a command" {
 	table look 'listen = tcp:127.0.0.1:0' "user = $ME" 'exec = ls /proc/self/fd'
 	add held 'listen = tcp:127.0.0.1:0 unix:s udp:127.0.0.1:0' "user = $ME" 'shell = echo up; read x'  'stderr = log'
 	add echo 'listen = tcp:127.0.0.1:0' "user = $ME" 'type = INTERNAL'
 	start_server -f t
-	local want; want=$(ask "${PORTS[look]}")
+	local want f; want=$(ask "${PORTS[look]}")
 	talk 5 "${PORTS[held]}"; read_from 5
 	talk 6 "${PORTS[echo]}"; echo a >&6; [[ $(read_from 6) == a ]]
 	upgrade
 	[[ $(ask "${PORTS[look]}") == "$want" && $want == $'0\n1\n2\n3' ]]
+	# And none is left to the next program that somebody starts from the server.
+	for f in "/proc/$PID/fdinfo/"*; do
+		((${f##*/} <= 2 || ($(awk '/^flags/ {print $2}' "$f") & 02000000) != 0)) || die "$f stays open"
+	done
 	upgrade
 	[[ $(ask "${PORTS[look]}") == "$want" ]]
 	exec 5>&- 6>&-
@@ -219,6 +228,7 @@ datagram_services() {
 	start_server -f t
 }
 
+# bats test_tags=child
 @test "udp: replies of commands that ran leave from the right port; sessions go on with their peers" {
 	local d one_pid
 	datagram_services
@@ -263,6 +273,7 @@ datagram_services() {
 
 # --- wait = yes, FIFOs, UNIX
 
+# bats test_tags=child
 @test "wait = yes: the command keeps the socket, nobody else takes from it, and it is watched again" {
 	requires python3
 	cat >serve.py <<-'X'
@@ -359,7 +370,7 @@ is_one_worker() { has_children 1 && no_zombies; }
 	wait_log 'PAUSE: relay'
 	kill -KILL "$w"
 	[[ $(read_from 6) == you ]]
-	logged "ERROR: an old worker \(process $w\) has ended, and 1 connections with it"
+	wait_log "ERROR: an old worker \(process $w\) has ended, and 1 connections with it"
 	exec 5>&- 6>&-
 	until_true 5 is_one_worker
 }
@@ -398,6 +409,7 @@ is_one_worker() { has_children 1 && no_zombies; }
 	exec 5>&- 6>&-
 }
 
+# bats test_tags=child
 @test "who waits for a process gets one from the successor; connections and datagrams" {
 	ldd "$SERVER" >/dev/null 2>&1 || skip "static program"
 	[[ -z ${NO_SHIM-} ]] || skip "no preloading here"

@@ -137,11 +137,13 @@ udp() { timeout 20 "$DATAGRAMS" "$@"; }
 	exec 5>&-
 }
 
-@test "a slow reader gets all of 5 MB through upgrades; who reads nothing yet gets all when its command has long ended" {
-	start_server -o listen+=127.0.0.1:0 -o id=sh 127.0.0.1:0 sh -c 'read -r n; head -c $n /dev/zero'
-	"$PEER" -s $'60000\n' -c go -t 20000 "tcp:127.0.0.1:$PORT" >held 3>&- & local h=$!
-	wait_log 'EXIT: sh status=0'
-	"$PEER" -s $'5000000\n' -r 200000 -d 60000:5 -t 20000 "tcp:127.0.0.1:$PORT" >slow 3>&- & local s=$!
+@test "a slow reader gets all of 5 MB through upgrades; so does who reads nothing yet, whose own words nobody has read" {
+	table fill 'listen = tcp:127.0.0.1:0' "user = $ME" 'shell = head -c 5000000 /dev/zero'
+	add held 'listen = tcp:127.0.0.1:0' "user = $ME" 'shell = head -c 60000 /dev/zero'
+	start_server -f t
+	"$PEER" -s unread -c go -t 20000 "tcp:127.0.0.1:${PORTS[held]}" >held 3>&- & local h=$!
+	wait_log 'EXIT: held status=0'
+	"$PEER" -s unread -r 200000 -d 60000:5 -t 20000 "tcp:127.0.0.1:${PORTS[fill]}" >slow 3>&- & local s=$!
 	until_true 5 test -s slow
 	upgrade
 	upgrade
@@ -149,6 +151,16 @@ udp() { timeout 20 "$DATAGRAMS" "$@"; }
 	wait "$s" "$h"
 	[[ $(stat -c %s slow) == 5000000 && $(stat -c %s held) == 60000 ]]
 	until_true 5 no_sockets_but 3
+}
+
+@test "an address that is named twice has two ports, behind upgrades too, and no more" {
+	start_server -o listen+=127.0.0.1:0 -o id=two 127.0.0.1:0 echo hi
+	local a=${ADDRESSES[0]##*:} b=${ADDRESSES[1]##*:}
+	upgrade
+	upgrade
+	[[ $(ask "$a")$(ask "$b") == hihi ]]
+	run -0 ctl status two
+	[[ $(grep -o 'tcp:127.0.0.1:' <<<"$output" | wc -l) == 2 ]]
 }
 # Listeners and the control socket: no connection is left. Only root may look.
 no_sockets_but() { [[ $(id -u) != 0 || $(find "/proc/$PID/fd" -lname 'socket:*' | wc -l) == "$1" ]]; }
@@ -170,14 +182,24 @@ no_sockets_but() { [[ $(id -u) != 0 || $(find "/proc/$PID/fd" -lname 'socket:*' 
 	until_true 5 has_children 0
 }
 
-@test "orphans that end during an upgrade leave no zombies" {
-	start_server 127.0.0.1:0 sh -c 'for i in 1 2 3 4 5 6 7 8; do setsid sh -c "until [ -e go ]; do sleep 0.01; done" & done; echo up'
-	run -0 ask
-	until_true 5 has_children 8
-	kill -USR2 "$PID"; : >go
+@test "who ends while there is no program to see it: children have their lines, orphans leave no zombies" {
+	own_program
+	export STAND_REAL=$PWD/real
+	start_server 127.0.0.1:0 sh -c 'setsid sh -c "until [ -e end ]; do sleep 0.01; done" & echo up; read x; exit 3'
+	talk 5; talk 6
+	read_from 5 >/dev/null; read_from 6 >/dev/null
+	until_true 5 has_children 2
+	stand late
+	kill -USR2 "$PID"
+	until_true 5 test -e come
+	: >end; exec 5>&- 6>&-
+	until_true 5 all_ended
+	: >go
 	until_true 5 upgraded 1
+	until_true 5 log_has 2 'EXIT: sh status=3 '
 	until_true 5 has_children 0
 }
+all_ended() { local c; for c in $(children "$PID"); do [[ $(state "$c") == Z ]] || return 1; done; }
 
 # bats test_tags=child
 @test "no carried descriptor reaches a command" {
@@ -742,6 +764,9 @@ answers() { [[ $(ask "$1" 2>/dev/null) == a ]]; }
 		"short|ended without a word" "endless|says more than it should" "large|says more than it should"; do
 		stand "${what%|*}"; refused_now "${what#*|}"
 	done
+	stand garbage
+	"$SERVERCTL" -C "$CTL" upgrade >said 2>&1 && die "it is said to be done"
+	[[ $(tr -d '\n\t' <said | grep -c '[[:cntrl:]]') == 0 ]]
 	(($(awk '/VmHWM/ {print $2}' "/proc/$PID/status") < 150000))
 	(($(stat -c %s "$LOG") < 200000))
 	back
@@ -851,21 +876,35 @@ variant() {
 two_ask() { [[ $(id -u) != 0 ]] || (($(find "/proc/$PID/fd" -lname 'socket:*' | wc -l) >= 4)); }
 
 @test "an upgrade that is asked for during a reload comes behind it" {
-	mkfifo pipe.t
 	table a 'listen = tcp:127.0.0.1:0' "user = $ME" 'exec = echo one'
+	local k; for k in {1..3000}; do echo "service x$k { disable = yes; }"; done | tr ';' '\n' >>t
 	start_server -f t
-	local k
+	sed -i 's/echo one/echo two/' t
+	"$SERVERCTL" -C "$CTL" reload >reload.out 2>&1 3>&- & local r=$!
+	until_true 5 has_children 1
+	local reader; reader=$(children "$PID")
+	kill -STOP "$reader"
+	until_true 5 stopped "$reader"
+	kill -USR2 "$PID"
+	"$SERVERCTL" -C "$CTL" upgrade >ctl.out 2>&1 3>&- & local c=$!
+	run -0 ctl status a
+	[[ $(ask) == one ]]
+	run ! is_checked
+	kill -CONT "$reader"
+	wait "$r"; wait "$c"
+	[[ $(<reload.out) == "0 added, 1 changed"* && $(ask) == two ]]
+	[[ $(grep -oE 'RELOAD|UPGRADE: done' "$LOG" | tr '\n' ' ') == "RELOAD UPGRADE: done "* ]]
 	for k in 1 2 3; do
 		table a 'listen = tcp:127.0.0.1:0' "user = $ME" "exec = echo r$k"
 		kill -HUP "$PID"; kill -USR2 "$PID"
-		until_true 5 upgraded "$k"
+		until_true 5 upgraded $((k + 1))
 		[[ $(ask) == "r$k" ]]
 	done
-	"$SERVERCTL" -C "$CTL" reload >reload.out 2>&1 3>&- & local r=$!
-	run -0 ctl upgrade
-	wait "$r"
-	[[ $(<reload.out) == "0 added"* ]]
 }
+
+stopped() { [[ $(state "$1") == T ]]; }
+# Is a second process of the server's there, or was one?
+is_checked() { logged UPGRADE || [[ $(children "$PID") == *" "* ]]; }
 
 @test "TERM and INT while the check passes; a drain is not upgraded" {
 	own_program

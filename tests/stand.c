@@ -3,6 +3,7 @@
  * what the file `mode` says; else it becomes $STAND_REAL at once.
  *
  * gate      makes `come`, and becomes $STAND_REAL when `go` exists
+ * late      becomes $STAND_REAL in the check; in the run it does what gate does
  * hang      makes `come`, says nothing and does not end
  * daemon    leaves a process behind, its pid in `left`, that keeps what it has
  * endless   says y for ever                     large    claims a plan, and sends more than that
@@ -65,11 +66,12 @@ main(int argc, char **argv)
 		(void)!fscanf(f, "%31s", mode);
 		(void)fclose(f);
 	}
+	if (is(mode, getenv("SERVER_CHECK") != NULL ? "gate" : "late")) {
+		(void)close(open("come", O_CREAT | O_WRONLY, 0600));
+		wait_for("go");
+	}
 	if (getenv("SERVER_CHECK") != NULL) {
-		if (is(mode, "gate")) {
-			(void)close(open("come", O_CREAT | O_WRONLY, 0600));
-			wait_for("go");
-		} else if (is(mode, "hang")) {
+		if (is(mode, "hang")) {
 			(void)close(open("come", O_CREAT | O_WRONLY, 0600));
 			for (;;)
 				(void)pause();

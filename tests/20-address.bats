@@ -242,11 +242,11 @@ cat_inherit() {
 @test "backlog, sndbuf and rcvbuf are the listener's" {
 	requires ss
 	start_server -o backlog=7 -o sndbuf=64K -o rcvbuf=32K 127.0.0.1:0 sh -c 'echo hi'
-	ss -Hltnm "sport = :$PORT" >s
+	ss -Hltnm "src = 127.0.0.1 and sport = :$PORT" >s
 	[[ $(awk 'NR == 1 {print $3}' s) == 7 ]]
 	grep -q 'rb65536' s && grep -q 'tb131072' s
 	start_server 127.0.0.1:0 true
-	[[ $(ss -Hltn "sport = :$PORT" | awk '{print $3}') == "$(cat /proc/sys/net/core/somaxconn)" ]]
+	[[ $(ss -Hltn "src = 127.0.0.1 and sport = :$PORT" | awk '{print $3}') == "$(cat /proc/sys/net/core/somaxconn)" ]]
 }
 
 @test "flags NODELAY and KEEPALIVE hold for the connections" {

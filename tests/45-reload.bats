@@ -630,7 +630,7 @@ clients() { # clients N PORT: that wait for their reply; their output in o.1…
 	service a 'listen = 127.0.0.1:0' 'exec = echo a'
 	start_server -f t
 	local was first; was=$(inode "$PORT")
-	look() { ss -ltnmH "sport = :$PORT"; }
+	look() { ss -ltnmH "src = 127.0.0.1 and sport = :$PORT"; }
 	first=$(look)
 	again; service a 'listen = 127.0.0.1:0' 'exec = echo a' 'backlog = 7' 'sndbuf = 100K' 'rcvbuf = 50K'
 	reload "1 changed"

@@ -162,6 +162,26 @@ udp() { timeout 20 "$DATAGRAMS" "$@"; }
 	run -0 ctl status two
 	[[ $(grep -o 'tcp:127.0.0.1:' <<<"$output" | wc -l) == 2 ]]
 }
+@test "who still sends while it has not taken its reply is not cut by an upgrade" {
+	requires python3
+	start_server 127.0.0.1:0 sh -c 'head -c 40000 /dev/zero'
+	cat >client.py <<-'X'
+	import os, socket, sys, time
+	s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+	s.connect(("127.0.0.1", int(sys.argv[1])))
+	while not os.path.exists("go"): time.sleep(.01)
+	s.send(b"more"); time.sleep(.05); s.send(b"and more")
+	n = 0
+	while x := s.recv(1000): n += len(x)
+	print(n)
+	X
+	python3 client.py "$PORT" >got 3>&- & local c=$!
+	wait_log 'EXIT: sh status=0'
+	upgrade
+	: >go
+	wait "$c"
+	[[ $(<got) == 40000 ]]
+}
 # Listeners and the control socket: no connection is left. Only root may look.
 no_sockets_but() { [[ $(id -u) != 0 || $(find "/proc/$PID/fd" -lname 'socket:*' | wc -l) == "$1" ]]; }
 

@@ -287,7 +287,7 @@ commands() {
 	exec tail -f /dev/null
 	X
 	chmod +x cmd
-	start_wait -o timeout=500ms tcp:127.0.0.1:0 ./cmd
+	start_wait -o timeout=2s tcp:127.0.0.1:0 ./cmd
 	run -0 ask
 	[[ $output =~ ^[0-9]+$ ]]
 	logged 'KILL: cmd pid=[0-9]+ timeout$'

@@ -42,8 +42,8 @@ udp() { timeout 20 "$DATAGRAMS" "$@"; }
 	[[ $output == "version "*" goes on" ]]
 	[[ $(<"/proc/$PID/comm") == server && $(ask) == 3 ]]
 	until_true 5 is_quiet "$before"
-	logged 'UPGRADE: this process becomes /.*/server$'
-	logged 'UPGRADE: done: version .* goes on with 0 children'
+	wait_log 'UPGRADE: this process becomes /.*/server$'
+	wait_log 'UPGRADE: done: version .* goes on with 0 children'
 	stop_server; [[ $STATUS == 0 ]]
 }
 
@@ -66,7 +66,7 @@ udp() { timeout 20 "$DATAGRAMS" "$@"; }
 	until_true 5 is_quiet "$before"
 	no_zombies
 	(($(awk '/VmRSS/ {print $2}' "/proc/$PID/status") < rss * 3 / 2 + 1000))
-	log_has $((n + 1)) 'UPGRADE: done'
+	until_true 5 log_has $((n + 1)) 'UPGRADE: done'
 	run -0 ctl status one --json
 	[[ $output == *"\"started\":"*"$served"* ]]
 }
@@ -290,7 +290,7 @@ datagram_services() {
 	log_has 3 START
 	meet 7 "${ADDRESSES[1]##*:}"
 	[[ $(tell 7 new) == "new "* ]]
-	log_has 4 START
+	until_true 5 log_has 4 START
 	exec 7>&- 8>&- 9>&-
 	stop_server INT
 }
@@ -312,7 +312,7 @@ datagram_services() {
 	wait_log 'EXIT: d status=0'
 	exec 8>&-
 	stop_server INT
-	logged 'EXIT: s signal=15'
+	wait_log 'EXIT: s signal=15'
 }
 
 # --- wait = yes, FIFOs, UNIX
@@ -498,7 +498,7 @@ is_one_worker() { has_children 1 && no_zombies; }
 	wait "$r"
 	[[ $(<second) == served ]]
 	(($(now_ms) - begun >= 1800))
-	log_has 1 'PAUSE: rest'; wait_log 'RESUME: rest'
+	wait_log 'RESUME: rest'; log_has 1 'PAUSE: rest'
 }
 
 @test "names that are looked up during the upgrade reach the log and decide" {
@@ -606,7 +606,7 @@ is_one_worker() { has_children 1 && no_zombies; }
 	run -0 ctl upgrade
 	[[ $output == *"warning: "*"/no/such/program"*"version "*" goes on" ]]
 	[[ $(ask "$port") == new && -S more && ! -e gone ]]
-	logged 'TABLE: t:.*warning: .*/no/such/program'
+	wait_log 'TABLE: t:.*warning: .*/no/such/program'
 	run -5 ask "${PORTS[gone]}"
 	# Who is connected to what is gone counts still, and has its line where it was to go.
 	upgrade
@@ -622,8 +622,8 @@ is_one_worker() { has_children 1 && no_zombies; }
 	table a 'listen = tcp:127.0.0.1:0' "user = $ME" 'exec = echo new' 'instances = some'
 	run -1 ctl upgrade
 	[[ $output == *"t:6:14: error: "*"instances = some"*"serverctl: the program on disk cannot take over"* ]] || die "$output"
-	logged 'UPGRADE: t:6:14: error: '
-	refused 'the program on disk cannot take over: it ended with status 1'
+	wait_log 'UPGRADE: t:6:14: error: '
+	until_true 5 refused 'the program on disk cannot take over: it ended with status 1'
 	[[ $(ask) == old ]]
 	rm t
 	run -1 ctl upgrade
@@ -638,7 +638,7 @@ is_one_worker() { has_children 1 && no_zombies; }
 	start_server 127.0.0.1:0 true; local taken=$PORT tpid=$PID
 	table a "listen = tcp:127.0.0.1:$taken tcp:127.0.0.1:0" "user = $ME" 'exec = echo a'
 	start_server -f t
-	logged "tcp:127.0.0.1:$taken: cannot bind"
+	wait_log "tcp:127.0.0.1:$taken: cannot bind"
 	upgrade
 	upgrade
 	local pid=$PID
@@ -903,7 +903,7 @@ variant() {
 	until_true 5 two_ask
 	: >go
 	wait "$r"; wait "$d"
-	log_has 1 'UPGRADE: done'
+	until_true 5 log_has 1 'UPGRADE: done'
 	grep ' 1 off' disable.out; grep ' 1 off' reload.out
 	run -0 ctl enable a
 	run -0 ctl status a; [[ $output == *listening* ]]
@@ -929,7 +929,7 @@ two_ask() { [[ $(id -u) != 0 ]] || (($(find "/proc/$PID/fd" -lname 'socket:*' | 
 	local k; for k in {1..3000}; do echo "service x$k { disable = yes; }"; done | tr ';' '\n' >>t
 	start_server -f t
 	sed -i 's/echo one/echo two/' t
-	local reader; until_true 10 catch_reader
+	local reader; until_true 20 catch_reader
 	kill -USR2 "$PID"
 	"$SERVERCTL" -C "$CTL" reload >reload.out 2>&1 3>&- & local r=$!
 	"$SERVERCTL" -C "$CTL" upgrade >ctl.out 2>&1 3>&- & local c=$!
@@ -952,7 +952,8 @@ two_ask() { [[ $(id -u) != 0 ]] || (($(find "/proc/$PID/fd" -lname 'socket:*' | 
 
 # Has a reload begun, and can its process be stopped before it is over? Sets reader.
 catch_reader() {
-	local tries=2000
+	local tries=5000
+	until_true 5 has_children 0 || return
 	kill -HUP "$PID"
 	while reader=$(children "$PID"); [[ -z $reader ]] && ((tries-- > 0)); do :; done
 	[[ $reader =~ ^[0-9]+$ ]] && kill -STOP "$reader" 2>/dev/null && until_true 5 stopped_or_gone && [[ $(state "$reader") == T ]]
@@ -985,7 +986,7 @@ stopped_or_gone() { gone "$reader" || [[ $(state "$reader") == T ]]; }
 	until_true 5 refused 'the server is about to end'
 	exec 5>&-
 	wait_end
-	[[ $STATUS == 0 ]] && logged 'EXIT: sh status=6'
+	[[ $STATUS == 0 ]] && wait_log 'EXIT: sh status=6'
 }
 
 @test "QUIT behind upgrades: commands live on, paths are removed" {
@@ -1020,7 +1021,7 @@ stopped_or_gone() { gone "$reader" || [[ $(state "$reader") == T ]]; }
 	wait_log 'EXIT: sh status=4'
 	talk 5; [[ $(read_from 5) == 1 ]]; exec 5>&-
 	until_true 5 log_has 2 'EXIT: sh status=4'
-	has_children 0 "$PID"
+	until_true 5 has_children 0 "$PID"
 	run -0 ctl stop
 	wait "$u"
 }
@@ -1078,7 +1079,7 @@ stopped_or_gone() { gone "$reader" || [[ $(state "$reader") == T ]]; }
 	cp next srv.new; mv srv.new srv
 	run -0 ctl upgrade
 	[[ $output == "version 9.9 goes on" ]]
-	logged 'done: version 9.9 goes on with 1 children'
+	wait_log 'done: version 9.9 goes on with 1 children'
 	back
 	run -0 ctl upgrade
 	[[ $output != *9.9* ]]

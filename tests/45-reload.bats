@@ -27,7 +27,7 @@ ever() { grep -qE -- "$1" "$LOG" log.before; } # logged, now or before
 # Ports that nobody has: FREE[0…]
 free_ports() {
 	local i a=()
-	for ((i = 1; i < $1; i++)); do a+=(-o listen+=127.0.0.1:0); done
+	for ((i = 1; i < $1; i++)); do a+=(-o "listen+=127.0.0.1:0"); done
 	start_server "${a[@]}" 127.0.0.1:0 true
 	FREE=("${ADDRESSES[@]##*:}")
 	stop_server INT
@@ -859,10 +859,10 @@ hang() { # begins a reload that hangs; READER
 	fixed
 	reload "3 added"
 	local held; exec {held}<>"/dev/tcp/127.0.0.1/$cat"
-	hammer() { while [[ ! -e done ]]; do nice "$B/tests/load" "$1" "$2" 1 >>"load.$1"; done; }
+	hammer() { while [[ ! -e over ]]; do nice "$B/tests/load" "$1" "$2" 1 >>"load.$1"; done; }
 	hammer "${FREE[0]}" 40 3>&- & local a=$!
 	hammer "${FREE[1]}" 24 3>&- & local b=$!
-	while [[ ! -e done ]]; do "$B/tests/datagrams" -n 4 -m 50 "udp:127.0.0.1:${FREE[0]}" >>udp || :; done 3>&- & local c=$!
+	while [[ ! -e over ]]; do "$B/tests/datagrams" -n 4 -m 50 "udp:127.0.0.1:${FREE[0]}" >>udp || :; done 3>&- & local c=$!
 	local was; was="$(inode "${FREE[0]}") $(inode "${FREE[1]}")"
 	for ((i = 0; i < RELOADS; i++)); do
 		fixed
@@ -877,7 +877,7 @@ hang() { # begins a reload that hangs; READER
 		reload "$kind" || break
 		((i % 6 != 3)) || [[ $(ask "${FREE[3]}") == "x3 $i" ]] || break
 	done
-	: >done
+	: >over
 	wait "$a" "$b" "$c"
 	((i == RELOADS)) || die "only $i reloads"
 	echo alive >&"$held"

@@ -189,9 +189,10 @@ errlog_pid(struct errlog *e, pid_t pid)
 void
 errlogs_free(struct engine *e)
 {
-	while (e->errlogs != NULL) {
-		loop_close(e->loop, e->errlogs->watch, e->errlogs->fd);
-		leave(e->errlogs);
+	for (struct errlog *l = e->errlogs, *next; l != NULL; l = next) {
+		next = l->next;
+		loop_close(e->loop, l->watch, l->fd);
+		leave(l);
 	}
 }
 

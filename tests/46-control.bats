@@ -192,7 +192,7 @@ refuses() { run "$PEER" "tcp:127.0.0.1:${PORTS[$1]}"; [[ $status == 5 ]]; }
 }
 
 @test "kill ends a connection by its number; one that there is not: 1" {
-	start_server -o log_on_success+=CONN 127.0.0.1:0 sh -c 'echo up; sleep 60'
+	start_server -o log_on_success+=CONN 127.0.0.1:0 sh -c 'echo up; exec tail -f /dev/null'
 	held; until_true 5 test -s held
 	local conn; conn=$(sed -n 's/.*START: .* conn=\([0-9]*\).*/\1/p' "$LOG")
 	ctl kill $((conn + 1)); [[ $status == 1 ]]; one_line "serverctl: there is no connection $((conn + 1))"
@@ -208,7 +208,7 @@ refuses() { run "$PEER" "tcp:127.0.0.1:${PORTS[$1]}"; [[ $status == 5 ]]; }
 @test "kill ends all of a service, and of no other" {
 	table <<-'X'
 	service a { listen = 127.0.0.1:0
-		shell = echo a >>came; sleep 60
+		shell = echo a >>came; exec tail -f /dev/null
 		directory = .
 	}
 	X
@@ -233,7 +233,7 @@ refuses() { run "$PEER" "tcp:127.0.0.1:${PORTS[$1]}"; [[ $status == 5 ]]; }
 @test "kill of a service whose entry is gone ends what is left of it" {
 	table <<-'X'
 	service a { listen = 127.0.0.1:0
-		shell = echo a; sleep 60
+		shell = echo a; exec tail -f /dev/null
 	}
 	service b { listen = 127.0.0.1:0
 		exec = cat

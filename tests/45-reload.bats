@@ -811,6 +811,48 @@ hang() { # begins a reload that hangs; READER
 
 # --- for long
 
+@test "a name in listen: nobody waits for a resolver that does not answer, at a reload and when it is tried again" {
+	requires_root
+	requires python3 ip unshare
+	unshare -m -n true 2>/dev/null || skip "no namespaces"
+	cat >silent.py <<-'X'
+	import socket
+	s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("127.0.0.1", 53))
+	open("up", "w").close()
+	while True: s.recv(512)
+	X
+	cp /etc/hosts hosts
+	printf 'service %s\n{\nlisten = %s:0\nuser = root\nexec = echo %s\n}\n' a 127.0.0.1 a >t
+	printf 'service %s\n{\nlisten = %s:0\nuser = root\nexec = echo %s\n}\n' b late.test b >b
+	cat >in.sh <<-X
+	silent() { rm -f up; python3 silent.py & d=\$!; until [ -e up ]; do sleep 0.02; done; }
+	printf 'nameserver 127.0.0.1\noptions timeout:4 attempts:1\n' >resolv; echo 'hosts: files dns' >nss
+	mount --bind resolv /etc/resolv.conf; mount --bind nss /etc/nsswitch.conf; mount --bind hosts /etc/hosts
+	ip link set lo up
+	"$SERVER" -C ctl -r 9 -f t 9>lines 2>"$LOG" & s=\$!
+	until grep -q ready lines; do sleep 0.02; done
+	read -r x y a <lines
+	silent
+	cat b >>t
+	kill -HUP \$s
+	until [ -n "\$(cat /proc/\$s/task/\$s/children)" ]; do sleep 0.02; done
+	"$CLIENT" -w 3 "\$a" </dev/null >>got
+	kill \$d
+	until grep -q 'late.test:0: cannot resolve' "$LOG"; do sleep 0.02; done
+	silent
+	until [ -n "\$(cat /proc/\$s/task/\$s/children)" ]; do sleep 0.02; done
+	"$CLIENT" -w 3 "\$a" </dev/null >>got
+	kill \$d
+	echo 127.0.0.9 late.test >>hosts
+	until grep -q 'LISTEN: b tcp:127.0.0.9:' "$LOG"; do sleep 0.02; done
+	b=\$(sed -n 's/.*LISTEN: b //p' "$LOG")
+	"$CLIENT" -w 3 "\$b" </dev/null >>got
+	kill \$s; wait \$s
+	X
+	timeout 40 unshare -m -n sh in.sh
+	[[ $(<got) == $'a\na\nb' ]]
+}
+
 @test "many reloads with a table that changes: memory, descriptors and processes stay" {
 	free_ports 3
 	local i

@@ -770,7 +770,7 @@ control_open(struct server *s, const char *path, struct err *err)
 	else if (strlen(path) >= CONTROL_PATH)
 		(void)err_set(err, "%s: the path has %zu bytes; at most %d are possible", path, strlen(path),
 		    (int)CONTROL_PATH - 1);
-	else if (sock_listen(&w, &how, &c->bound, &n, err) == 0) {
+	else if (sock_listen(&w, NULL, &how, &c->bound, &n, err) == 0) {
 		c->watch = loop_watch(c->loop, c->bound.fd, EPOLLIN, acceptable, c);
 		if (c->watch != 0)
 			return c;

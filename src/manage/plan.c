@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "net/host.h"
 #include "table/pack.h"
 
 enum { MAGIC = 0x506c616e };	/* at the end: it is whole */
@@ -115,6 +116,19 @@ print_of(uint64_t h, const struct buf *b)
 	return h;
 }
 
+/* What its host's name stands for: who gets the plan cannot wait for a resolver. */
+static void
+put_host(struct buf *out, const struct where *w)
+{
+	struct host h;
+
+	put_number(out, host_is_name(w));
+	if (!host_is_name(w))
+		return;
+	host_ask(w, &h);
+	buf_add(out, &h, sizeof h);
+}
+
 static void
 put_service(struct buf *out, const struct service *s, struct environments *all, plan_known *known, void *arg)
 {
@@ -143,6 +157,8 @@ put_service(struct buf *out, const struct service *s, struct environments *all, 
 		buf_add(out, body.data, listen);
 		put_number(out, s->nlisten);
 		buf_add(out, body.data + listen, body.len - listen);
+		for (size_t i = 0; i < s->nlisten; i++)
+			put_host(out, &s->listen[i].where);
 	}
 	buf_free(&body);
 	buf_free(&env);
@@ -295,6 +311,27 @@ get_environment(struct reader *r, struct held *all)
 }
 
 static void
+get_host(struct reader *r, struct address *a)
+{
+	struct host *h;
+
+	if (get_number(r) == 0)
+		return;
+	if (r->bad || (size_t)(r->end - r->at) < sizeof *h || (h = malloc(sizeof *h)) == NULL) {
+		r->bad = true;
+		return;
+	}
+	memcpy(h, r->at, sizeof *h);
+	r->at += sizeof *h;
+	h->why.of = NULL;
+	h->why.text[sizeof h->why.text - 1] = '\0';
+	r->bad = h->n > HOST_MOST;
+	for (size_t i = 0; !r->bad && i < h->n; i++)
+		r->bad = h->to[i].len > sizeof h->to[i].in6;
+	a->host = h;
+}
+
+static void
 get_service(struct reader *r, struct planned *i, struct held *all)
 {
 	struct environment *env = get_environment(r, all);
@@ -315,6 +352,8 @@ get_service(struct reader *r, struct planned *i, struct held *all)
 			r->bad = true;
 			break;
 		}
+	for (size_t k = 0; !r->bad && k < n; k++)
+		get_host(r, &i->listen[k]);
 }
 
 static void

@@ -5,172 +5,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/log.h"
+#include "manage/opening.h"
 #include "manage/rpc.h"
 #include "serve/away.h"
 #include "serve/listener.h"
 
-enum { AGAIN_LEAST = 1000, AGAIN_MOST = 60000 };	/* ms until an address is tried again */
-
-struct pending {		/* an address that could not be bound yet */
-	struct pending *next;
-	struct services *services;
-	struct unit *unit;
-	struct address address;	/* owned */
-	struct timer timer;
-	int64_t delay;
-	char text[400];		/* why: "tcp:*:80: cannot bind: Address already in use" */
-};
-
 struct services {
 	struct engine *engine;
 	struct rpc *rpc;	/* owned */
-	struct pending *pending;	/* owned */
+	struct openings *openings;	/* owned */
 	struct absent *absent;	/* owned */
 	size_t nabsent;
-	bool begun;		/* what was inherited is closed, or somebody's */
 };
-
-/* --- addresses */
-
-/* One ADDRESS: its sockets become listeners of u. */
-static int
-open_address(struct services *s, struct unit *u, const struct address *a, bool beside, struct err *err)
-{
-	struct sock_options how = u->conf->sock;
-	struct bound bound[SOCK_MAX];
-	struct listener *l;
-	size_t n;
-
-	how.beside = beside;
-	/* Its number may be that of any descriptor by now. */
-	if (a->where.scheme == SCHEME_FD && s->begun)
-		return err_set(err, "%s: what is inherited can only be taken at the start", a->text);
-	if (sock_listen(&a->where, &how, bound, &n, err) == -1) {
-		if (a->where.scheme == SCHEME_FD) {
-			struct err was = *err;
-
-			return err_set(err, "%s: %s", a->text, was.text);
-		}
-		return -1;
-	}
-	for (size_t i = 0; i < n; i++) {
-		int family = bound[i].addr->sa.sa_family;
-
-		if (u->conf->idle_timeout != 0 && !u->conf->session && !away_serves(u->conf) &&
-		    family != AF_INET && family != AF_INET6)
-			(void)err_set(err, "%s: idle_timeout: only TCP connections tell when something moved",
-			    a->text);
-		else if ((l = listener_open(u, &bound[i])) != NULL) {
-			l->from = where_hash(&a->where);
-			if (beside)
-				sock_share(&l->bound, false);
-			continue;
-		} else
-			(void)err_sys(err, errno, "%s: cannot listen", bound[i].name);
-		for (; i < n; i++)
-			sock_close(&bound[i]);
-		return -1;
-	}
-	return 0;
-}
-
-static void
-drop_pending(struct pending *p)
-{
-	struct pending **at = &p->services->pending;
-
-	while (*at != p)
-		at = &(*at)->next;
-	*at = p->next;
-	loop_timer_stop(p->unit->engine->loop, &p->timer);
-	loop_timer_leave(p->unit->engine->loop);
-	address_free(&p->address);
-	free(p);
-}
-
-static void
-drop_pending_of(struct services *s, const struct unit *u)
-{
-	for (struct pending *p = s->pending, *next; p != NULL; p = next) {
-		next = p->next;
-		if (p->unit == u)
-			drop_pending(p);
-	}
-}
-
-static void
-say_listens(struct unit *u, const struct listener *l)
-{
-	unit_say(u, LEVEL_INFO, "listen", "%s", l->bound.name);
-}
-
-static void
-say_waits(struct unit *u, const struct address *a, const char *why)
-{
-	unit_say(u, LEVEL_WARNING, "error", "%s%s", why, a->where.scheme != SCHEME_FD ? "; it is tried again" : "");
-}
-
-static void
-bind_again(void *arg, int64_t now)
-{
-	struct pending *p = arg;
-	struct unit *u = p->unit;
-	const struct listener *had = NULL;
-	struct err err;
-
-	for (const struct listener *l = u->listeners; l != NULL; l = l->next)
-		had = l;
-	if (open_address(p->services, u, &p->address, false, &err) == -1) {
-		if (strcmp(err.text, p->text) != 0)
-			say_waits(u, &p->address, err.text);
-		memcpy(p->text, err.text, sizeof p->text);
-		p->delay = p->delay * 2 > AGAIN_MOST ? AGAIN_MOST : p->delay * 2;
-		loop_timer(u->engine->loop, &p->timer, now + p->delay);
-		return;
-	}
-	for (const struct listener *l = had != NULL ? had->next : u->listeners; l != NULL; l = l->next)
-		say_listens(u, l);
-	rpc_register(p->services->rpc);
-	drop_pending(p);
-}
-
-/* Tries a later. Takes it. -1: no memory. */
-static int
-wait_for(struct services *s, struct unit *u, struct address *a, const struct err *why)
-{
-	struct pending *p = calloc(1, sizeof *p);
-
-	if (p == NULL || loop_timer_room(u->engine->loop) == -1) {
-		free(p);
-		return -1;
-	}
-	p->services = s;
-	p->unit = u;
-	p->address = *a;
-	*a = (struct address){ 0 };
-	p->delay = AGAIN_LEAST;
-	p->timer.fire = bind_again;
-	p->timer.arg = p;
-	memcpy(p->text, why->text, sizeof p->text);
-	p->next = s->pending;
-	s->pending = p;
-	if (p->address.where.scheme != SCHEME_FD)
-		loop_timer(u->engine->loop, &p->timer, clock_ms() + p->delay);
-	return 0;
-}
-
-/* Whoever reads the table again has perhaps made room for what waits. */
-static void
-hurry_pending(struct services *s)
-{
-	for (struct pending *p = s->pending; p != NULL; p = p->next) {
-		p->delay = AGAIN_LEAST;
-		if (p->timer.place != 0)
-			loop_timer(s->engine->loop, &p->timer, clock_ms());
-	}
-}
 
 /* --- which entry is which service */
 
@@ -480,15 +327,11 @@ open_new(struct work *w, size_t i, bool first, struct err *err)
 	x->nlisten = 0;
 	for (size_t k = 0; k < n; k++) {
 		struct address a = x->listen[k];
-		const struct listener *had = NULL;
 
-		for (const struct listener *l = u->listeners; l != NULL; l = l->next)
-			had = l;
 		if (rc == -1) {
 			;
-		} else if (open_address(w->s, u, &a, w->leaving, &why) == 0) {
-			for (const struct listener *l = had != NULL ? had->next : u->listeners; l != NULL; l = l->next)
-				say_listens(u, l);
+		} else if (opening_try(w->s->openings, u, &a, w->leaving, &why) == 0) {
+			;
 		} else if (first) {
 			*err = why;
 			rc = -1;
@@ -496,9 +339,7 @@ open_new(struct work *w, size_t i, bool first, struct err *err)
 			x->listen[x->nlisten++] = a;
 			continue;
 		} else {
-			say_waits(u, &a, why.text);
-			if (wait_for(w->s, u, &a, &why) == -1)
-				unit_say(u, LEVEL_ERR, "error", "%s: it is not tried again: no memory", why.text);
+			opening_wait(w->s->openings, u, &a, &why);
 		}
 		address_free(&a);
 	}
@@ -528,7 +369,7 @@ remove_old(struct work *w, struct applied *did)
 		if (u->claimed)
 			continue;
 		did->removed++;
-		drop_pending_of(w->s, u);
+		openings_drop(w->s->openings, u);
 		unit_retire(u);
 	}
 }
@@ -584,7 +425,7 @@ change(struct work *w, struct applied *did)
 		} else {
 			did->added += u->retired;
 			did->changed += !u->retired;
-			drop_pending_of(w->s, u);
+			openings_drop(w->s->openings, u);
 			if (u->retired)
 				unit_return(u);
 			if (unit_change(u, x->service) == -1)
@@ -610,7 +451,7 @@ services_apply(struct services *s, struct plan *p, bool first, struct applied *d
 	}
 	/* From here on the old table is gone: what fails concerns one service and is told. */
 	away_flush(s->engine);	/* those on their way go where they were to go */
-	hurry_pending(s);
+	openings_hurry(s->openings);
 	change(&w, did);
 	keep_sockets(&w);
 	move_sockets(&w);
@@ -623,7 +464,7 @@ services_apply(struct services *s, struct plan *p, bool first, struct applied *d
 	for (size_t i = 0; i < p->n; i++)
 		if (w.unit[i] != NULL)
 			unit_to_end(w.unit[i]);		/* so all are in the order of the table */
-	s->begun = true;
+	openings_begun(s->openings);
 	rpc_register(s->rpc);
 out:
 	free(w.print);
@@ -644,7 +485,9 @@ services_new(struct engine *e)
 		return NULL;
 	s->engine = e;
 	s->rpc = rpc_new(e);
-	if (s->rpc == NULL) {
+	s->openings = s->rpc != NULL ? openings_new(e, s->rpc) : NULL;
+	if (s->openings == NULL) {
+		rpc_free(s->rpc);
 		free(s);
 		return NULL;
 	}
@@ -654,7 +497,7 @@ services_new(struct engine *e)
 void
 services_resumed(struct services *s)
 {
-	s->begun = true;
+	openings_begun(s->openings);
 }
 
 void
@@ -678,10 +521,7 @@ services_register(const struct services *s)
 void
 services_close(struct services *s)
 {
-	for (struct pending *p = s->pending, *next; p != NULL; p = next) {
-		next = p->next;
-		drop_pending(p);
-	}
+	openings_drop(s->openings, NULL);
 	rpc_forget(s->rpc);
 	for (struct unit *u = s->engine->units; u != NULL; u = u->next)
 		while (u->listeners != NULL)
@@ -703,6 +543,7 @@ services_free(struct services *s)
 	if (s == NULL)
 		return;
 	services_close(s);
+	openings_free(s->openings);
 	rpc_free(s->rpc);
 	for (size_t i = 0; i < s->nabsent; i++) {
 		free(s->absent[i].id);
@@ -720,8 +561,17 @@ services_listening(const struct services *s, const char **why)
 	for (const struct unit *u = s->engine->units; u != NULL; u = u->next)
 		for (const struct listener *l = u->listeners; l != NULL; l = l->next)
 			n++;
-	*why = s->pending != NULL ? s->pending->text : NULL;
+	*why = openings_why(s->openings, NULL);
 	return n;
+}
+
+static void
+add_failed(void *arg, const struct unit *u, const char *why)
+{
+	const char *reason = strstr(why, ": ");
+	size_t n = reason != NULL ? (size_t)(reason - why) : strlen(why);
+
+	buf_addf(arg, "failed %s %.*s %s\n", u->conf->id, (int)n, why, reason != NULL ? reason + 2 : "cannot bind");
 }
 
 void
@@ -730,12 +580,7 @@ services_ready_lines(const struct services *s, struct buf *out)
 	for (const struct unit *u = s->engine->units; u != NULL; u = u->next)
 		for (const struct listener *l = u->listeners; l != NULL; l = l->next)
 			buf_addf(out, "listen %s %s\n", u->conf->id, l->bound.name);
-	for (const struct pending *p = s->pending; p != NULL; p = p->next) {
-		const char *reason = strstr(p->text, ": ");
-		size_t n = reason != NULL ? (size_t)(reason - p->text) : strlen(p->text);
-		buf_addf(out, "failed %s %.*s %s\n", p->unit->conf->id, (int)n, p->text,
-		    reason != NULL ? reason + 2 : "cannot bind");
-	}
+	openings_each(s->openings, add_failed, out);
 	buf_addf(out, "ready\n");
 }
 
@@ -744,9 +589,8 @@ services_log(const struct services *s)
 {
 	for (struct unit *u = s->engine->units; u != NULL; u = u->next)
 		for (const struct listener *l = u->listeners; l != NULL; l = l->next)
-			say_listens(u, l);
-	for (const struct pending *p = s->pending; p != NULL; p = p->next)
-		say_waits(p->unit, &p->address, p->text);
+			opening_say(l);
+	openings_say(s->openings);
 }
 
 const struct absent *
@@ -759,21 +603,17 @@ services_absent(const struct services *s, size_t *n)
 void
 services_waiting(const struct services *s, void (*tell)(void *arg, const struct unit *u, const char *why), void *arg)
 {
-	for (const struct pending *p = s->pending; p != NULL; p = p->next)
-		tell(arg, p->unit, p->text);
+	openings_each(s->openings, tell, arg);
 }
 
 const char *
 services_waits_for(const struct services *s)
 {
-	return s->pending != NULL ? s->pending->text : NULL;
+	return openings_why(s->openings, NULL);
 }
 
 const char *
 services_waits(const struct services *s, const struct unit *u)
 {
-	for (const struct pending *p = s->pending; p != NULL; p = p->next)
-		if (p->unit == u)
-			return p->text;
-	return NULL;
+	return openings_why(s->openings, u);
 }

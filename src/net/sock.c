@@ -303,42 +303,25 @@ every_address(const struct where *w, struct addr *to, bool *both)
 	return n;
 }
 
+/* The addresses of a host, whose name the caller has asked for. */
 static int
-resolve(const struct where *w, struct addr *to, size_t *n, struct err *err)
+of_host(const struct where *w, const struct host *h, struct addr *to, size_t *n, struct err *err)
 {
-	struct addrinfo hints = { .ai_family = w->family, .ai_socktype = w->type,
-		.ai_flags = AI_PASSIVE }, *list = NULL, *i;
-	char host[WHERE_HOST + 24];
-	struct in6_addr six;
-	bool scoped;
-	int rc;
+	struct host plain;
 
-	/* What has no scope, as an IPv4 address, takes an interface only to join a group. */
-	scoped = w->iface[0] != '\0' && strchr(w->host, ':') != NULL && (inet_pton(AF_INET6, w->host, &six) != 1 ||
-	    !IN6_IS_ADDR_MULTICAST(&six) || IN6_IS_ADDR_MC_LINKLOCAL(&six));
-	(void)snprintf(host, sizeof host, "%s%s%s", w->host, scoped ? "%" : "", scoped ? w->iface : "");
-	rc = getaddrinfo(host, NULL, &hints, &list);
-	if (rc != 0) {
-		(void)err_set(err, "cannot resolve %s: %s", host,
-		    rc == EAI_SYSTEM ? strerror(errno) : gai_strerror(rc));
-		err->system = rc == EAI_SYSTEM ? errno : EHOSTUNREACH;
+	if (!host_is_name(w)) {
+		host_ask(w, &plain);
+		h = &plain;
+	} else if (h == NULL) {
+		return err_set(err, "%s: its addresses are not known yet", w->host);
+	}
+	if (h->n == 0) {
+		*err = h->why;
 		return -1;
 	}
-	*n = 0;
-	for (i = list; i != NULL && *n < SOCK_MAX; i = i->ai_next) {
-		struct addr a = { .len = i->ai_addrlen };
-		bool seen = false;
-
-		if (i->ai_addrlen > sizeof a.in6)
-			continue;
-		memcpy(&a.sa, i->ai_addr, i->ai_addrlen);
-		for (size_t k = 0; k < *n; k++)		/* /etc/hosts may name one address twice */
-			seen = seen || (to[k].len == a.len && memcmp(&to[k].sa, &a.sa, a.len) == 0);
-		if (!seen)
-			to[(*n)++] = a;
-	}
-	freeaddrinfo(list);
-	return *n > 0 ? 0 : err_set(err, "%s has no address of that family", host);
+	memcpy(to, h->to, h->n * sizeof *to);
+	*n = h->n;
+	return 0;
 }
 
 static int
@@ -453,8 +436,8 @@ open_all(struct addr *to, size_t n, const struct where *w, bool both, const stru
 }
 
 int
-sock_listen(const struct where *w, const struct sock_options *o, struct bound *out, size_t *n,
-    struct err *err)
+sock_listen(const struct where *w, const struct host *h, const struct sock_options *o, struct bound *out,
+    size_t *n, struct err *err)
 {
 	struct addr to[SOCK_MAX] = { { 0 } };
 	bool both = false;
@@ -488,12 +471,8 @@ sock_listen(const struct where *w, const struct sock_options *o, struct bound *o
 	default:
 		if (w->host[0] == '\0')
 			*n = every_address(w, to, &both);
-		else if (resolve(w, to, n, err) == -1) {
-			(void)snprintf(name, sizeof name, "%s%s:%s:%u", w->scheme == SCHEME_UDP ? "udp" : "tcp",
-			    w->family == AF_INET6 ? "6" : w->family == AF_INET ? "4" : "", w->host, w->port);
-			name_first(err, name);
+		else if (of_host(w, h, to, n, err) == -1)
 			return -1;
-		}
 		for (size_t i = 0; i < *n; i++)
 			set_port(&to[i], w->port);
 		break;

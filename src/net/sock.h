@@ -8,6 +8,7 @@
 
 #include "base/err.h"
 #include "net/addr.h"
+#include "net/host.h"
 #include "net/where.h"
 
 struct sock_options {		/* what a listener's socket is to be like; zeroes: as the system has it */
@@ -22,7 +23,7 @@ struct sock_options {		/* what a listener's socket is to be like; zeroes: as the
 	gid_t gid;
 };
 
-enum { SOCK_MAX = 64 };
+enum { SOCK_MAX = HOST_MOST };
 
 struct bound {			/* one listening socket */
 	int fd;			/* owned by who asked; close-on-exec, nonblocking */
@@ -36,10 +37,11 @@ struct bound {			/* one listening socket */
 /*
  * Makes every socket that `w` stands for: bound and listening, in out[0..*n), at most SOCK_MAX.
  * All sockets of one ADDRESS get one port. -1: err, and none is left open.
- * Inherited descriptors are taken by number; names are the caller's to look up.
+ * Inherited descriptors are taken by number; names of them are the caller's to look up, and so is a
+ * host's name: h says what was found; NULL: it was not asked.
  */
-int sock_listen(const struct where *w, const struct sock_options *o, struct bound *out, size_t *n,
-    struct err *err);
+int sock_listen(const struct where *w, const struct host *h, const struct sock_options *o, struct bound *out,
+    size_t *n, struct err *err);
 
 /*
  * One that a predecessor of this program had: its descriptor, as close-on-exec as any other, its name

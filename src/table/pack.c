@@ -279,6 +279,7 @@ address_unpack(struct address *a, const char **at, const char *end)
 	memcpy(&found, block, sizeof found);
 	found.text = text_of(block, size, found.text);
 	found.where.host = text_of(block, size, found.where.host);
+	found.host = NULL;
 	free(block);
 	if (found.text == NULL || found.where.host == NULL) {
 		address_free(&found);

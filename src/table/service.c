@@ -46,6 +46,7 @@ address_free(struct address *a)
 {
 	free(a->text);
 	where_free(&a->where);
+	free(a->host);
 }
 
 void

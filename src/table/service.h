@@ -25,6 +25,7 @@ struct words {			/* a list of words, owned */
 struct address {		/* one of `listen` */
 	char *text;		/* owned: as it was written */
 	struct where where;
+	struct host *host;	/* owned: what its host's name was found to be; NULL: not asked */
 };
 
 struct number_range { unsigned from, to; };

@@ -153,7 +153,7 @@ set_listen(struct service *s, const struct attr *a, const struct setting *v, str
 		while (s->nlisten > 0)
 			address_free(&s->listen[--s->nlisten]);
 	for (size_t i = 0; i < v->n; i++) {
-		struct address new, *p;
+		struct address new = { 0 }, *p;
 		size_t k;
 
 		if (where_parse(&new.where, v->word[i], err) == -1)

@@ -164,6 +164,17 @@ refuses() { run "$PEER" "tcp:127.0.0.1:${PORTS[$1]}"; [[ $status == 5 ]]; }
 	ctl disable a; refuses a
 }
 
+@test "disable while the table is refused is noted; explain says what serverctl switched" {
+	a_table
+	cp t good; echo '}' >>t
+	ctl disable a; [[ $status == 1 ]]
+	[[ $stderr == *"serverctl: it is noted for the next reload that is taken; this one is not: "* ]]
+	answers a
+	cp good t; ctl reload; [[ $status == 0 ]]; refuses a
+	ctl explain a 127.0.0.1; [[ $status == 1 && $output == "refused: disabled "*"serverctl disable switched the service off"* ]]
+	ctl enable a; ctl explain a 127.0.0.1; [[ $status == 0 && $output == served* ]]
+}
+
 @test "several services of one name are switched together" {
 	table <<-'X'
 	service a { listen = unix:one

@@ -14,6 +14,14 @@ load helper
 	wait_log 'EXIT: sh signal=9'
 }
 
+@test "timeout on a UNIX socket: the whole process group, a child that ignores TERM too" {
+	start_server -o timeout=300ms -o kill_after=100ms unix:s sh -c 'trap "" TERM; sleep 60 & echo $!; sleep 60'
+	run -0 "$PEER" unix:s
+	wait_log 'KILL: sh pid=[0-9]+ .*timeout'
+	wait_log 'EXIT: sh signal=9'
+	until_true 5 gone "$output"
+}
+
 @test "timeout holds for what the command leaves behind in its group" {
 	start_server -o timeout=400ms -o kill_after=100ms 127.0.0.1:0 sh -c 'trap "" TERM; sleep 60 & echo $!; exit 0'
 	run -0 ask

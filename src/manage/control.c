@@ -47,6 +47,7 @@ struct asker {
 	uint32_t watch;
 	struct timer timer;
 	uint64_t number;	/* of the reload */
+	bool switches;		/* enable or disable: it is remembered, also if that reload is refused */
 	struct buf text;	/* what is to be said, if it is there already */
 	char *word[WORDS + 2];	/* in line; NULL behind the last */
 	size_t len;
@@ -178,6 +179,7 @@ tell_explanation(const struct asker *a, struct buf *out)
 	const struct config *c = server_config(a->control->server);
 	const char *never = reload_refused(server_reload(a->control->server));
 	struct buf text = { 0 };
+	struct master m;
 	struct table t;
 	struct err err;
 	int rc;
@@ -187,7 +189,9 @@ tell_explanation(const struct asker *a, struct buf *out)
 		add_end(out, 1);
 		return;
 	}
-	table_read(&t, c->master, c->file, c->nfiles, c->option, c->noptions);
+	m = *c->master;
+	reload_overrides(server_reload(a->control->server), &m);
+	table_read(&t, &m, c->file, c->nfiles, c->option, c->noptions);
 	rc = table_explain(&t, a->word[1], a->word[2], a->word[3], &text, &err);
 	if (rc == -1)
 		add_failure(out, "", err.text);
@@ -382,8 +386,10 @@ ask_switch(struct asker *a, bool on)
 	else if (reload_refused(server_reload(a->control->server)) == NULL &&
 	    reload_override(server_reload(a->control->server), a->word[1], on) == -1)
 		reply(a, 1, 'e', "no memory");
-	else
+	else {
+		a->switches = true;
 		ask_reload(a);
+	}
 }
 
 static void
@@ -633,7 +639,9 @@ control_reloaded(struct control *c, uint64_t number, const struct plan *p, const
 		if (p != NULL)
 			add_lines(&a->text, 'd', p->shown, strlen(p->shown));
 		if (why != NULL)
-			add_failure(&a->text, "nothing is changed: ", why);
+			add_failure(&a->text, a->switches && reload_refused(server_reload(c->server)) == NULL ?
+			    "it is noted for the next reload that is taken; this one is not: " :
+			    "nothing is changed: ", why);
 		else
 			add_lines(&a->text, 'o', summary, strlen(summary));
 		add_end(&a->text, why != NULL || (p != NULL && p->errors > 0));

@@ -101,8 +101,7 @@ read_tables(int answer, void *arg)
 	struct buf out = { 0 };
 	struct table t;
 
-	m.on = &r->on;
-	m.off = &r->off;
+	reload_overrides(r, &m);
 	(void)setsid();		/* the master takes who ends in its own group for a burial */
 	(void)alarm(LONGEST);
 	if (gather(r->engine, &prints) == -1)
@@ -255,6 +254,13 @@ reload_refused(const struct reload *r)
 		if (file_once(r->config->file[i]))
 			return "the table was read from what cannot be read again; give it as a file";
 	return NULL;
+}
+
+void
+reload_overrides(const struct reload *r, struct master *m)
+{
+	m->on = &r->on;
+	m->off = &r->off;
 }
 
 int

@@ -52,6 +52,9 @@ void reload_hold(struct reload *r, bool back);
  */
 int reload_override(struct reload *r, const char *id, bool on);
 
+/* m is as the next reload's: with those words, which it borrows. */
+void reload_overrides(const struct reload *r, struct master *m);
+
 /* For a successor: records of kind "override", for reload_override. */
 void reload_carry(const struct reload *r, struct buf *out);
 

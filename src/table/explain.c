@@ -239,6 +239,8 @@ table_explain(const struct table *t, const char *service, const char *address, c
 	}
 	if (unsound)
 		step(&q, "faulty", NULL, NULL, "the table has an error outside its entries; server -t tells it");
+	else if (q.s->off && t->off != NULL && words_have(t->off, q.s->id))
+		step(&q, "disabled", NULL, NULL, "serverctl disable switched the service off");
 	else if (q.s->off)
 		step(&q, "disabled", q.s->disable ? "disable" : (q.s->flags & FLAG_DISABLE) != 0 ? "flags" :
 		    words_have(&t->defaults->disabled, q.s->id) ? "disabled" : "enabled", q.s->disable ? NULL : q.s->id,

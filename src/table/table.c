@@ -529,7 +529,7 @@ make_services(struct table *t)
 static void
 begin(struct table *t, const struct master *m, struct master *with)
 {
-	*t = (struct table){ .m = with };
+	*t = (struct table){ .m = with, .off = m->off };
 	*with = *m;
 	with->accounts = &t->accounts;
 }

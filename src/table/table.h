@@ -16,7 +16,8 @@ struct item {			/* a sound entry */
 };
 
 struct table {
-	const struct master *m;		/* borrowed */
+	const struct master *m;		/* borrowed; while it is read */
+	const struct words *off;	/* borrowed: services that the master was told to switch off; NULL: none */
 	struct account *accounts;
 	struct checked *checked;
 	struct source *sources;		/* all texts; in struct files */

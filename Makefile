@@ -86,13 +86,19 @@ $B/tests/unit: tests/unit.c $B/libserver.a $B/flags
 $B/tests/shim: tests/shim.c $B/flags
 	@mkdir -p $(@D)
 	$(CC) -std=c11 -D_GNU_SOURCE $(warn) -O2 -fPIC -shared -o $@ $< -ldl
-$B/tests/tiny $B/tests/look: $B/tests/%: tests/%.c $B/flags
+alone := $(if $(filter x86_64-% aarch64-%,$(shell $(CC) -dumpmachine)),-nostdlib -fno-stack-protector)
+$B/tests/tiny: keep =
+$B/tests/keep: keep = -DKEEP
+$B/tests/tiny $B/tests/keep: tests/tiny.c $B/flags
+	@mkdir -p $(@D)
+	$(CC) -std=c11 -D_GNU_SOURCE $(warn) -O2 -Isrc -static $(alone) $(keep) -o $@ $<
+$B/tests/look: $B/tests/%: tests/%.c $B/flags
 	@mkdir -p $(@D)
 	$(CC) -std=c11 -D_GNU_SOURCE $(warn) -O2 -static -o $@ $< || $(CC) -std=c11 -D_GNU_SOURCE $(warn) -O2 -o $@ $<
 $B/tests/%: tests/%.c $B/flags
 	@mkdir -p $(@D)
 	$(CC) -std=c11 -D_GNU_SOURCE $(warn) $(CFLAGS) $(LDFLAGS) -o $@ $<
-tools: $(tools)
+tools: $(tools) $B/tests/keep
 
 run: all
 	B=$B scripts/run
@@ -105,7 +111,6 @@ check: all tools
 
 bench: all tools
 	B=$B scripts/bench $(ARGS)
-	B=$B scripts/bench-transports
 
 fuzz: all
 	T=$(T) scripts/fuzz

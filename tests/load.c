@@ -1,8 +1,9 @@
 /*
  * load: a closed loop of clients on loopback: each connects, reads to the end, and comes again.
- * load [-s TEXT] [-b] [-u FILE] [-e BYTES] PORT CLIENTS SECONDS
+ * load [-s TEXT] [-b] [-z] [-n PORTS] [-u FILE] [-e BYTES] PORT CLIENTS SECONDS
  *     -s  send TEXT first       -b  a burst: CLIENTS connections at once, once, and the time until
- *     all are served            -u  until FILE exists, or SECONDS have passed
+ *     all are served            -z  nothing is to come: an empty reply is the right one
+ *     -n  one after the other of so many ports, from PORT on     -u  until FILE exists, or SECONDS have passed
  *     -e  a reply of another length has failed, and so has one that has not come whole 10 s after the end
  * Prints: served per second, p50 and p99 in microseconds, how many failed; with -e how many were served.
  */
@@ -30,6 +31,8 @@ enum { MOST = 4 << 20 };
 static struct sockaddr_in to = { .sin_family = AF_INET };
 static const char *text, *until;
 static size_t expected;
+static unsigned first, ports = 1, turn;
+static int nothing;
 static int ep;
 static uint32_t *took;
 static size_t served, failed;
@@ -48,6 +51,7 @@ begin(struct client *c)
 {
 	struct epoll_event ev = { .events = text != NULL ? EPOLLOUT : EPOLLIN, .data.ptr = c };
 
+	to.sin_port = htons((uint16_t)(first + turn++ % ports));
 	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	c->began = now_us();
 	c->got = 0;
@@ -79,7 +83,7 @@ step(struct client *c)
 		c->got += (size_t)n;
 	if (n == -1 && errno == EAGAIN)
 		return 0;
-	if (n == -1 || (expected != 0 ? c->got != expected : c->got == 0))
+	if (n == -1 || (expected != 0 ? c->got != expected : (c->got == 0) != nothing))
 		failed++;
 	else if (served < MOST)
 		took[served++] = (uint32_t)(now_us() - c->began);
@@ -104,21 +108,25 @@ main(int argc, char **argv)
 	int64_t start, end, over;
 	struct rlimit r;
 
-	while ((o = getopt(argc, argv, "s:bu:e:")) != -1) {
+	while ((o = getopt(argc, argv, "s:bzn:u:e:")) != -1) {
 		if (o == 's')
 			text = optarg;
 		else if (o == 'b')
 			burst = 1;
+		else if (o == 'z')
+			nothing = 1;
+		else if (o == 'n')
+			ports = (unsigned)atoi(optarg);
 		else if (o == 'u')
 			until = optarg;
 		else if (o == 'e')
 			expected = (size_t)atoi(optarg);
 	}
-	if (argc - optind != 3) {
-		(void)fprintf(stderr, "usage: load [-s TEXT] [-b] [-u FILE] [-e BYTES] PORT CLIENTS SECONDS\n");
+	if (argc - optind != 3 || ports == 0) {
+		(void)fprintf(stderr, "usage: load [-s TEXT] [-b] [-z] [-n PORTS] [-u FILE] [-e BYTES] PORT CLIENTS SECONDS\n");
 		return 2;
 	}
-	to.sin_port = htons((uint16_t)atoi(argv[optind]));
+	first = (unsigned)atoi(argv[optind]);
 	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	n = atoi(argv[optind + 1]);
 	c = calloc((size_t)n, sizeof *c);

@@ -90,6 +90,22 @@ setup_editors() {
 	[[ $(says a) == a ]]
 }
 
+@test "an editor that leaves something else than a file, or an empty one: 1, the table is as it was" {
+	setup_editors; a_table; keep
+	start_server -f t
+	local how
+	for how in 'mkfifo "$1"' 'mkdir "$1"' 'ln -s /etc/passwd "$1"'; do
+		editor odd <<<"rm \"\$1\"; $how"
+		EDITOR=./odd edit
+		[[ $status == 1 && $stderr == "serverctl: $PWD/t: the editor left no regular file; the table is as it was" ]] || die "$how: $status $stderr" || return
+		as_it_was || die "$how" || return
+	done
+	EDITOR="truncate -s 0" edit
+	[[ $status == 1 && $stderr == "serverctl: $PWD/t: the editor left an empty file; the table is as it was" ]]
+	as_it_was
+	[[ $(count_log RELOAD) == 0 && $(says a) == a ]]
+}
+
 @test "unchanged: 1, that is said, and nothing is read again" {
 	setup_editors; a_table; keep
 	start_server -f t

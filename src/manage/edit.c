@@ -263,6 +263,19 @@ same(const struct copy *c)
 	return rc;
 }
 
+/* Is what the editor left something that can be read, and any table at all? As visudo(8), an empty one is none. */
+static int
+look_at_copy(const struct copy *c, const char *path, struct err *err)
+{
+	struct stat st;
+
+	if (lstat(c->name, &st) == 0 && !S_ISREG(st.st_mode))
+		return err_set(err, "%s: the editor left no regular file; the table is as it was", path);
+	if (c->len > 0 && stat(c->name, &st) == 0 && st.st_size == 0)
+		return err_set(err, "%s: the editor left an empty file; the table is as it was", path);
+	return 0;
+}
+
 /* Has something else than this changed the table? */
 static bool
 is_changed(const struct copy *c)
@@ -335,6 +348,9 @@ edit(const char *path, const struct master *m, struct err *err)
 		rc = run_editor(&c, err);
 		if (rc != 0)
 			break;
+		rc = look_at_copy(&c, path, err);
+		if (rc != 0)
+			break;
 		if (same(&c)) {
 			(void)fprintf(stderr, "serverctl: %s is as it was\n", path);
 			rc = 1;
@@ -346,7 +362,7 @@ edit(const char *path, const struct master *m, struct err *err)
 		}
 	}
 	if (copied != NULL)
-		(void)unlink(copied);
+		(void)remove(copied);
 	copied = NULL;
 	take_signals(true);
 	if (c.lock != -1)

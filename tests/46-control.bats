@@ -120,6 +120,21 @@ refuses() { run "$PEER" "tcp:127.0.0.1:${PORTS[$1]}"; [[ $status == 5 ]]; }
 	logged 'TABLE: t:6:13: error: '
 }
 
+@test "reload of a table that enables nothing says so; explain of one that is not there does not blame the service" {
+	a_table
+	table <<<''
+	ctl reload
+	[[ $status == 0 && $output == "0 added, 0 changed, 2 removed, 0 as before, 0 off, 0 faulty" ]]
+	[[ $stderr == "server: warning: the table enables no service" ]]
+	logged 'TABLE: server: warning: the table enables no service'
+	rm t
+	ctl explain a 127.0.0.1
+	[[ $status == 2 && $output == "the table cannot be read; "*": a" ]]
+	table <<<'service x {'
+	ctl explain a 127.0.0.1
+	[[ $status == 2 && $output == "the table has an error outside its entries, "*": a" ]]
+}
+
 @test "reload of a table with an error outside of an entry, or of none: 1, nothing is changed" {
 	a_table
 	table <<<'service a {'

@@ -208,8 +208,9 @@ refusal(const struct table *t)
 }
 
 static void
-put_diags(struct buf *out, const struct diags *d)
+put_diags(struct buf *out, const struct diags *d, bool nothing)
 {
+	static const char none[] = "server: warning: the table enables no service\n";
 	struct buf shown = { 0 }, lines = { 0 };
 
 	diags_print(d, false, &shown);
@@ -217,10 +218,14 @@ put_diags(struct buf *out, const struct diags *d)
 		diag_line(&d->diag[i], &lines);
 		buf_add(&lines, "\n", 1);
 	}
+	if (nothing) {
+		buf_add(&shown, none, sizeof none - 1);
+		buf_add(&lines, none, sizeof none - 1);
+	}
 	buf_add(&shown, "", 1);
 	buf_add(&lines, "", 1);
 	put_number(out, d->errors);
-	put_number(out, d->warnings);
+	put_number(out, d->warnings + nothing);
 	put_text(out, shown.failed ? "" : shown.data);
 	put_text(out, lines.failed ? "" : lines.data);
 	buf_free(&shown);
@@ -233,7 +238,7 @@ plan_of_table(const struct table *t, plan_known *known, void *arg, struct buf *o
 	struct environments all = { 0 };
 	size_t next = 0, entries = 0;
 
-	put_diags(out, &t->diags);
+	put_diags(out, &t->diags, refusal(t) == NULL && t->on == 0 && t->faulty == 0);
 	put_text(out, refusal(t));
 	if (refusal(t) != NULL) {
 		put_number(out, MAGIC);
@@ -270,7 +275,7 @@ plan_of_service(const struct service *s, struct buf *out)
 	struct environments all = { 0 };
 	const struct diags none = { 0 };
 
-	put_diags(out, &none);
+	put_diags(out, &none, false);
 	put_text(out, NULL);
 	service_pack(s, true, out);
 	put_number(out, 1);

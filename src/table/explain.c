@@ -233,6 +233,11 @@ table_explain(const struct table *t, const char *service, const char *address, c
 			return 1;
 		}
 	}
+	if (q.s == NULL && unsound) {
+		buf_addf(out, "%s; server -t tells more: %s\n", t->unread ? "the table cannot be read" :
+		    "the table has an error outside its entries, and not this service", service);
+		return 2;
+	}
 	if (q.s == NULL) {
 		buf_addf(out, "no service of that name: %s\n", service);
 		return 2;

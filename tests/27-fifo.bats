@@ -207,3 +207,12 @@ put_in() { timeout 10 sh -c 'cat >pipe' <<<"$1"; }
 	put_in hello
 	until_true 5 got hello
 }
+
+@test "a built-in and a relay on a FIFO are an error: nothing there is a connection" {
+	printf 'service echo { type = INTERNAL\nlisten = fifo:pipe\n}\n' >t
+	run -1 "$SERVER" -t -f t
+	[[ $output == *"t:1:23: error: a built-in: who writes to a named pipe is no connection"* ]]
+	printf 'service r { redirect = 127.0.0.1 9\nlisten = fifo:pipe\n}\n' >t
+	run -1 "$SERVER" -t -f t
+	[[ $output == *"error: redirect: who writes to a named pipe is no connection"* ]]
+}

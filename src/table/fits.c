@@ -135,6 +135,9 @@ fit_served_here(const struct fit *f, struct err *err)
 
 	if (f->dgram && s->redirect.n > 0)
 		return err_set(err, "redirect: only connections are relayed"), err_at(err, "redirect", -1);
+	if (f->fifo)
+		return err_set(err, "%s: who writes to a named pipe is no connection; only a command reads from it",
+		    what), err_at(err, s->redirect.n > 0 ? "redirect" : "type", -1);
 	if ((s->flags & FLAG_NAMEINARGS) != 0 && s->redirect.n > 0 && attr_own(s, "flags"))
 		return err_set(err, "flags NAMEINARGS: redirect has no arguments"), err_at(err, "flags", -1);
 	if (s->wait && s->redirect.n > 0)

@@ -219,7 +219,7 @@ refuses() { run "$PEER" "tcp:127.0.0.1:${PORTS[$1]}"; [[ $status == 5 ]]; }
 
 @test "kill ends a connection by its number; one that there is not: 1" {
 	start_server -o log_on_success+=CONN 127.0.0.1:0 sh -c 'echo up; exec tail -f /dev/null'
-	held; until_true 5 test -s held
+	held; wait_log "START: sh .*conn="
 	local conn; conn=$(sed -n 's/.*START: .* conn=\([0-9]*\).*/\1/p' "$LOG")
 	ctl kill $((conn + 1)); [[ $status == 1 ]]; one_line "serverctl: there is no connection $((conn + 1))"
 	ctl kill 0; [[ $status == 1 ]]; one_line "serverctl: there is no connection 0"

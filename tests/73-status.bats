@@ -342,6 +342,33 @@ s = socket.create_server(("127.0.0.1", int(sys.argv[1]))); open("bound", "w"); s
 	until_holds 's["waits"]["state"] == "listening"'
 }
 
+@test "a service whose new entry is faulty is one, with the fault; a command that has the socket is no pause" {
+	requires python3
+	status <<-X
+	service cat
+	{
+		listen = 127.0.0.1:0
+		exec = cat
+		user = $ME
+	}
+	service waits
+	{
+		listen = udp:127.0.0.1:0
+		wait = yes
+		shell = : >$PWD/up; until [ -e $PWD/go ]; do sleep 0.01; done
+		user = $ME
+	}
+	X
+	"$CLIENT" -q -w 0.1 "$(printf '%s\n' "${ADDRESSES[@]}" | grep '^udp:')" x </dev/null || :
+	until_true 5 test -e up
+	holds 's["waits"]["live"] == 1 and s["waits"]["state"] == "listening"'
+	sed -i 's/exec = cat/exec = cat\ninstances = many/' t
+	run "$SERVERCTL" -C "$CTL" reload
+	[[ $status == 1 ]]
+	until_holds '[x["state"] for x in j["services"] if x["id"] == "cat"] == ["listening"] and "many" in s["cat"]["last_error"]'
+	: >go
+}
+
 @test "two services of one id are two in JSON, and one sum in the metrics" {
 	requires python3
 	status <<-X

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "serve/away.h"
+#include "serve/handover.h"
 #include "serve/listener.h"
 
 const char *
@@ -121,7 +122,7 @@ state_of(const struct unit *u, bool ending)
 	if (u->retired || (ending && u->listeners == NULL))
 		return ROW_DRAINING;
 	for (const struct listener *l = u->listeners; l != NULL; l = l->next)
-		pauses |= l->pausing;
+		pauses |= l->pausing && (l->take != handover_take || l->handover->child == NULL);
 	if (u->listeners == NULL && u->muxed == NULL)
 		return ROW_FAULTY;	/* nothing of it could be bound */
 	return pauses ? ROW_PAUSED : ROW_LISTENING;
@@ -155,6 +156,15 @@ add_unit(struct view *v, const struct status *s, const char *service, const stru
 	add_row(v, service, r);
 }
 
+static struct row *
+find_row(const struct view *v, const char *id)
+{
+	for (size_t i = 0; i < v->nrows; i++)
+		if (strcmp(v->row[i].id, id) == 0)
+			return &v->row[i];
+	return NULL;
+}
+
 static bool
 take_rows(struct view *v, const struct status *s, const char *service)
 {
@@ -178,9 +188,17 @@ take_rows(struct view *v, const struct status *s, const char *service)
 		qsort(w.of, w.n, sizeof w.of[0], compare_waits);
 	for (const struct unit *u = e->units; u != NULL; u = u->next)
 		add_unit(v, s, service, u, &w);
-	for (size_t i = 0; i < nabsent; i++)
+	for (size_t i = 0; i < nabsent; i++) {
+		struct row *old = absent[i].fault != NULL ? find_row(v, absent[i].id) : NULL;
+
+		if (old != NULL) {	/* the entry's last good version is served */
+			old->error = absent[i].fault;
+			old->error_at = 0;
+			continue;
+		}
 		add_row(v, service, (struct row){ .id = absent[i].id, .error = absent[i].fault,
 		    .state = absent[i].fault != NULL ? ROW_FAULTY : ROW_DISABLED });
+	}
 	/* Of one that is gone only those who are still there are worth a word. */
 	for (const struct unit *u = e->gone; u != NULL; u = u->next)
 		if (u->live > 0)

@@ -29,8 +29,8 @@ leave(struct start *s, enum step step, long result)
 
 /*
  * The connection at 0, 1 and 2, and nothing else. A child that shares the master's descriptor
- * table first puts its connection at its own low number there, then takes a copy of the table that
- * ends just above it. Until the copy is made it must not touch 0, 1 and 2: they are the master's.
+ * table, where all it needs stands at low numbers, first takes a copy of it that ends just above
+ * them. Until the copy is made it must not touch 0, 1 and 2: they are the master's.
  */
 static void
 descriptors(struct start *s)
@@ -38,9 +38,8 @@ descriptors(struct start *s)
 	int fd = s->fd;
 
 	if (s->bound != 0) {
-		MUST(STEP_DESCRIPTORS, raw(SYS_dup3, fd, s->low, O_CLOEXEC));
-		fd = s->low;
 		MUST(STEP_DESCRIPTORS, raw(SYS_close_range, s->bound, ~0U, CLOSE_RANGE_UNSHARE));
+		__atomic_store_n(&s->moved, 1, __ATOMIC_RELEASE);
 	}
 	MUST(STEP_DESCRIPTORS, raw(SYS_dup3, s->in != -1 ? s->in : fd, 0, 0));
 	MUST(STEP_DESCRIPTORS, raw(SYS_dup3, fd, 1, 0));

@@ -23,8 +23,8 @@ struct start {			/* all that one child needs, valid until it has exec'd or ended
 	int in;			/* its descriptor 0; -1: the connection */
 	bool listening;		/* the connection is a listener: it stands at 3 too, and LISTEN_PID is written */
 	int err;		/* its descriptor 2; -1: the connection; 2: the master's stays */
-	int low;		/* a number below `bound`, for a child that shares the descriptor table */
-	unsigned bound;		/* 0: it has a table of its own */
+	unsigned bound;		/* it shares the master's table, and needs what is below; 0: it has its own */
+	uint32_t moved;		/* set when it has its own */
 	uint32_t *failed;	/* in memory that both see: step << 16 | errno, when one fails */
 };
 

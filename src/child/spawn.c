@@ -29,6 +29,7 @@ enum {
 	BIG_STACK = 65536,	/* where it runs libc's system calls */
 	BLOCK = 4096,		/* first size of an environment */
 	LOW = 64,		/* children that may share the table at once */
+	PAIRS = 8,		/* of them with more descriptors than their connection */
 	MOST = 1024,		/* starts in flight */
 	STUCK = 10000,		/* ms */
 	KEPT = 16,		/* slots whose memory is kept when all is quiet */
@@ -45,7 +46,9 @@ struct slot {			/* what one child in flight works with; not touched until it is 
 	int64_t since;
 	unsigned *starting;
 	int low;		/* its number in the low zone; -1: it has none */
-	bool used_low;		/* the low number still holds a copy of a connection */
+	int pair;		/* which of the spawner's; -1: none */
+	bool used_low;		/* those numbers still hold copies */
+	struct slot *next_soon;	/* they must not for long */
 };
 
 struct spawner {
@@ -53,6 +56,9 @@ struct spawner {
 	bool ids_unsafe;	/* fs.suid_dumpable is 1: other users' children must not share memory */
 	int null;		/* the lowest number of all that are ours: in every child's copy */
 	struct slot *free;	/* a stack */
+	struct slot *soon;	/* whose low numbers are to be let go as soon as their child has its own table */
+	int pair[PAIRS][2];	/* low numbers for descriptors 0 and 2, where they are not the connection */
+	bool taken[PAIRS];
 	struct slot *head, **tail;	/* in flight, oldest first */
 	struct slot *all[MOST];
 	unsigned nslots;
@@ -234,6 +240,7 @@ slot_new(struct spawner *s)
 	t = calloc(1, sizeof *t);
 	if (t == NULL)
 		return NULL;
+	t->pair = -1;
 	take_low(s, t);
 	s->all[s->nslots++] = t;
 	return t;
@@ -252,6 +259,10 @@ make_low_zone(struct spawner *s)
 		s->all[i - 1]->next = s->free;
 		s->free = s->all[i - 1];
 	}
+	for (int i = 0; i < PAIRS; i++)
+		for (int k = 0; k < 2; k++)
+			s->pair[i][k] = s->nslots > 0 && s->all[0]->low != -1 ?
+			    fcntl(s->null, F_DUPFD_CLOEXEC, s->null + 1) : -1;
 }
 
 struct spawner *
@@ -286,14 +297,39 @@ spawner_new(void)
 	return s;
 }
 
-/* Puts /dev/null back on the low number, so that the copy there is closed. */
+/* Puts /dev/null back on the low numbers, so that the copies there are closed. */
 static void
 let_go_low(struct spawner *s, struct slot *t)
 {
 	if (!t->used_low)
 		return;
 	(void)dup3(s->null, t->low, O_CLOEXEC);
+	if (t->pair != -1) {
+		for (int k = 0; k < 2; k++)
+			(void)dup3(s->null, s->pair[t->pair][k], O_CLOEXEC);
+		s->taken[t->pair] = false;
+		t->pair = -1;
+	}
 	t->used_low = false;
+}
+
+bool
+spawner_settle(struct spawner *s)
+{
+	struct slot **at = &s->soon;
+
+	while (*at != NULL) {
+		struct slot *t = *at;
+
+		if (__atomic_load_n(&t->start.moved, __ATOMIC_ACQUIRE) == 0 &&
+		    __atomic_load_n(&t->ctid, __ATOMIC_ACQUIRE) != 0) {
+			at = &t->next_soon;
+			continue;
+		}
+		*at = t->next_soon;
+		let_go_low(s, t);
+	}
+	return s->soon != NULL;
 }
 
 /* Looks at starts in flight, at most `most` that are not over, oldest first. */
@@ -401,6 +437,18 @@ fill(struct slot *t, const struct facts *f)
 
 /* --- the three ways */
 
+/* As the order says, in a table of its own. */
+static void
+plain(struct slot *t, const struct order *o)
+{
+	t->start.fd = o->fd;
+	t->start.in = o->in;
+	t->start.err = o->err;
+	t->start.bound = 0;
+	t->start.moved = 0;
+}
+
+
 #ifdef RAW_NATIVE
 
 static void
@@ -419,19 +467,54 @@ keep_in_flight(struct spawner *s, struct slot *t)
 	++*t->starting;
 }
 
+static int
+find_pair(const struct spawner *s)
+{
+	for (int i = 0; i < PAIRS; i++)
+		if (!s->taken[i] && s->pair[i][0] != -1 && s->pair[i][1] != -1)
+			return i;
+	return -1;
+}
+
 /*
- * May this child share the table until it has its own copy of the lowest numbers? A copy of the
- * connection stays at its low number for a while, so only where the master holds the connection
- * itself and ends it by shutdown(2), as it does to linger; not the pair of a dialog or a listener,
- * which are closed; and not a UNIX socket, whose last close may have to close
- * descriptors that a stranger put into it, which can take long.
+ * Copies what the child needs to low numbers, so that it may share the table until it has its own
+ * copy of the lowest. The connection's copy may stay there where the master holds the connection and
+ * ends it by shutdown(2), as it does to linger; what is ended by a close is let go soon. Not a UNIX
+ * socket that the child alone is to have: the last close may have to close descriptors that a
+ * stranger put into it, which can take long. False: it gets a table of its own.
  */
 static bool
-may_share(const struct spawner *s, const struct slot *t, const struct order *o)
+share(struct spawner *s, struct slot *t, const struct order *o)
 {
-	return t->low != -1 && !o->facts.dgram && !o->facts.listening && o->in == -1 &&
-	    o->facts.service->linger != -1 && !o->give_fd && !o->give_err &&
-	    (o->err <= 2 || o->err == s->null) && !o->facts.peer->by_unix;
+	bool in = o->in != -1, err = o->err > 2 && o->err != s->null;
+	bool soon = o->give_fd || o->facts.service->linger == -1 || o->facts.dgram || o->facts.listening || in || err ||
+	    o->facts.peer->by_unix;
+	int pair = in || err ? find_pair(s) : -1;
+
+	if (t->low == -1 || (o->give_fd && o->facts.peer->by_unix) || ((in || err) && pair == -1))
+		return false;
+	if (dup3(o->fd, t->low, O_CLOEXEC) == -1)
+		return false;
+	t->used_low = true;
+	t->start.fd = t->low;
+	t->start.bound = (unsigned)t->low + 1;
+	if (pair != -1) {
+		t->pair = pair;
+		s->taken[pair] = true;
+		if ((in && dup3(o->in, s->pair[pair][0], O_CLOEXEC) == -1) ||
+		    (err && dup3(o->err, s->pair[pair][1], O_CLOEXEC) == -1)) {
+			let_go_low(s, t);
+			return false;
+		}
+		t->start.in = in ? s->pair[pair][0] : -1;
+		t->start.err = err ? s->pair[pair][1] : o->err;
+		t->start.bound = (unsigned)s->pair[pair][1] + 1;
+	}
+	if (soon) {
+		t->next_soon = s->soon;
+		s->soon = t;
+	}
+	return true;
 }
 
 static int
@@ -447,22 +530,23 @@ start_async(struct spawner *s, struct slot *t, const struct order *o, struct spa
 			return -1;
 		}
 	}
-	if (may_share(s, t, o)) {
+	if (share(s, t, o))
 		flags |= CLONE_FILES;
-		t->start.low = t->low;
-		t->start.bound = (unsigned)t->low + 1;
-		t->used_low = true;
-	}
+	else
+		plain(t, o);
 	out->pidfd = -1;
 	__atomic_store_n(&t->ctid, 1, __ATOMIC_RELEASE);
 	pid = clone_onto(flags, t->stack + STACK, &out->pidfd, &t->ctid, run_child, &t->start);
 	if (pid < 0) {
 		__atomic_store_n(&t->ctid, 0, __ATOMIC_RELEASE);
+		(void)spawner_settle(s);
+		let_go_low(s, t);
 		errno = (int)-pid;
 		return -1;
 	}
 	out->pid = (pid_t)pid;
 	out->in_flight = true;
+	out->settles = s->soon != NULL;
 	keep_in_flight(s, t);
 	return 0;
 }
@@ -538,6 +622,7 @@ spawn(struct spawner *s, const struct order *o, int64_t now, struct spawned *out
 
 	if (t == NULL)
 		return -1;
+	(void)spawner_settle(s);	/* a slot that is clear is not among them any more */
 	/*
 	 * A child that shares the memory shares its OOM score, and would as a victim take the master
 	 * with it: a service with a score or a cgroup of its own would have to be forked too.
@@ -550,15 +635,12 @@ spawn(struct spawner *s, const struct order *o, int64_t now, struct spawned *out
 		return -1;
 	}
 	t->start.run = &o->facts.service->run;
-	t->start.fd = o->fd;
-	t->start.in = o->in;
 	t->start.listening = o->facts.listening;
-	t->start.err = o->err;
-	t->start.bound = 0;
+	plain(t, o);
 	t->start.failed = o->failed;
 	t->since = now;
 	t->starting = o->starting;
-	out->in_flight = false;
+	out->in_flight = out->settles = false;
 	switch (way) {
 	case SPAWN_ASYNC:
 #ifdef RAW_NATIVE
@@ -568,7 +650,7 @@ spawn(struct spawner *s, const struct order *o, int64_t now, struct spawned *out
 			break;
 		/* A filter put on since the probe: from now on the other way. */
 		s->way = SPAWN_VFORK;
-		t->start.bound = 0;
+		plain(t, o);
 		rc = start_vfork(t, out);
 		break;
 	case SPAWN_VFORK:
@@ -585,7 +667,7 @@ spawn(struct spawner *s, const struct order *o, int64_t now, struct spawned *out
 		errno = why;
 		return -1;
 	}
-	/* The child's table is its own where something is given: see may_share. */
+	/* The child has its copies: in a table of its own, or at the low numbers. */
 	if (o->give_fd)
 		(void)close(o->fd);
 	if (o->give_err)

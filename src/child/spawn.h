@@ -3,7 +3,7 @@
  *
  * Three ways, one behaviour:
  *   async   clone(CLONE_VM) on a stack of its own; the master does not wait for the exec. Where
- *           the descriptor table is big the child shares it and copies only its lowest numbers.
+ *           it is worth it the child shares the descriptor table and copies only its lowest numbers.
  *           Linux 5.16 and later on x86-64 and aarch64.
  *   vfork   the master waits for the exec. Everywhere else.
  *   fork    for what must run code of libc in the child (a name lookup), under sanitizers and
@@ -43,6 +43,7 @@ struct spawned {
 	pid_t pid;
 	int pidfd;		/* owned by the caller; -1: the kernel has none */
 	bool in_flight;		/* it may not have exec'd yet */
+	bool settles;		/* spawner_settle is to be called soon */
 };
 
 /* Sets up what is needed and finds the best way that works here. NULL: errno. */
@@ -58,6 +59,12 @@ int spawner_null(const struct spawner *s);
 
 /* Are starts in flight? */
 bool spawner_busy(struct spawner *s);
+
+/*
+ * Lets go of copies that were made for children which have their own by now, and which keep a
+ * connection or a pipe open here. Every ms while it returns true, and when a child was reaped.
+ */
+bool spawner_settle(struct spawner *s);
 
 /*
  * Once a second while a start is in flight: kills starts older than 10 s (a hung file system, a

@@ -69,6 +69,7 @@ leader_ended(struct conn *c, const struct ended *end)
 	uint32_t failed = __atomic_load_n(&e->failed[c->index], __ATOMIC_ACQUIRE);
 	bool over = conn_group_gone(c);
 
+	(void)spawner_settle(e->spawner);
 	if (c->tell != -1)
 		told(c, 0);
 	if (c->dialog == NULL && c->fd != -1)
@@ -269,6 +270,8 @@ watch_child(struct conn *c, const struct spawned *child)
 		conn_set_timer(c);
 	if (child->in_flight && e->tick.place == 0)
 		loop_timer(e->loop, &e->tick, loop_now(e->loop) + SECOND);
+	if (child->settles && e->settle.place == 0)
+		loop_timer(e->loop, &e->settle, loop_now(e->loop) + 1);
 }
 
 void

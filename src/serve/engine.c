@@ -44,6 +44,15 @@ tick(void *arg, int64_t now)
 }
 
 static void
+settle(void *arg, int64_t now)
+{
+	struct engine *e = arg;
+
+	if (spawner_settle(e->spawner))
+		loop_timer(e->loop, &e->settle, now + 1);
+}
+
+static void
 tell_dropped(struct unit *u, enum flood f)
 {
 	static const char *const what[FLOODS] = { "refusals", "failed starts", "lines of stderr", "lost datagrams" };
@@ -82,6 +91,8 @@ engine_new(struct loop *loop)
 	e->load_fd = -1;
 	e->tick.fire = tick;
 	e->tick.arg = e;
+	e->settle.fire = settle;
+	e->settle.arg = e;
 	e->flood_over.fire = flood_over;
 	e->flood_over.arg = e;
 	e->retry.fire = conn_retry;
@@ -92,7 +103,7 @@ engine_new(struct loop *loop)
 	if (e->failed == NULL || e->ending == NULL || e->spawner == NULL || sources_init(&e->sources) == -1 ||
 	    hash_init(&e->by_pid) == -1 || hash_init(&e->sessions) == -1 ||
 	    hash_init(&e->muxed) == -1 || hash_init(&e->away_by_number) == -1 || loop_timer_room(loop) == -1 || loop_timer_room(loop) == -1 ||
-	    loop_timer_room(loop) == -1) {
+	    loop_timer_room(loop) == -1 || loop_timer_room(loop) == -1) {
 		int why = errno;
 
 		engine_free(e);

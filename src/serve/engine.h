@@ -106,6 +106,7 @@ struct engine {
 	struct unit *flooded;	/* a list: of their lines some were dropped */
 	struct timer flood_over;	/* tells what was dropped when no line comes any more */
 	struct timer tick;	/* once a second while starts are in flight */
+	struct timer settle;	/* every ms while copies for children are to be let go */
 	struct timer retry;	/* for `waiting` */
 	double load;		/* load average, read at load_at */
 	int64_t load_at;

@@ -13,6 +13,14 @@ load helper
 	[[ $status == 3 ]]
 }
 
+# bats test_tags=child
+@test "linger = no: the end of stream comes when the command closes, not when it ends" {
+	start_server -o linger=no 127.0.0.1:0 sh -c 'echo hi; exec <&- >&- 2>&-; exec sleep 60'
+	run -0 "$CLIENT" -w 5 "127.0.0.1:$PORT" </dev/null
+	[[ $output == hi ]]
+	has_children 1
+}
+
 @test "the same on UNIX sockets" {
 	start_server unix:s "$B/tests/tiny"
 	run -0 "$PEER" -n 300 -s "a request that nobody reads" unix:s

@@ -160,7 +160,7 @@ static struct row *
 find_row(const struct view *v, const char *id)
 {
 	for (size_t i = 0; i < v->nrows; i++)
-		if (strcmp(v->row[i].id, id) == 0)
+		if (v->row[i].id != NULL && strcmp(v->row[i].id, id) == 0)
 			return &v->row[i];
 	return NULL;
 }
@@ -179,7 +179,7 @@ take_rows(struct view *v, const struct status *s, const char *service)
 		n++;
 	for (const struct unit *u = e->gone; u != NULL; u = u->next)
 		n++;
-	v->row = malloc((n + nabsent + 1) * sizeof *v->row);
+	v->row = calloc(n + nabsent + 1, sizeof *v->row);
 	if (v->row == NULL || w.failed) {
 		free(w.of);
 		return false;

@@ -448,7 +448,6 @@ plain(struct slot *t, const struct order *o)
 	t->start.moved = 0;
 }
 
-
 #ifdef RAW_NATIVE
 
 static void
@@ -479,19 +478,20 @@ find_pair(const struct spawner *s)
 /*
  * Copies what the child needs to low numbers, so that it may share the table until it has its own
  * copy of the lowest. The connection's copy may stay there where the master holds the connection and
- * ends it by shutdown(2), as it does to linger; what is ended by a close is let go soon. Not a UNIX
- * socket that the child alone is to have: the last close may have to close descriptors that a
- * stranger put into it, which can take long. False: it gets a table of its own.
+ * ends it by shutdown(2), as it does to linger; what is ended by a close is let go soon. Not a
+ * connection that the child alone is to have: our copy's close could be the last, and that can take
+ * long (the command's SO_LINGER; a stranger's descriptors in a UNIX socket's queue). False: it gets a
+ * table of its own.
  */
 static bool
 share(struct spawner *s, struct slot *t, const struct order *o)
 {
 	bool in = o->in != -1, err = o->err > 2 && o->err != s->null;
-	bool soon = o->give_fd || o->facts.service->linger == -1 || o->facts.dgram || o->facts.listening || in || err ||
+	bool soon = o->facts.service->linger == -1 || o->facts.dgram || o->facts.listening || in || err ||
 	    o->facts.peer->by_unix;
 	int pair = in || err ? find_pair(s) : -1;
 
-	if (t->low == -1 || (o->give_fd && o->facts.peer->by_unix) || ((in || err) && pair == -1))
+	if (t->low == -1 || o->give_fd || ((in || err) && pair == -1))
 		return false;
 	if (dup3(o->fd, t->low, O_CLOEXEC) == -1)
 		return false;

@@ -2,8 +2,9 @@
  * spawn: one child in flight, from clone until it has exec'd or ended. The only module that forks.
  *
  * Three ways, one behaviour:
- *   async   clone(CLONE_VM) on a stack of its own; the master does not wait for the exec. Where
- *           it is worth it the child shares the descriptor table and copies only its lowest numbers.
+ *   async   clone(CLONE_VM) on a stack of its own; the master does not wait for the exec. A
+ *           child shares the descriptor table and copies only its lowest numbers, unless it alone is
+ *           to have the connection.
  *           Linux 5.16 and later on x86-64 and aarch64.
  *   vfork   the master waits for the exec. Everywhere else.
  *   fork    for what must run code of libc in the child (a name lookup), under sanitizers and

@@ -812,15 +812,7 @@ hang() { # begins a reload that hangs; READER
 # --- for long
 
 @test "a name in listen: nobody waits for a resolver that does not answer, at a reload and when it is tried again" {
-	requires_root
-	requires python3 ip unshare
-	unshare -m -n true 2>/dev/null || skip "no namespaces"
-	cat >silent.py <<-'X'
-	import socket
-	s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("127.0.0.1", 53))
-	open("up", "w").close()
-	while True: s.recv(512)
-	X
+	requires_silent_resolver
 	cp /etc/hosts hosts
 	printf 'service %s\n{\nlisten = %s:0\nuser = root\nexec = echo %s\n}\n' a 127.0.0.1 a >t
 	printf 'service %s\n{\nlisten = %s:0\nuser = root\nexec = echo %s\n}\n' b late.test b >b

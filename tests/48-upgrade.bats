@@ -502,15 +502,7 @@ is_one_worker() { has_children 1 && no_zombies; }
 }
 
 @test "names that are looked up during the upgrade reach the log and decide" {
-	requires_root
-	requires python3 ip unshare
-	unshare -m -n true 2>/dev/null || skip "no namespaces"
-	cat >silent.py <<-'X'
-	import socket
-	s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("127.0.0.1", 53))
-	open("up", "w").close()
-	while True: s.recv(512)
-	X
+	requires_silent_resolver
 	cat >in.sh <<-X
 	echo nameserver 127.0.0.1 >resolv; echo 'hosts: files dns' >nss
 	mount --bind resolv /etc/resolv.conf; mount --bind nss /etc/nsswitch.conf

@@ -161,3 +161,16 @@ programs_for_nobody() {
 	mkdir bin; cp "$SERVER" "$SERVERCTL" bin/; chmod 755 bin bin/*
 	nobody "$PWD/bin/server" -V >/dev/null || skip "nobody can run this build"
 }
+
+# For a network namespace of its own: silent.py is a name server that never answers; `up` stands there when it listens.
+requires_silent_resolver() {
+	requires_root
+	requires python3 ip unshare
+	unshare -m -n true 2>/dev/null || skip "no namespaces"
+	cat >silent.py <<-'X'
+	import socket
+	s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("127.0.0.1", 53))
+	open("up", "w").close()
+	while True: s.recv(512)
+	X
+}

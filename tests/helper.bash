@@ -148,6 +148,9 @@ ticks() { # of user and system time
 	echo $((u + s))
 }
 
+# What a test of TRUST's rows measured: scripts/trust shows it beside the pass figure.
+figure() { [[ -z ${TRUST_FIGURES-} ]] || printf '%s\t%s\n' "$BATS_TEST_DESCRIPTION" "$*" >>"$TRUST_FIGURES"; }
+
 ask() { "$PEER" "tcp:127.0.0.1:${1:-$PORT}"; }
 requires_fds() { [[ $(ulimit -Hn) == unlimited || $(ulimit -Hn) -ge $1 ]] || skip "needs a limit of $1 descriptors, has $(ulimit -Hn)"; }
 

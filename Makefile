@@ -3,6 +3,7 @@
 # make test       build and run the whole test suite (fetches bats if it is not there)
 # make check      what CI runs: the tests and every other check
 # make fuzz T=60  the fuzz targets, so many seconds each
+# make trust      the rows of tests/trust.tsv, long tests too, as a table
 # make bench      speed beside other programs      make static   with musl, one file each
 # make install    to $(DESTDIR)$(PREFIX)           make clean
 #
@@ -112,6 +113,9 @@ check: all tools
 bench: all tools
 	B=$B scripts/bench $(ARGS)
 
+trust: all tools
+	B=$B scripts/trust $(ARGS)
+
 fuzz: all
 	T=$(T) scripts/fuzz
 
@@ -154,5 +158,5 @@ clean:
 	rm -rf build build-*
 
 FORCE:
-.PHONY: all tools run test check bench fuzz static install clean FORCE
+.PHONY: all tools run test check trust bench fuzz static install clean FORCE
 .DELETE_ON_ERROR:

@@ -1,10 +1,11 @@
 /*
  * floor: the smallest possible accept loops, to measure a superserver against: no table, no log, no
- * limits. floor fork|vfork|async|hold PORT COMMAND [ARG...]
+ * limits. floor fork|vfork|async|hold|close PORT COMMAND [ARG...]
  * With fork, vfork and async the kernel reaps and the connection ends with its command. `hold` is
  * async for a server that gives each child a session of its own (setsid costs a kernel with
  * scheduling by session some 45 us) and keeps the connection, so as to end it in order: it waits for
  * the child by a pidfd, sends the end of stream, looks once for what the client has sent, and closes.
+ * `close` starts nothing: it is the floor of a refusal.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -98,7 +99,7 @@ main(int argc, char **argv)
 	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (argc < 4 || jobs == NULL || stacks == MAP_FAILED) {
-		(void)fprintf(stderr, "usage: floor fork|vfork|async|hold PORT COMMAND [ARG...]\n");
+		(void)fprintf(stderr, "usage: floor fork|vfork|async|hold|close PORT COMMAND [ARG...]\n");
 		return 2;
 	}
 	command = argv + 3;
@@ -128,6 +129,8 @@ main(int argc, char **argv)
 		if (fd == -1)
 			continue;
 		switch (argv[1][0]) {
+		case 'c':
+			break;
 		case 'f':
 			pid = fork();
 			if (pid == 0)

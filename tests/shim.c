@@ -5,6 +5,7 @@
  *   SHIM="socket@10=97"        socket for address family 10 fails
  *   SHIM_WHILE=FILE            only while that file exists
  * Several are separated by blanks.
+ *   SHIM_TORTURE=1         allocations tell tests/torture of themselves, which may let one fail
  *   SHIM_HANG=FILE         alarm does not come back while that file exists: as who reads a dead disk
  */
 #include <dlfcn.h>
@@ -14,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 #include <time.h>
 #include <unistd.h>
@@ -99,3 +101,44 @@ alarm(unsigned seconds)
 		(void)nanosleep(&a_while, NULL);
 	return real(seconds);
 }
+
+#ifdef __GLIBC__
+/* Its own functions, under the names that it keeps for whoever takes their place. */
+void *__libc_malloc(size_t size);
+void *__libc_calloc(size_t n, size_t size);
+void *__libc_realloc(void *p, size_t size);
+
+static int
+no_memory(void)
+{
+	static int asked = -1;
+	int before = errno;
+
+	if (asked == -1)
+		asked = getenv("SHIM_TORTURE") != NULL;
+	/* A call that no kernel has: the tracer sees it, and may say ENOMEM. */
+	if (!asked || syscall(1023) != -1 || errno != ENOMEM) {
+		errno = before;
+		return 0;
+	}
+	return 1;
+}
+
+void *
+malloc(size_t size)
+{
+	return no_memory() ? NULL : __libc_malloc(size);
+}
+
+void *
+calloc(size_t n, size_t size)
+{
+	return no_memory() ? NULL : __libc_calloc(n, size);
+}
+
+void *
+realloc(void *p, size_t size)
+{
+	return no_memory() ? NULL : __libc_realloc(p, size);
+}
+#endif

@@ -17,6 +17,7 @@
 enum {
 	ROOM_LEAST = 4 * REPORTS,
 	AGAIN = 100,		/* ms until a send that failed for want of memory is tried again */
+	KEPT = 2,		/* ms that a report may wait for others when the master can do without */
 };
 
 struct worker {
@@ -29,6 +30,8 @@ struct worker {
 	struct timer again;
 	struct report *report;	/* owned: those that are not sent yet */
 	size_t nreports, room;
+	int64_t oldest;		/* when the first of them came */
+	bool pressing;		/* one among them that is to be told at once */
 };
 
 /* --- reports */
@@ -59,6 +62,7 @@ flush_reports(struct worker *w)
 			break;
 		}
 	}
+	w->pressing = false;
 	w->nreports -= sent;
 	memmove(w->report, w->report + sent, w->nreports * sizeof w->report[0]);
 	w->blocked = why != 0;
@@ -102,6 +106,10 @@ new_report(void *arg, uint64_t number, enum report_kind kind)
 	struct report *r = &w->report[w->nreports++];
 
 	assert(w->nreports <= w->room);
+	if (w->nreports == 1)
+		w->oldest = loop_now(w->loop);
+	/* That a connection is taken mostly comes just before its end, and costs the master no turn of its own then. */
+	w->pressing |= kind != REPORT_TAKEN;
 	*r = (struct report){ .kind = kind, .number = number };
 	return r;
 }
@@ -189,10 +197,12 @@ worker_run(int channel, void *arg)
 	if (w.watch == 0)
 		_exit(1);
 	while (!w.closed || links_number(w.links) > 0) {
-		if (loop_run_once(w.loop, links_busy(w.links) ? 0 : -1) == -1)
+		bool keeps = w.nreports > 0 && !w.blocked;
+
+		if (loop_run_once(w.loop, links_busy(w.links) ? 0 : keeps ? w.oldest + KEPT : -1) == -1)
 			_exit(1);
 		links_run(w.links);
-		if (!w.blocked)
+		if (!w.blocked && (w.pressing || (w.nreports > 0 && loop_now(w.loop) - w.oldest >= KEPT)))
 			flush_reports(&w);
 	}
 	_exit(0);

@@ -1,0 +1,273 @@
+# Whatever the server does, the Nth of its calls that can fail fails, for every N: once, and with all
+# that follow. It lives, serves when the fault is over, hangs on to nothing, and does nothing half.
+load helper
+
+table() { cat >"$1"; chmod 644 "$1"; }
+
+watched() { # later servers run under tests/torture, which obeys `tell`
+	requires_root
+	[[ $(uname -m) == x86_64 ]] || skip "not on this processor"
+	[[ -z ${NO_SHIM-} ]] || skip "no preloading here"
+	ldd "$SERVER" >/dev/null 2>&1 || skip "static program"
+	printf '#!/bin/sh\nLD_PRELOAD=%s SHIM_TORTURE=1 exec %s %s/ask %s/answer "$@"\n' \
+		"$B/tests/shim" "$B/tests/torture" "$PWD" "$PWD" >torture.sh
+	chmod +x torture.sh
+	WRAP=./torture.sh
+}
+armed() { # armed HOW N: before a server begins
+	rm -f ask answer; mkfifo ask answer; exec {ASK}<>ask {ANSWER}<>answer
+	echo "$*" >&"$ASK"
+}
+disarmed() { exec {ASK}>&- {ANSWER}>&-; }
+tell() { echo "$*" >&"$ASK"; read -rt 20 -u "$ANSWER" SEEN FAILED || die "no answer from the tracer"; }
+
+# watched_server ARG...: one that nothing happens to yet
+watched_server() {
+	watched
+	armed arm 0
+	start_server "$@"
+	read -rt 10 -u "$ANSWER" SEEN
+	local i
+	for i in 1 2 3; do sound || return; done
+	quiet=$(nfds "$PID")
+}
+
+# What is asked while calls fail has a moment for it; what did not end then goes on behind it.
+aside() { # aside COMMAND...
+	"$@" >got 2>&1 3>&- &
+	asked=$!
+	local i
+	for i in 1 2 3 4 5 6; do ! gone "$asked" || return 0; nap; done
+}
+over() { until_true 15 gone "$asked" || return; wait "$asked" && rc=0 || rc=$?; }
+
+# every ACT: once for each N; the test's `sound` tells whether all is well again
+every() {
+	local how n last=() total=0
+	for how in arm from; do
+		for ((n = 1; n < 3000; n += ${STEP:-1})); do
+			tell "$how" "$n"
+			"$1"
+			tell off
+			over && sound && kill -0 "$PID" || die "$1: $how $n: $FAILED failed" "said: $(<got) ($rc)" || return
+			[[ $FAILED != - ]] || break
+			total=$((total + 1))
+		done
+		last+=("$n")
+	done
+	((last[0] > 5 && last[1] > 5)) || die "only ${last[*]} calls of $1"
+	figure "$1: $total faults"
+}
+at_rest() { has_children "${1:-0}" && (($(nfds "$PID") <= quiet)); }
+
+NOBODY='uid=65534(nobody) gid=65534(nogroup) groups=65534(nogroup)'
+is_nobody() { [[ $(<got) == "$NOBODY" || -z $(<got) ]]; }	# the command as it is to be, or not at all
+id_table() {
+	printf 'defaults\n{\nlog_type = FILE %s/service.log\n}\nservice a\n{\nlisten = 127.0.0.1:0\nuser = nobody\nserver = %s\n%s\n}\n%s\n' \
+		"$PWD" "$(command -v id)" "${1-}" "${2-}" | table t
+}
+answers() { [[ $(ask) == "$NOBODY" ]]; }
+
+@test "T05: a connection: accepted, started, reaped, its end" {
+	id_table
+	sound() { ((rc == 0 || rc == 3)) && is_nobody && until_true 10 answers && until_true 10 at_rest; }
+	one() { aside "$PEER" -t 10000 -s x "tcp:127.0.0.1:$PORT"; }
+	rc=0; : >got
+	watched_server -f t
+	every one
+}
+
+@test "T05: who is refused, by address and by limit" {
+	id_table '' "$(printf 'service r\n{\nlisten = 127.0.0.1:0\nuser = nobody\nserver = /bin/echo\nserver_args = let in\nonly_from = 127.0.0.9\nbanner_fail = %s\n}\n' "$PWD/banner")"
+	echo no >banner
+	sound() { ((rc == 0 || rc == 3)) && [[ $(<got) == "" || $(<got) == no ]] && until_true 10 answers && until_true 10 at_rest; }
+	one() { aside "$PEER" -t 10000 -s x "tcp:127.0.0.1:${PORTS[r]}"; }
+	rc=0; : >got
+	watched_server -f t
+	every one
+	! logged 'START: r' || die "a command was started"
+}
+
+@test "T05: a command that is told to end" {
+	printf 'service a\n{\nlisten = 127.0.0.1:0\nuser = nobody\nshell = read -r x; echo right\n}\nservice s\n{\nlisten = 127.0.0.1:0\nuser = nobody\nshell = echo on; sleep 600\ntimeout = 30ms\nkill_after = 10ms\n}\n' | table t
+	answers() { [[ $("$PEER" -s "x
+" "tcp:127.0.0.1:$PORT") == right ]]; }
+	sound() { ((rc == 0 || rc == 3)) && [[ $(<got) == on || -z $(<got) ]] && until_true 10 answers && until_true 10 at_rest; }
+	one() { aside "$PEER" -t 10000 "tcp:127.0.0.1:${PORTS[s]}"; }
+	rc=0; : >got
+	watched_server -f t
+	every one
+}
+
+@test "T05: datagrams" {
+	printf 'service a\n{\nlisten = udp:127.0.0.1:0\nuser = nobody\nserver = /usr/bin/tr\nserver_args = a-z A-Z\n}\n' | table t
+	answers() { [[ $("$CLIENT" -q -w 2 "$UDP" hello) == HELLO ]]; }
+	sound() { [[ $(<got) == HELLO || -z $(<got) ]] && until_true 10 answers && until_true 10 at_rest; }
+	one() { aside "$CLIENT" -q -w 0.05 "$UDP" hello; }
+	watched
+	rc=0; : >got
+	armed arm 0
+	start_server -f t
+	read -rt 10 -u "$ANSWER" SEEN
+	UDP=${ADDRESSES[0]}
+	sound && quiet=$(nfds "$PID")
+	every one
+}
+
+@test "T05: wait = yes" {
+	printf 'service a\n{\nlisten = 127.0.0.1:0\nuser = nobody\nwait = yes\nserver = %s/accept.py\n}\n' "$PWD" | table t
+	requires python3
+	chmod 711 "$BATS_RUN_TMPDIR" .. .
+	printf '#!/usr/bin/env python3\nimport socket\nc, _ = socket.socket(fileno=0).accept()\nc.sendall(b"right")\n' >accept.py
+	chmod 755 accept.py
+	answers() { [[ $(ask) == right ]]; }
+	sound() { ((rc == 0 || rc == 3)) && [[ $(<got) == right || -z $(<got) ]] && until_true 10 answers && until_true 10 has_children 0; }
+	one() { aside "$PEER" -t 15000 "tcp:127.0.0.1:$PORT"; }
+	rc=0; : >got
+	watched_server -f t
+	every one
+}
+
+@test "T05: a built-in and a relay, behind the worker" {
+	printf 'service echo\n{\nid = a\ntype = INTERNAL UNLISTED\nlisten = 127.0.0.1:0\n}\nservice r\n{\nlisten = 127.0.0.1:0\nredirect = 127.0.0.1 %s\n}\n' 9 | table t
+	answers() { [[ $("$PEER" -s hello -H "tcp:127.0.0.1:$PORT") == hello ]]; }
+	sound() { ((rc == 0 || rc == 3 || rc == 1)) && [[ $(<got) == hello || -z $(<got) ]] && until_true 10 answers && until_true 10 at_rest 1; }
+	one() { aside "$PEER" -t 10000 -s hello -H "tcp:127.0.0.1:$PORT"; }
+	rc=0; : >got
+	watched_server -f t
+	every one
+}
+
+two_tables() { # t with service b, and without
+	id_table '' "$(printf 'service b\n{\nlisten = 127.0.0.1:0\nuser = nobody\nserver = /bin/true\n}\n')"
+	cp t with; id_table; cp t without
+}
+
+@test "T05: a reload" {
+	two_tables
+	sound() {
+		until_true 10 answers && "$SERVERCTL" -C "$CTL" reload >out 2>&1 </dev/null || { cat out; return 1; }
+		until_true 5 in_force && until_true 10 at_rest
+	}
+	in_force() { [[ $("$SERVERCTL" -C "$CTL" status --json </dev/null | grep -c '"b"') == "$want" ]]; }
+	turn=0 want=0
+	one() {
+		turn=$((turn + 1)) want=$((turn % 2))
+		if ((want)); then cp with t; else cp without t; fi
+		aside "$SERVERCTL" -C "$CTL" reload
+	}
+	rc=0; : >got
+	watched_server -f t
+	quiet=$((quiet + 3)) # b's listener
+	every one
+}
+
+@test "T05: a status" {
+	id_table
+	sound() { until_true 10 answers && "$SERVERCTL" -C "$CTL" status --json </dev/null | grep -q '"a"' && until_true 10 at_rest; }
+	one() { aside "$SERVERCTL" -C "$CTL" status --json; }
+	rc=0; : >got
+	watched_server -f t
+	every one
+}
+
+# bats test_tags=long
+@test "T05: an upgrade" {
+	id_table '' "$(printf 'service s\n{\nlisten = 127.0.0.1:0\nuser = nobody\nserver = /bin/cat\n}\n')"
+	sound() {
+		until_true 10 answers && echo "$turn" >&"$SESSION" && read -rt 5 -u "$SESSION" back && [[ $back == "$turn" ]] &&
+			until_true 10 at_rest 1
+	}
+	turn=0
+	one() { turn=$((turn + 1)); aside "$SERVERCTL" -C "$CTL" upgrade; }
+	watched
+	armed arm 0
+	rc=0; : >got
+	start_server -f t
+	read -rt 10 -u "$ANSWER" SEEN
+	exec {SESSION}<>"/dev/tcp/127.0.0.1/${PORTS[s]}"
+	until_true 5 answers; until_true 5 has_children 1
+	quiet=$(nfds "$PID")
+	every one
+	exec {SESSION}>&-
+}
+
+# begun HOW N: a server whose Nth call fails; it comes up, or says why it does not
+begun() {
+	local rfd line p
+	rm -f ready a.sock; mkfifo ready; : >said
+	armed "$1" "$2"
+	./torture.sh "$SERVER" -C ctl -p "$PWD/pid" -r 9 -f t 9>ready </dev/null >>said 2>&1 3>&- &
+	p=$!
+	SRV+=("$p") PID=$p
+	exec {rfd}<ready
+	read -rt 10 -u "$ANSWER" line || return
+	up=0
+	until_true 20 has_begun || return
+	tell off
+	if ((up)); then
+		until_true 10 answers && until_true 10 has_children 0 || return
+		kill -TERM "$p"
+	fi
+	until_true 15 gone "$p" || return
+	wait "$p" && rc=0 || rc=$?
+	exec {rfd}<&-
+	disarmed
+	((up)) || ((rc == 1 || rc == 2)) || { echo "status $rc"; return 1; }
+	((up)) || [[ $1 == from || $FAILED == write* || -s said ]] || { echo "nothing said"; return 1; }
+	SRV=()
+}
+has_begun() {
+	local line
+	while IFS= read -rt 0.02 -u "$rfd" line; do
+		case $line in
+		"listen a "*) PORT=${line##*:} ;;
+		ready) up=1; return 0 ;;
+		esac
+	done
+	gone "$PID"
+}
+starts() {
+	watched
+	id_table '' "$(printf 'service b\n{\nlisten = unix:%s/a.sock udp:127.0.0.1:0\nuser = nobody\nserver = /bin/cat\n}\n' "$PWD")"
+	local how n total=0
+	for how in arm from; do
+		for ((n = 1; n < 5000; n += $1)); do
+			begun "$how" "$n" || die "start: $how $n: $FAILED failed: $(<said)" || return
+			[[ $FAILED != - ]] || break
+			total=$((total + 1))
+		done
+	done
+	figure "start: $total faults"
+}
+@test "T05: a start, a call in some" { starts 23; }
+# bats test_tags=long
+@test "T05: a start" { starts 1; }
+
+# bats test_tags=long
+@test "T05: a drain" {
+	id_table '' "$(printf 'service s\n{\nlisten = 127.0.0.1:0\nuser = nobody\nserver = /bin/cat\n}\n')"
+	local how n total=0
+	watched
+	for how in arm from; do
+		for ((n = 1; n < 500; n++)); do
+			armed arm 0
+			start_server -f t
+			read -rt 10 -u "$ANSWER" SEEN
+			exec {SESSION}<>"/dev/tcp/127.0.0.1/${PORTS[s]}"
+			echo one >&"$SESSION"; read -rt 5 -u "$SESSION" back
+			tell "$how" "$n"
+			kill -TERM "$PID"
+			nap 0.05
+			tell off
+			echo two >&"$SESSION"
+			read -rt 5 -u "$SESSION" back && [[ $back == two ]] || die "$how $n: $FAILED failed: the session was cut" || return
+			exec {SESSION}>&-
+			wait_end 15 && [[ $STATUS == 0 ]] || die "$how $n: $FAILED failed: it did not end well" || return
+			disarmed
+			[[ $FAILED != - ]] || break
+			total=$((total + 1))
+		done
+	done
+	figure "drain: $total faults"
+}

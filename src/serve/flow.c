@@ -137,7 +137,12 @@ copy(struct flow *f)
 		return n;
 	f->ready = f->ended || f->parted || n == LITTLE;	/* else less means that this was all */
 	f->bulk = n == LITTLE;
-	sent = send(f->to, bytes, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
+	/* All of it, and the end behind it: it goes out with the end of stream, in one packet. */
+	if (f->last && !f->parted && n < LITTLE) {
+		f->eof = true;
+		f->ready = false;
+	}
+	sent = send(f->to, bytes, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL | (f->eof ? MSG_MORE : 0));
 	if (sent == -1 && errno != EAGAIN) {
 		f->drop = f->ready = true;
 		return n;
@@ -210,6 +215,7 @@ flow_told(struct flow *f, uint32_t events)
 {
 	f->ready |= (events & ~(uint32_t)EPOLLOUT) != 0;
 	f->ended |= (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+	f->last = (f->last || (events & EPOLLRDHUP) != 0) && (events & EPOLLERR) == 0;
 	/* An urgent byte goes along in its place; splice(2) would stop before it for ever. */
 	if ((events & EPOLLPRI) != 0 && !f->urgent) {
 		f->urgent = f->parted = true;

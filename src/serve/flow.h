@@ -18,6 +18,7 @@ struct flow {			/* one direction */
 	uint64_t bytes;
 	bool ready;		/* something may be there to read: an event told so, and no read denied it */
 	bool ended;		/* its end is known to have come, if it is not read yet */
+	bool last;		/* nothing but it will come any more: no reset so far */
 	bool parted;		/* a read may stop short of what is there, at descriptors or an urgent byte */
 	bool urgent;		/* there was an urgent byte */
 	bool bulk;		/* there was much lately: it is moved by a pipe, without copying */

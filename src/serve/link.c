@@ -333,7 +333,7 @@ link_timer(void *arg, int64_t now)
 static void
 say(struct link *l, const char *text, size_t len)
 {
-	ssize_t n = send(l->fd, text, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	ssize_t n = send(l->fd, text, len, MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE);	/* the end goes with it */
 
 	l->down.bytes = n > 0 ? (uint64_t)n : 0;
 	l->up.from = l->fd;

@@ -667,6 +667,12 @@ channel_ready(void *arg, uint32_t events)
 
 		if (n == -1 && (errno == EAGAIN || errno == EINTR))
 			return;
+		if (n == -1 && errno != ECONNRESET) {	/* for want of memory */
+			w->blocked = true;
+			(void)loop_change(w->engine->loop, w->watch, 0);
+			loop_timer(w->engine->loop, &w->again, loop_now(w->engine->loop) + AGAIN_LEAST);
+			return;
+		}
 		if (n <= 0) {
 			lost(w);
 			return;

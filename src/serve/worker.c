@@ -34,6 +34,16 @@ struct worker {
 	bool pressing;		/* one among them that is to be told at once */
 };
 
+/* Reads no more messages until the event, or, without one, for a while. */
+static void
+rest(struct worker *w, uint32_t until)
+{
+	w->blocked = true;
+	(void)loop_change(w->loop, w->watch, until);
+	if (until == 0)
+		loop_timer(w->loop, &w->again, clock_ms() + AGAIN);
+}
+
 /* --- reports */
 
 /*
@@ -65,11 +75,11 @@ flush_reports(struct worker *w)
 	w->pressing = false;
 	w->nreports -= sent;
 	memmove(w->report, w->report + sent, w->nreports * sizeof w->report[0]);
+	if (why != 0)
+		rest(w, why == EAGAIN ? EPOLLOUT : 0);
+	else if (was)
+		(void)loop_change(w->loop, w->watch, EPOLLIN);
 	w->blocked = why != 0;
-	if (w->blocked || was)
-		(void)loop_change(w->loop, w->watch, why == 0 ? EPOLLIN : why == EAGAIN ? EPOLLOUT : 0);
-	if (w->blocked && why != EAGAIN)
-		loop_timer(w->loop, &w->again, clock_ms() + AGAIN);
 }
 
 static void
@@ -144,7 +154,11 @@ take_message(struct worker *w)
 		return false;
 	if (n == -1 && errno == ECONNRESET)	/* it went without reading all reports; what it sent is there */
 		return true;
-	if (n <= 0) {
+	if (n == -1) {		/* for want of memory */
+		rest(w, 0);
+		return false;
+	}
+	if (n == 0) {
 		w->closed = true;
 		loop_close(w->loop, w->watch, w->channel);
 		return false;

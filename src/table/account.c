@@ -40,6 +40,13 @@ fill(struct account *a, const char *home, const char *login, const char *sh)
 	return a->home != NULL && a->login != NULL && a->sh != NULL;
 }
 
+/* getpwnam(3) has many ways to tell that there is none; these are others. */
+static bool
+failed_now(int why)
+{
+	return why == EIO || why == EMFILE || why == ENFILE || why == ENOMEM;
+}
+
 struct account *
 account_find(struct account **list, const char *name, struct err *err)
 {
@@ -58,10 +65,16 @@ account_find(struct account **list, const char *name, struct err *err)
 			(void)err_sys(err, ENOMEM, "user \"%s\"", name);
 			return NULL;
 		}
+		errno = 0;
 		pw = getpwnam(name);
 		number = pw == NULL && num_parse(name, 0, UINT32_MAX - 1, &n);
 		if (number)
 			pw = getpwuid((uid_t)n);
+		if (pw == NULL && failed_now(errno)) {
+			(void)err_sys(err, errno, "user \"%s\" cannot be looked up", name);
+			account_free(a);
+			return NULL;
+		}
 		a->found = pw != NULL || number;
 		if (pw != NULL) {
 			a->uid = pw->pw_uid;
@@ -133,9 +146,13 @@ account_groups(struct account *a, gid_t gid, gid_t **groups, size_t *n, struct e
 int
 group_find(const char *name, gid_t *gid, struct err *err)
 {
-	struct group *gr = getgrnam(name);
+	struct group *gr;
 	uint64_t n;
 
+	errno = 0;
+	gr = getgrnam(name);
+	if (gr == NULL && failed_now(errno))
+		return err_sys(err, errno, "group \"%s\" cannot be looked up", name);
 	if (gr != NULL)
 		*gid = gr->gr_gid;
 	else if (num_parse(name, 0, UINT32_MAX - 1, &n))

@@ -195,6 +195,16 @@ expose(mode_t mode, uid_t uid, gid_t gid, const char *what, const char *path, st
 	return -1;
 }
 
+/* It cannot be looked at: it may not be there, but nobody is trusted because the disk or the memory fails. */
+static int
+unknown(const char *what, const char *path, struct err *err)
+{
+	if (errno == ENOENT || errno == ENOTDIR || errno == EACCES || errno == ELOOP)
+		return -1;
+	(void)err_sys(err, errno, "cannot see who may write the %s %s", what, path);
+	return 1;
+}
+
 /* One directory; what was found is kept. A warning is given once. */
 static int
 expose_directory(const char *path, struct checked **seen, struct err *err)
@@ -211,7 +221,9 @@ expose_directory(const char *path, struct checked **seen, struct err *err)
 			(void)err_set(err, "%s", c->text);
 		return c->verdict == 1 ? 1 : -1;
 	}
-	if (stat(name, &st) == 0 && S_ISDIR(st.st_mode))
+	if (stat(name, &st) == -1)
+		v = unknown("directory", name, err);
+	else if (S_ISDIR(st.st_mode))
 		v = expose(st.st_mode, st.st_uid, st.st_gid, "directory", name, err);
 	c = malloc(sizeof *c + strlen(path) + 1);
 	if (c != NULL) {
@@ -261,19 +273,25 @@ file_exposed(const char *path, const struct file *f, struct checked **seen, stru
 		(void)snprintf(written, sizeof written, "%s", path);
 	else if (getcwd(real, sizeof real) != NULL)
 		(void)snprintf(written, sizeof written, "%s/%s", real, path);
-	else
+	else {
 		written[0] = '\0';
+		verdict = unknown("path of", path, err) == 1 ? 1 : verdict;
+	}
+	if (verdict == 1)
+		return 1;
 	above = expose_directories(written, seen, &of_path);
 	if (above > verdict) {
 		*err = of_path;
 		verdict = above;
 	}
-	if (verdict != 1 && realpath(path, real) != NULL) {
-		above = expose_directories(real, seen, &of_path);
-		if (above > verdict) {
-			*err = of_path;
-			verdict = above;
-		}
+	if (verdict == 1)
+		return 1;
+	if (realpath(path, real) == NULL)
+		return unknown("file", path, err) == 1 ? 1 : verdict;
+	above = expose_directories(real, seen, &of_path);
+	if (above > verdict) {
+		*err = of_path;
+		verdict = above;
 	}
 	return verdict;
 }

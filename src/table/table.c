@@ -64,6 +64,13 @@ earlier(const struct table *t, const struct entry *e, const struct assign *a)
 	return NULL;
 }
 
+/* A machine that is short of something is no fault of an entry: nothing is read then. */
+static void
+look_for_want(struct table *t, const struct err *err)
+{
+	t->conf.no_memory |= err->system == ENOMEM || err->system == EMFILE || err->system == ENFILE;
+}
+
 /*
  * `REUSE#comment`: where a word cannot hold a #, the rest is a comment. Returns how many words are
  * left, with the last one cut in `cut`.
@@ -109,6 +116,7 @@ set(struct apply *k, struct service *s, enum attr_op op)
 	while (attr_set(s, a->row, &v, &err) == -1) {
 		bool whole = v.n == 0 || (op != ATTR_SET && (a->row->flags & ATTR_LIST) == 0);
 
+		look_for_want(k->t, &err);
 		hint = NULL;
 		if (err.word >= 0 && (size_t)err.word < v.n)
 			hint = conf_meant(&k->t->conf, attr_nearest_choice(a->row, v.word[err.word]));
@@ -268,6 +276,7 @@ say_check(struct apply *k, bool error, const struct err *err)
 		conf_warn(&k->t->conf, of->in, w, NULL, "%s", err->text);
 		return;
 	}
+	look_for_want(k->t, err);
 	conf_error(&k->t->conf, of->in, w, NULL, "%s", err->text);
 	k->e->faulty = true;
 }
@@ -518,7 +527,7 @@ make_services(struct table *t)
 	for (size_t i = 0; i < t->n; i++)
 		t->on += !t->item[i].service->off;
 	if (t->conf.no_memory) {
-		diag_add(&t->diags, true, (struct place){ 0 }, "cannot read the table: no memory", NULL);
+		diag_add(&t->diags, true, (struct place){ 0 }, "the table cannot be read now: there is no memory, or no descriptor", NULL);
 		t->unread = true;
 	}
 	diags_sort(&t->diags);

@@ -38,7 +38,7 @@ aside() { # aside COMMAND...
 	"$@" >got 2>&1 3>&- &
 	asked=$!
 	local i
-	for i in 1 2 3 4 5 6; do ! gone "$asked" || return 0; nap; done
+	for ((i = 0; i < ${PATIENCE-6}; i++)); do ! gone "$asked" || return 0; nap; done
 }
 over() { until_true 15 gone "$asked" || return; wait "$asked" && rc=0 || rc=$?; }
 
@@ -181,6 +181,7 @@ two_tables() { # t with service b, and without
 			until_true 10 at_rest 1
 	}
 	turn=0
+	PATIENCE=200
 	one() { turn=$((turn + 1)); aside "$SERVERCTL" -C "$CTL" upgrade; }
 	watched
 	armed arm 0

@@ -1,7 +1,7 @@
 /*
  * torture: becomes PROGRAM, and lets the Nth of its calls fail that can fail: a system call gets an
  * error as its result (ptrace), an allocation by the shim (SHIM_TORTURE). What it forks is counted too,
- * until that becomes another program. Nothing is counted before the first allocation.
+ * until that becomes another program. The loader's calls are not counted.
  *
  *   torture ASK ANSWER PROGRAM ARG...      FIFOs; each line of ASK is answered by one:
  *     arm N    the Nth from now fails          from N   and all that follow, too
@@ -80,7 +80,7 @@ static const struct fallible {
 
 enum { PROCESSES = 256 };
 
-static struct process { pid_t pid; int why; } process[PROCESSES];	/* why: of the call that is failing now */
+static struct process { pid_t pid; int failing; long result; } process[PROCESSES];
 static size_t live;
 static pid_t master;
 static long at, count;		/* 0: nothing is armed */
@@ -141,6 +141,8 @@ can_fail(pid_t pid, long call, const uint64_t *arg)
 	switch (call) {
 	case SYS_read:
 		return is_file(pid, arg[0]);
+	case SYS_brk:
+		return arg[0] != 0;
 	case SYS_epoll_ctl:
 		return arg[1] == 1;	/* EPOLL_CTL_ADD */
 	case SYS_fcntl:
@@ -160,9 +162,9 @@ system_call(pid_t pid)
 	if (ptrace(PTRACE_GET_SYSCALL_INFO, pid, sizeof info, &info) <= 0)
 		return;
 	if (info.op == PTRACE_SYSCALL_INFO_EXIT) {
-		if (p->why != 0)
-			poke(pid, offsetof(struct user_regs_struct, rax), -p->why);
-		p->why = 0;
+		if (p->failing)
+			poke(pid, offsetof(struct user_regs_struct, rax), p->result);
+		p->failing = 0;
 		return;
 	}
 	if (info.op != PTRACE_SYSCALL_INFO_ENTRY)
@@ -181,7 +183,9 @@ system_call(pid_t pid)
 		return;
 	if (first_failed == NULL)
 		first_failed = fallible[i].name;
-	p->why = fallible[i].why;
+	p->failing = 1;
+	/* libc takes any break below the one it asked for as a failure. */
+	p->result = fallible[i].call == SYS_brk ? 0 : -fallible[i].why;
 	poke(pid, offsetof(struct user_regs_struct, orig_rax), -1);
 }
 
@@ -195,7 +199,9 @@ stopped(pid_t pid, int status)
 		system_call(pid);
 	else if (event == PTRACE_EVENT_STOP)
 		how = sig == SIGSTOP || sig == SIGTSTP || sig == SIGTTIN || sig == SIGTTOU ? PTRACE_LISTEN : how;
-	else if (event == PTRACE_EVENT_EXEC && pid != master)
+	else if (event == PTRACE_EVENT_EXEC && pid == master)
+		at = begun ? 0 : at;	/* from an upgrade's exec there is no way back */
+	else if (event == PTRACE_EVENT_EXEC)
 		how = PTRACE_DETACH;
 	else if (event == 0)
 		send = sig;

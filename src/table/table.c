@@ -64,11 +64,11 @@ earlier(const struct table *t, const struct entry *e, const struct assign *a)
 	return NULL;
 }
 
-/* A machine that is short of something is no fault of an entry: nothing is read then. */
+/* A machine that is short of something, or whose disk fails, is no fault of an entry: nothing is read then. */
 static void
 look_for_want(struct table *t, const struct err *err)
 {
-	t->conf.no_memory |= err->system == ENOMEM || err->system == EMFILE || err->system == ENFILE;
+	t->conf.no_memory |= err->system == ENOMEM || err->system == EMFILE || err->system == ENFILE || err->system == EIO;
 }
 
 /*
@@ -527,7 +527,7 @@ make_services(struct table *t)
 	for (size_t i = 0; i < t->n; i++)
 		t->on += !t->item[i].service->off;
 	if (t->conf.no_memory) {
-		diag_add(&t->diags, true, (struct place){ 0 }, "the table cannot be read now: there is no memory, or no descriptor", NULL);
+		diag_add(&t->diags, true, (struct place){ 0 }, "the table is not used: the system had no memory or descriptor for it, or a disk failed", NULL);
 		t->unread = true;
 	}
 	diags_sort(&t->diags);

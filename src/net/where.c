@@ -110,7 +110,7 @@ parse_vsock(struct where *w, const char *text, const char *rest, struct err *err
 {
 	const char *colon = strchr(rest, ':');
 	char cid[16] = "";
-	uint64_t n[2] = { VMADDR_CID_ANY, 0 };
+	uint64_t n[2] = { (uint32_t)VMADDR_CID_ANY, 0 };
 	const char *part[2] = { cid, colon != NULL ? colon + 1 : rest };
 
 	if (colon != NULL && (size_t)(colon - rest) < sizeof cid)

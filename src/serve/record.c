@@ -148,8 +148,10 @@ conn_traffic(const struct conn *c, struct traffic *t)
 		return false;
 	fin = fins(i.tcpi_state);
 	(void)ioctl(c->fd, SIOCOUTQ, &waiting);
-	t->in = i.tcpi_bytes_received - ((fin & PEER_FIN) != 0 && i.tcpi_bytes_received > 0);
-	t->out = i.tcpi_bytes_acked + (uint64_t)waiting;
+	t->in = i.tcpi_bytes_received;
+	t->in -= (fin & PEER_FIN) != 0 && t->in > 0;
+	t->out = i.tcpi_bytes_acked;
+	t->out += (uint64_t)waiting;
 	t->out -= (fin & OUR_FIN) != 0 && t->out > 0;
 	if (i.tcpi_state == 7)
 		count_closed(c->fd, &i, t);

@@ -526,6 +526,7 @@ int
 server_begin(struct server *s, struct plan *p, bool first, struct err *err)
 {
 	struct applied did;
+	int rc;
 
 	/* A predecessor's entry is not served by what is known of it from there. */
 	for (size_t i = 0; i < p->n && s->carry != NULL; i++)
@@ -534,7 +535,9 @@ server_begin(struct server *s, struct plan *p, bool first, struct err *err)
 	take_defaults(s, p->defaults);
 	s->lines = p->lines;
 	p->lines = NULL;
-	return services_apply(s->services, p, first, &did, err);
+	rc = services_apply(s->services, p, first, &did, err);
+	/* A start is whole; who goes on for a predecessor goes on with what there is. */
+	return rc == 0 && did.lost > 0 && s->carry == NULL ? err_sys(err, ENOMEM, "cannot start") : rc;
 }
 
 void

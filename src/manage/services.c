@@ -431,10 +431,12 @@ change(struct work *w, struct applied *did)
 			if (unit_change(u, x->service) == -1)
 				u = NULL;
 		}
-		if (u != NULL)
+		if (u != NULL) {
 			u->print = x->print;
-		else
+		} else {
+			did->lost++;
 			log_say(LEVEL_ERR, "error", "%s: no memory for it", x->id);
+		}
 	}
 }
 

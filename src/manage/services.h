@@ -13,7 +13,7 @@
 
 struct services;
 
-struct applied { unsigned added, changed, removed, same, off, faulty; };
+struct applied { unsigned added, changed, removed, same, off, faulty, lost; };	/* lost: there was no memory */
 
 struct absent {			/* an entry that does not run */
 	char *id;		/* owned */

@@ -584,7 +584,7 @@ sock_adjust(const struct bound *b, const struct sock_options *o, struct err *err
 	if (path != NULL && b->ino != 0)
 		rc = adjust_path(b, path, o, err);
 	if (getsockopt(b->fd, SOL_SOCKET, SO_TYPE, &type, &len) == -1)
-		return rc;
+		return errno == ENOTSOCK ? rc : err_sys(err, errno, "cannot set its options");
 	default_buffers(b, type, o);
 	if (set_options(b->fd, b->addr, type != SOCK_DGRAM, o, err) == -1)
 		rc = -1;

@@ -384,8 +384,13 @@ make(struct unit *u, struct bound *b, bool rests)
 	l->batch = 1;
 	l->timer.fire = pause_over;
 	l->timer.arg = l;
-	if (getsockopt(b->fd, SOL_SOCKET, SO_TYPE, &l->type, &len) == -1)
+	if (getsockopt(b->fd, SOL_SOCKET, SO_TYPE, &l->type, &len) == -1) {
+		if (errno != ENOTSOCK) {
+			why = errno;
+			goto out;
+		}
 		l->type = 0;
+	}
 	l->take = choose(l);
 	l->pausing = l->restored = rests;
 	if (loop_timer_room(e->loop) == -1) {

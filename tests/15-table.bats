@@ -341,7 +341,7 @@ says() { grep -qF -- ":$1" <<<"$output" || die "not said: $1" "$output"; }
 	[[ $output == *$'\033[31m'* ]]
 }
 
-@test "all faults are told in one run; -t binds nothing; the exit status tells" {
+@test "T08: all faults are told in one run; -t binds nothing; the exit status tells" {
 	start_server 127.0.0.1:0 true
 	printf 'service a { port = %s\nexec = true\nbind = 127.0.0.1\n}\n' "$PORT" >t
 	sound t
@@ -349,7 +349,7 @@ says() { grep -qF -- ":$1" <<<"$output" || die "not said: $1" "$output"; }
 	check t; [[ $status == 1 && $(grep -c ': error: ' <<<"$output") == 4 ]]
 }
 
-@test "an entry with an error is off, the others are served" {
+@test "T08: an entry with an error is off, the others are served" {
 	table t <<-X
 	service good { port = 0
 	bind = 127.0.0.1
@@ -365,7 +365,7 @@ says() { grep -qF -- ":$1" <<<"$output" || die "not said: $1" "$output"; }
 	logged 'error: 300.1.1.1: not an IPv4 address'
 }
 
-@test "nothing is served: every entry faulty, an error outside the entries, in defaults, no table" {
+@test "T08: nothing is served: every entry faulty, an error outside the entries, in defaults, no table" {
 	refused() { run -1 timeout 5 "$SERVER" -f t; [[ $output == *"server: nothing is served: $1"* ]] || die "$output"; }
 	printf 'service bad { port = 0\nexec = true\nuser = no-such-user-here\n}\n' >t; refused "every enabled entry"
 	printf 'service good { port = 0\nexec = true\n}\n}\n' >t; refused "an error outside an entry"
@@ -507,7 +507,7 @@ says() { grep -qF -- ":$1" <<<"$output" || die "not said: $1" "$output"; }
 	wait_log 'ERROR: cannot write the log .*/b.log: No such file or directory'
 }
 
-@test "a table that is no table: directory, FIFO, device, too large, binary, unreadable" {
+@test "T10: a table that is no table: directory, FIFO, device, too large, binary, unreadable" {
 	mkdir dir; mkfifo fifo; truncate -s 1G big; printf 'service a\0{\n' >nul
 	printf 'service a { port = 10001\nexec = true\n}\n' >dir/a
 	check dir; [[ $status == 0 && -z $output ]]
@@ -527,7 +527,7 @@ says() { grep -qF -- ":$1" <<<"$output" || die "not said: $1" "$output"; }
 	fi
 }
 
-@test "run as root: a table that others may write is refused, or a warning" {
+@test "T11: run as root: a table that others may write is refused, or a warning" {
 	requires_root
 	printf 'service a { port = 10001\nexec = true\n}\n' >t
 	mkdir open shared; cp t open/t; cp t shared/t
@@ -541,7 +541,135 @@ says() { grep -qF -- ":$1" <<<"$output" || die "not said: $1" "$output"; }
 	run -1 timeout 5 "$SERVER" -f i; [[ $output == *"nothing is served"* ]]
 }
 
-@test "CR LF, UTF-8, no final newline, a BOM" {
+@test "T11: links to and from where others may write, files that are included, directories; each is named" {
+	requires_root
+	printf 'service a { port = 10001\nexec = true\n}\n' >t
+	chmod 644 t
+	mkdir open mine; cp t open/t; cp t mine/t; chmod 644 open/t mine/t; chmod 777 open
+	# A link from a safe place into an open one, and from an open one to a safe one.
+	ln -s ../open/t mine/in; ln -s ../mine/t open/out
+	check mine/in; [[ $status == 1 ]]; says "1:1: error: everyone may write the directory $PWD/open; a table that runs as root"
+	check open/out; [[ $status == 1 ]]; says "1:1: error: everyone may write the directory $PWD/open;"
+	# What is included, each way.
+	echo "include $PWD/open/t" >i; check i; [[ $status == 1 && $output == *"open/t:1:1: error: everyone may write the directory $PWD/open;"* ]]
+	echo "includedir $PWD/open" >i; check i; [[ $status == 1 && $output == *"error: everyone may write the directory $PWD/open;"* ]]
+	echo ".include \"$PWD/ope[n]/t\"" >i; check i; [[ $status == 1 && $output == *"error: everyone may write the directory"* ]]
+	check open; [[ $status == 1 && $output == *"error: everyone may write the directory"* ]]
+	# The sticky bit, a group's, another owner's; of the file, its directory, and one above.
+	chmod 1777 open; check mine/in; [[ $status == 0 ]]
+	chmod 755 open; chown nobody open; check open/t; [[ $status == 0 ]]; says "1:1: warning: the directory $PWD/open belongs to user $(id -u nobody), who may change it and so become root"
+	chown root:tty open; chmod 775 open; check open/t; [[ $status == 0 ]]; says "1:1: warning: group $(getent group tty | cut -d: -f3) may write the directory $PWD/open, and so become root"
+	chown root:root open
+	chown nobody open/t; check open/t; [[ $status == 0 ]]; says "1:1: warning: the file open/t belongs to user $(id -u nobody), who may change it"
+	chown root:root open/t; chmod 666 open/t; check mine/in; [[ $status == 1 ]]; says "1:1: error: everyone may write the file mine/in; a table that runs as root"
+	# A start, and a reload: nothing of it is taken.
+	run -1 timeout 5 "$SERVER" -f mine/in; [[ $output == *"nothing is served"* ]]
+	printf 'service a { listen = 127.0.0.1:0\nexec = echo hi\n}\n' >t
+	start_server -f t
+	chmod 666 t; sed -i 's/echo hi/echo bad/' t; chmod 666 t
+	run -1 "$SERVERCTL" -C "${CTL##*/}" reload
+	[[ $output == *"everyone may write the file"* ]]
+	run -0 ask; [[ $output == hi ]]
+	chmod 644 t
+	run -0 "$SERVERCTL" -C "${CTL##*/}" reload
+	run -0 ask; [[ $output == bad ]]
+}
+
+# measured COMMAND...: its status, and what it took, as STATUS, MS and KIB; its words in said.
+measured() {
+	requires python3
+	read -r STATUS MS KIB < <(python3 -S - "$@" <<-'X'
+	import os, sys, time
+	out = os.open("said", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+	start = time.monotonic()
+	pid = os.fork()
+	if pid == 0:
+	    os.dup2(out, 1); os.dup2(out, 2); os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
+	    os.execvp(sys.argv[1], sys.argv[1:])
+	_, status, usage = os.wait4(pid, 0)
+	print(os.waitstatus_to_exitcode(status), int((time.monotonic() - start) * 1000), usage.ru_maxrss)
+	X
+	)
+}
+# Tables of hard shapes, all of them off or wrong: NAME, and what status -t has of it.
+hard_shapes() {
+	local i line
+	off() { printf '%s\n' 'defaults { disabled = off }' 'service off { id = off' 'port = 10001'; cat; echo '}'; }
+	head -c 1000000 /dev/zero | tr '\0' x >x1m
+	{ echo -n '# '; cat x1m; echo; } >comment1m
+	{ echo -n 'exec = echo '; cat x1m; echo; } | off >value1m
+	{ cat x1m; echo; } >word1m
+	head -c 100000000 /dev/zero | tr '\0' '\n' >blank100m
+	yes "# a comment, and nothing but a comment" | head -c 100000000 >comments100m
+	truncate -s 4G sparse4g
+	seq -f 'service s%.0f { disable = yes'$'\n''port = 10001'$'\n''exec = true'$'\n''}' 2000 >entries2k
+	seq -f 'service s%.0f { disable = yes'$'\n''port = 10001'$'\n''exec = true'$'\n''}' 100000 >entries100k
+	{ echo 'defaults { enabled = a }'
+	seq 100000 | awk '{ printf "127.%d.%d.%d:1000 stream tcp nowait nobody /bin/true true\n", $1 / 62500, $1 / 250 % 250, $1 % 250 + 1 }'; } >lines100k
+	seq -f 'frob%.0f' 100000 >errors100k
+	echo 'include itself' >itself
+	mkdir deep many
+	for i in {1..1000}; do echo "include d$((i + 1))" >deep/d$i; done; : >deep/d1001
+	(cd many && seq -f 'f%.0f' 10000 | xargs touch)
+	seq -f 'include many/f%.0f' 10000 >includes10k
+	head -c 60000 /dev/zero | tr '\0' '{' >braces
+	mkfifo fifo
+	SHAPES=(comment1m:0 value1m:0 word1m:1 blank100m:? comments100m:? sparse4g:1 entries2k:0 entries100k:? lines100k:? errors100k:1
+		itself:1 deep/d1:1 many:0 includes10k:0 braces:1 fifo:1)
+}
+
+@test "T10: lines of 1023, 1024, 4095 and 4096 bytes: a comment's tail is a comment, a value is whole" {
+	local n entry="10001 stream tcp nowait $ME /bin/sh sh -c evil" pad
+	for n in 1023 1024 1025 4095 4096 4097 8191 8192; do
+		pad=$(printf "%$((n - 2))s" "" | tr ' ' x)
+		printf '# %s%s\n' "$pad" "$entry" >t
+		sound t; [[ -z $(dump t) ]] || die "$n: $(dump t)" || return
+		printf '# %s\n%s\n' "$pad" "# $entry" >t
+		sound t; [[ -z $(dump t) ]]
+		# A line of so many bytes with its value to the last.
+		printf 'service a {\nport = 10001\nexec = true %s\n}\n' "${pad:0:n - 14}y" >t
+		[[ $(sed -n 3p t | wc -c) == "$n" ]]
+		sound t
+		[[ $(dump t) == *" ${pad:0:n - 14}y"* ]] || die "$n: cut" || return
+	done
+}
+
+# The answer comes soon, and does not take the memory that a machine has.
+# bats test_tags=long
+@test "T10: tables of hard shapes are answered within a second, in 64 MB, and hold up nobody when they are reloaded" {
+	[[ $B != *asan* ]] || skip "the sanitizer's memory and time are its own"
+	local s longest=0 largest=0 slow="" large="" reloads=0 n
+	umask 022
+	hard_shapes
+	printf 'service a { listen = 127.0.0.1:0\nexec = %s\nlog_on_success =\n}\n' "$B/tests/tiny" >good
+	cp good t
+	for s in "${SHAPES[@]}"; do
+		measured timeout 30 "$SERVER" -t -f "${s%:*}"
+		echo "${s%:*}: status $STATUS, $MS ms, $KIB KiB; $(head -c 200 said | head -n 1)"
+		[[ ${s#*:} == "?" && $STATUS -le 1 || $STATUS == "${s#*:}" ]] || die "$s: status $STATUS" || return
+		((MS <= longest)) || { longest=$MS; slow=${s%:*}; }
+		((KIB <= largest)) || { largest=$KIB; large=${s%:*}; }
+	done
+	start_server -q -f t
+	"$B/tests/probe" -u over "$PORT" 300 >probed 3>&- & n=$!
+	for s in "${SHAPES[@]}"; do
+		# In place of the table, or behind an include where it stands in a directory of its own.
+		echo "include$([[ ! -d ${s%:*} ]] || echo dir) $PWD/${s%:*}" | cat good - >t
+		timeout 60 "$SERVERCTL" -C "${CTL##*/}" reload >said 2>&1 || :
+		((++reloads))
+		run -0 ask; [[ $output == ok ]]
+	done
+	: >over; wait "$n"
+	read -ra n <probed
+	((n[0] == n[1])) || die "served ${n[1]} of ${n[0]}" || return
+	figure "${#SHAPES[@]} tables: longest $longest ms ($slow), most memory $((largest / 1024)) MB ($large); meanwhile ${n[1]} of ${n[0]} served, 99 of 100 in $((n[3] / 1000)) ms, longest $((n[4] / 1000)) ms"
+	# A second is the promise; a machine may be three times slower.
+	((longest <= 3000)) || die "$slow: $longest ms" || return
+	((largest <= 65536)) || die "$large: $largest KiB" || return
+	((n[3] <= 250000))
+}
+
+@test "T08: CR LF, UTF-8, no final newline, a BOM" {
 	printf '\xef\xbb\xbfservice a\r\n{\r\n\tport = 10001\r\n\tserver = /bin/cat\r\n# \xc3\xa4 \xff\r\n}' >t
 	check t; [[ $status == 0 ]]; says '1:1: warning: lines end in CR LF'
 	[[ $(dumped t a) == *"server = /bin/cat"$'\n'* ]]
@@ -577,7 +705,7 @@ says() { grep -qF -- ":$1" <<<"$output" || die "not said: $1" "$output"; }
 	d=$(dumped t 10001); [[ $d == *"listen = tcp4:*:10001"* && $d == *'server_args = echo a "#b"'$'\n'* ]] || die "$d"
 }
 
-@test "ten thousand services in one table" {
+@test "T10: ten thousand services in one table" {
 	requires_fds 10300
 	for i in {0..9999}; do echo "127.0.$((i / 250 + 1)).$((i % 250 + 1)):0 stream tcp nowait $ME /bin/echo echo $i"; done >t
 	START_LIMIT=30 start_server -f t

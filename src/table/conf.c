@@ -88,8 +88,15 @@ conf_meant(struct conf *c, const char *near)
 struct entry *
 conf_entry(struct conf *c, const struct source *in, enum entry_kind kind, const struct word *name)
 {
-	struct entry *e = arena_get(&c->arena, sizeof *e);
+	struct entry *e;
 
+	if (++c->entries > ENTRIES_MOST) {
+		if (!c->full)
+			conf_broken(c, in, name, NULL, "too many entries; at most %d are read", ENTRIES_MOST);
+		c->full = true;
+		return NULL;
+	}
+	e = arena_get(&c->arena, sizeof *e);
 	if (e == NULL) {
 		c->no_memory = true;
 		return NULL;
@@ -410,7 +417,7 @@ conf_parse(struct conf *c, const struct source *in)
 		conf_broken(c, in, &w, NULL, "lines end in CR alone; a table's lines end in LF");
 		return;
 	}
-	while (!lex_over(&l) && !l.no_memory) {
+	while (!lex_over(&l) && !l.no_memory && !c->full) {
 		lex_blanks(&l);
 		if (lex_at_end(&l)) {
 			if (!lex_over(&l))

@@ -38,6 +38,8 @@ struct entry {
 	bool off;			/* whatever it says itself; known if it is faulty */
 };
 
+enum { ENTRIES_MOST = 20000 };	/* of a table: what reads it is to do with the memory of a small machine */
+
 struct conf;
 
 /*
@@ -57,6 +59,8 @@ struct conf {
 	void *arg;
 	bool broken;			/* a fault outside an entry */
 	bool no_memory;
+	size_t entries;
+	bool full;			/* there were too many, which was told */
 	bool checking;			/* -t: more remarks */
 	bool said_crlf, said_ipsec;
 	const struct word *address;	/* of a default-address line; NULL: every one */

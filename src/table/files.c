@@ -257,6 +257,16 @@ expose_directories(char *path, struct checked **seen, struct err *err)
 	}
 }
 
+/* A file's own name is no directory: of those that were seen there would be as many as files. */
+static void
+cut_file(char *path, const struct file *f)
+{
+	char *slash = strrchr(path, '/');
+
+	if (f != NULL && slash != NULL)
+		*slash = '\0';
+}
+
 int
 file_exposed(const char *path, const struct file *f, struct checked **seen, struct err *err)
 {
@@ -279,6 +289,7 @@ file_exposed(const char *path, const struct file *f, struct checked **seen, stru
 	}
 	if (verdict == 1)
 		return 1;
+	cut_file(written, f);
 	above = expose_directories(written, seen, &of_path);
 	if (above > verdict) {
 		*err = of_path;
@@ -288,6 +299,7 @@ file_exposed(const char *path, const struct file *f, struct checked **seen, stru
 		return 1;
 	if (realpath(path, real) == NULL)
 		return unknown("file", path, err) == 1 ? 1 : verdict;
+	cut_file(real, f);
 	above = expose_directories(real, seen, &of_path);
 	if (above > verdict) {
 		*err = of_path;

@@ -7,7 +7,8 @@
 #include "base/err.h"
 #include "table/diag.h"
 
-enum { FILE_MOST = 256 << 20, FILES_MOST = 65536, INCLUDES_DEEP = 64 };
+/* FILE_MOST: bytes of one, and of all together. */
+enum { FILE_MOST = 16 << 20, FILES_MOST = 65536, INCLUDES_DEEP = 64 };
 
 struct file {			/* a source that was a file */
 	struct source source;	/* first: they are chained by it */

@@ -16,6 +16,7 @@ table_take_file(struct table *t, struct file *f, const char *path)
 	struct err err;
 	int exposed = file_exposed(path, f, &t->checked, &err);
 
+	t->bytes += s->len;
 	s->number = t->sources != NULL ? t->sources->number + 1 : 1;
 	s->next = t->sources;
 	t->sources = s;
@@ -90,10 +91,17 @@ read_one(struct include *i, const char *path)
 		return;
 	}
 	f = file_read(path, i->from, i->path != NULL ? i->path->line : 0, &missing, &err);
-	if (f == NULL)
+	if (f == NULL) {
 		say_unread(i, true, path, &err);
-	else
+	} else if (t->bytes + f->source.len > FILE_MOST) {
+		(void)err_set(&err, "with this file it is larger than a table can be (%d MiB)", FILE_MOST >> 20);
+		if (!t->too_many)
+			say_unread(i, true, path, &err);
+		t->too_many = true;
+		file_free(f);
+	} else {
 		table_take_file(t, f, path);
+	}
 }
 
 static void
@@ -191,6 +199,8 @@ table_read_files(struct table *t, char *const *files, size_t nfiles, enum dialec
 {
 	struct include i = { .t = t };
 
+	t->bytes = 0;
+	t->too_many = false;
 	conf_begin(&t->conf, dialect, &t->diags);
 	t->conf.include = include;
 	t->conf.is_user = table_is_user;

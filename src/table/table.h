@@ -32,7 +32,8 @@ struct table {
 	size_t n;
 	size_t faulty;			/* entries that are not among them */
 	size_t on;			/* services that are to be served */
-	bool too_many;			/* files; it was told */
+	size_t bytes;			/* of all texts */
+	bool too_many;			/* files, or bytes; it was told */
 	bool unread;			/* a table could not be read, or there is no memory */
 };
 

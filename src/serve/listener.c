@@ -220,6 +220,13 @@ unit_lets_in(struct unit *u, const struct peer *p, enum reason *why, struct sour
 
 /* --- room */
 
+/* What the master answers itself, and what the worker serves, goes on where there is no process to be had. */
+static bool
+needs_process(const struct listener *l)
+{
+	return l->take != builtin_take && !(l->take == accept_take && away_serves(l->unit->conf));
+}
+
 bool
 listener_has_room(struct listener *l, bool waits)
 {
@@ -232,7 +239,7 @@ listener_has_room(struct listener *l, bool waits)
 		listener_pause(l, REASON_FORK, listener_delay(e), strerror(ENOMEM));
 	else if (e->burials >= BURIALS_MOST)
 		listener_pause(l, REASON_FORK, loop_now(e->loop) + 50, "too many UNIX connections end");
-	else if (e->waiting != NULL)
+	else if (e->waiting != NULL && needs_process(l))
 		listener_pause(l, REASON_FORK, listener_delay(e), "no process to be had");
 	else if (u->awaited >= HEADERS_MOST)
 		listener_pause(l, REASON_PROXY, loop_now(e->loop) + 50, NULL);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -13,7 +14,10 @@
 #include "serve/connection.h"
 #include "serve/header.h"
 
-enum { FAULTS = 8 };		/* failures of accept(2) in a row that make a pause */
+enum {
+	FAULTS = 8,		/* failures of accept(2) in a row that make a pause */
+	BLANKS = 1000,		/* so many turns that found nobody are too many */
+};
 
 /* A service that nobody has business with: who connects is refused by all from now on. */
 static void
@@ -123,15 +127,32 @@ admit(struct listener *l, int fd, const struct addr *from)
 	return false;
 }
 
-/* accept(2) failed with errno: go on (TOOK_SOME), nobody is there, or pause. */
+/*
+ * Somebody is there, says the loop, and nobody, says accept(2). That happens where another process has
+ * the socket too; but not all the time.
+ */
+static bool
+is_fooled(struct listener *l)
+{
+	struct pollfd p = { .fd = l->bound.fd, .events = POLLIN };
+
+	if (++l->blank < BLANKS)
+		return false;
+	l->blank = poll(&p, 1, 0) == 1 ? BLANKS : 0;
+	return l->blank != 0;
+}
+
+/* accept(2) failed with errno: go on (TOOK_SOME), nobody is there, or pause. `first` of its turn? */
 static enum took
-accept_failed(struct listener *l)
+accept_failed(struct listener *l, bool first)
 {
 	struct engine *e = l->unit->engine;
 	int why = errno;
 
 	switch (why) {
 	case EAGAIN:
+		if (first && is_fooled(l))
+			break;
 		l->faults = 0;
 		return TOOK_ALL;
 	case EMFILE:
@@ -174,12 +195,12 @@ accept_take(struct listener *l, unsigned most)
 			return TOOK_PAUSE;
 		fd = accept4(l->bound.fd, &from.sa, &from.len, flags);
 		if (fd != -1) {
-			l->faults = 0;
+			l->faults = l->blank = 0;
 			if (!admit(l, fd, &from))
 				return TOOK_PAUSE;
 			continue;
 		}
-		failed = accept_failed(l);
+		failed = accept_failed(l, n == 0);
 		if (failed != TOOK_SOME)
 			return failed;
 	}

@@ -30,6 +30,7 @@ struct listener {
 	unsigned batch;			/* how many the last turns found waiting */
 	unsigned full_turns;		/* that took as many, in a row */
 	unsigned faults;		/* accept(2) failures in a row */
+	unsigned blank;			/* turns in a row that found nobody */
 	bool pausing;
 	bool restored;			/* of a predecessor, and not moved yet: it pauses for nothing else */
 	bool resource;			/* it pauses for want of a resource */

@@ -9,14 +9,24 @@
 
 enum { WAIT = 2000 };		/* ms for all of it */
 
-/* A host's name as DNS has it, and nothing else: it goes into an environment and a log. */
+/* What others say of themselves goes into an environment: letters, digits and those few signs. */
+static bool
+made_of(const char *text, const char *signs)
+{
+	for (; *text != '\0'; text++)
+		if (!(*text >= 'a' && *text <= 'z') && !(*text >= 'A' && *text <= 'Z') &&
+		    !(*text >= '0' && *text <= '9') && strchr(signs, *text) == NULL)
+			return false;
+	return true;
+}
+
+/* A host's name as DNS has it, and nothing else. */
 static bool
 sane(const char *name)
 {
 	size_t n = strlen(name);
 
-	return n > 0 && n <= NAME_MOST &&
-	    strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._") == n;
+	return n > 0 && n <= NAME_MOST && made_of(name, "-._");
 }
 
 /* The address's name, if that name leads back to the address. */
@@ -97,7 +107,7 @@ lookup_before(void *arg, struct facts *f)
 	if (l->name[0] != '\0' && s->lookup)
 		f->host = l->name;
 	if (l->ident && ident_ask(f->peer, f->local, l->user))
-		f->info = strchr(l->user, ':') + 1;
+		f->info = made_of(strchr(l->user, ':') + 1, "-._@+ ") ? strchr(l->user, ':') + 1 : NULL;
 	if (l->decide)
 		t.allowed = access_allows(&s->only_from, &s->no_access, f->peer,
 		    l->name[0] != '\0' ? l->name : NULL, NULL) &&

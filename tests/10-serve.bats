@@ -257,7 +257,7 @@ with_dev_log() {
 	grep -E 'xinetd\[[0-9]+\]: EXIT: true status=0 ' syslog
 }
 
-@test "the log never blocks: a full pipe costs lines, which are counted" {
+@test "T20: the log never blocks: a full pipe costs lines, which are counted" {
 	mkfifo pipe
 	exec {rd}<>pipe
 	mkfifo fr

@@ -83,7 +83,7 @@ refused() { # what -t says of such an entry
 	[[ ${lines[0]} == ' !"#$%&'* ]]
 }
 
-@test "daytime, time and chargen are errors without only_from" {
+@test "T16: daytime, time and chargen are errors without only_from" {
 	local s
 	for s in daytime time chargen; do
 		refused "$s"
@@ -115,7 +115,7 @@ refused() { # what -t says of such an entry
 	run -0 send -b 127.0.0.3 "$HERE" 1
 }
 
-@test "a source port below 512 is not answered, 512 is" {
+@test "T16: a source port below 512 is not answered, 512 is" {
 	requires_root
 	start_builtin echo
 	local p
@@ -128,7 +128,7 @@ refused() { # what -t says of such an entry
 	kill -USR1 "$PID"; wait_log 'STATE: echo live=0 started=1 '
 }
 
-@test "a source port that is a built-in's of this server is not answered; free of it, it is" {
+@test "T16: a source port that is a built-in's of this server is not answered; free of it, it is" {
 	cat >t <<-X
 	service echo
 	{
@@ -158,7 +158,7 @@ refused() { # what -t says of such an entry
 	[[ $output == x ]]
 }
 
-@test "two echos of this server cannot be set upon each other" {
+@test "T16: two echos of this server cannot be set upon each other" {
 	requires_root; requires python3
 	cat >t <<-X
 	service echo
@@ -212,7 +212,7 @@ refused() { # what -t says of such an entry
 	run -0 send -b me "unix-dgram:$PWD/sock" x; [[ $output == x ]]
 }
 
-@test "while they are flooded others are served" {
+@test "T16: while they are flooded others are served" {
 	cat >t <<-X
 	service echo
 	{
@@ -235,4 +235,89 @@ refused() { # what -t says of such an entry
 	for _ in 1 2 3 4 5; do run -0 ask; [[ $output == hello ]]; done
 	(($(now_ms) - t < 3000))
 	wait "$p" || :
+}
+
+# In a network of its own every datagram is seen: for each that pretends to come from somewhere, how many
+# follow, and of how many bytes.
+@test "T16: spoofed, broadcast, multicast, empty, whole and broken datagrams: no loop, and no more bytes back than came" {
+	requires_root; requires python3 ip nsenter
+	unshare -n true 2>/dev/null || skip "no namespaces"
+	local s
+	for s in echo discard chargen daytime time; do
+		printf 'service %s\n{\n\ttype = INTERNAL UNLISTED\n\tuser = %s\n\tlisten = udp:0\n' $s "$ME"
+		[[ $s == echo || $s == discard ]] || printf '\tonly_from = 10.9.0.1\n'
+		echo '}'
+	done >t
+	chmod 644 t
+	cat >in.sh <<-'X'
+	ip link set lo up
+	ip addr add 10.9.0.1/24 brd 10.9.0.255 dev lo || exit 9
+	exec "$@"
+	X
+	cat >spoof.py <<-'X'
+	import select, socket, struct, sys, time
+	ports = dict(zip(sys.argv[1::2], map(int, sys.argv[2::2])))
+	raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW); raw.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+	seen = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3)); seen.bind(("lo", 3))
+	seen.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+	def sum16(b):
+	    b += b"\0" * (len(b) % 2)
+	    t = sum(struct.unpack(f"!{len(b) // 2}H", b))
+	    while t >> 16: t = (t & 0xffff) + (t >> 16)
+	    return ~t & 0xffff
+	def send(src, sport, dport, data=b"x" * 20, dst="127.0.0.1", check=None):
+	    a, b = socket.inet_aton(src), socket.inet_aton(dst)
+	    udp = struct.pack("!HHHH", sport, dport, 8 + len(data), 0) + data
+	    c = sum16(a + b + struct.pack("!BBH", 0, 17, len(udp)) + udp) or 0xffff
+	    if check is not None: c = c ^ check or 1
+	    udp = udp[:6] + struct.pack("!H", c) + udp[8:]
+	    raw.sendto(struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 1, 0, 64, 17, 0, a, b) + udp, (dst, 0))
+	asker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); asker.bind(("127.0.0.1", 0)); asker.settimeout(5)
+	def barrier():		# when this has been answered all before it has been judged
+	    for _ in range(3):
+	        asker.sendto(b"barrier", ("127.0.0.1", ports["echo"]))
+	        assert asker.recv(100) == b"barrier"
+	def count():		# UDP datagrams that a built-in sent to somebody else: how many, and their bytes
+	    n = size = 0
+	    while select.select([seen], [], [], 0.005)[0]:
+	        p, where = seen.recvfrom(70000)
+	        if where[2] == 4 or p[0] >> 4 != 4 or p[9] != 17: continue	# each is seen going and coming
+	        sport, dport, _, _ = struct.unpack("!HHHH", p[20:28])
+	        if sport in ports.values() and dport != asker.getsockname()[1]: n += 1; size += len(p) - 28
+	    return n, size
+	worst, cases = 0, 0
+	def case(name, most, *args, **more):
+	    global worst, cases
+	    count(); send(*args, **more); barrier(); barrier()
+	    n, size = count()
+	    data = more.get("data", b"x" * 20)
+	    if args[1] in ports.values() and args[0] == "127.0.0.1" and more.get("dst", "127.0.0.1") == "127.0.0.1":
+	        n -= 1; size -= len(data)	# the spoofed one itself
+	    assert n <= most, (name, n)
+	    assert size <= len(data) * most or name.startswith("told"), (name, size)
+	    worst, cases = max(worst, n + 1), cases + 1
+	for name, port in ports.items():
+	    case(name + " from itself", 0, "127.0.0.1", port, port)
+	    for other, p in ports.items(): case(f"{name} from {other}", 0, "127.0.0.1", p, port)
+	    for src in ("10.9.0.255", "255.255.255.255", "224.0.0.1", "239.1.2.3", "240.0.0.1"):
+	        case(f"{name} from {src}", 0, src, 5555, port, dst="10.9.0.1")
+	    for p in (0, 1, 7, 13, 19, 37, 53, 123, 511): case(f"{name} from port {p}", 0, "127.0.0.1", p, port)
+	    case(name + " bad checksum", 0, "127.0.0.1", 5555, port, check=0x5555)
+	    case(name + ", only_from", 1 if name == "echo" else 0, "10.9.0.77", 5555, port, dst="10.9.0.1")
+	case("echo, empty", 1, "127.0.0.1", 5555, ports["echo"], data=b"")
+	case("echo", 1, "127.0.0.1", 5555, ports["echo"])
+	case("echo to a broadcast", 1, "10.9.0.1", 5555, ports["echo"], dst="10.9.0.255")
+	for name, n in (("discard", 0), ("chargen", 0), ("daytime", 0), ("time", 0)): case(name, n, "127.0.0.1", 5555, ports[name])
+	# Who may ask gets what those services say.
+	case("told chargen", 1, "10.9.0.1", 5555, ports["chargen"], dst="10.9.0.1")
+	asker.sendto(b"y" * 65507, ("127.0.0.1", ports["echo"]))
+	assert len(asker.recv(70000)) == 65507
+	print(f"{cases} kinds: at most {worst} datagrams for one, never more bytes than came without only_from")
+	X
+	AS_ME="" WRAP="unshare -n sh in.sh" start_server -f t
+	local i=0 words=()
+	for s in echo discard chargen daytime time; do words+=("$s" "${ADDRESSES[i++]##*:}"); done
+	timeout 60 nsenter -t "$PID" -n python3 -S spoof.py "${words[@]}" >said
+	figure "$(<said)"
+	has_children 0
 }

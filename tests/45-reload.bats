@@ -194,7 +194,7 @@ clients() { # clients N PORT: that wait for their reply; their output in o.1…
 
 # --- faults
 
-@test "a faulty entry keeps its last good version: listener, children, limits; mended, it is taken" {
+@test "T09: a faulty entry keeps its last good version: listener, children, limits; mended, it is taken" {
 	gate g
 	service a 'listen = 127.0.0.1:0' "exec = $PWD/g" 'instances = 1' 'overload = reject'
 	start_server -f t
@@ -239,7 +239,7 @@ clients() { # clients N PORT: that wait for their reply; their output in o.1…
 	reload "0 faulty"; both
 }
 
-@test "a fault outside an entry refuses the reload, and the log says where it is" {
+@test "T09: a fault outside an entry refuses the reload, and the log says where it is" {
 	service a 'listen = 127.0.0.1:0' 'exec = echo a'
 	cp t good
 	mkdir d; chmod 755 d
@@ -273,6 +273,169 @@ clients() { # clients N PORT: that wait for their reply; their output in o.1…
 		chmod 755 d
 	fi
 	reload "0 added, 0 changed, 0 removed, 2 as before, 0 off, 0 faulty"
+}
+
+# The sockets that listen and that the server has, each as ADDRESS:PORT=INODE.
+listening() {
+	awk 'NR == FNR { if (match($0, /socket:\[[0-9]+\]/)) has[substr($0, RSTART + 8, RLENGTH - 9)]; next }
+		$4 == "0A" && ($10 in has) { print $2 "=" $10 }' <(readlink "/proc/$PID/fd/"*) "/proc/$PID/net/tcp" | sort
+}
+# Who is there while the tables go wrong: a session that lives on, and a client that comes all the time.
+begin_load() { # begin_load PORT-OF-CAT PORT [COMMAND...]
+	"${@:3}" "$PEER" -t 600000 -s "held" -c over "tcp:127.0.0.1:$1" >held 3>&- & HELD=$!
+	"${@:3}" "$B/tests/probe" -u over "$2" 900 >probed 3>&- & PROBE=$!
+	until_true 5 has_children 1
+}
+end_load() {
+	: >over
+	wait "$HELD" || die "the session was cut" || return
+	[[ $(<held) == held ]] || die "the session: $(<held)" || return
+	wait "$PROBE"
+	read -ra PROBED <probed
+	((PROBED[0] > 0 && PROBED[0] == PROBED[1])) || die "served: ${PROBED[1]} of ${PROBED[0]}"
+}
+# A reload as an administrator asks for it: RC, and what was said in `said`. Its line in the log is one.
+asked_reload() {
+	RC=0
+	timeout 30 "$SERVERCTL" -C "${CTL##*/}" reload >said 2>&1 </dev/null || RC=$?
+	((++ASKED))
+}
+
+@test "T09: a table that is missing, a FIFO, a link to itself, a device, too large, closed to us: all goes on as before" {
+	service a 'listen = 127.0.0.1:0' "exec = $B/tests/tiny"
+	service cat 'listen = 127.0.0.1:0' 'exec = cat'
+	local how as=()
+	if [[ $ME == root ]]; then
+		# Only who is not root can be shut out.
+		programs_for_nobody
+		mkdir serve; cp t "$B/tests/tiny" serve; chmod 755 serve/tiny; chown -R nobody serve; chmod 644 serve/t
+		sed -i "s|exec = .*/tiny|exec = $PWD/serve/tiny|" serve/t; cp serve/t whole
+		WRAP="setpriv --reuid=65534 --regid=65534 --clear-groups" SERVER=$PWD/bin/server CONTROL="-C serve/ctl" AS_ME="" start_server -f serve/t
+		CTL=$PWD/serve/ctl
+	else
+		mkdir serve; mv t serve; cp serve/t whole
+		CONTROL="-C serve/ctl" start_server -f serve/t
+		CTL=$PWD/serve/ctl
+	fi
+	asked_reload() { RC=0; "$SERVERCTL" -C serve/ctl reload >said 2>&1 </dev/null || RC=$?; ((++ASKED)); }
+	begin_load "${PORTS[cat]}" "${PORTS[a]}"
+	local was; was=$(listening); ASKED=0
+	[[ $(wc -l <<<"$was") == 2 ]]
+	for how in missing fifo loop device large shut garbage nul; do
+		rm -rf serve/t
+		case $how in
+		fifo) mkfifo serve/t ;;
+		loop) ln -s t serve/t ;;
+		device) ln -s /dev/zero serve/t ;;
+		large) truncate -s 4G serve/t ;;
+		shut) cp whole serve/t; chmod 0 serve/t ;;
+		garbage) head -c 5000 /dev/urandom >serve/t ;;
+		nul) printf 'service a {\0' >serve/t ;;
+		esac
+		[[ $ME != root || $how == @(missing|loop|device) ]] || chown nobody serve/t
+		asked_reload
+		[[ $RC == 1 && -s said ]] || die "$how: status $RC: $(<said)" || return
+		[[ $(listening) == "$was" ]] || die "$how: other sockets" || return
+		until_true 5 log_has "$ASKED" 'RELOAD: refused: ' || die "$how: $(tail -n 3 "$LOG")" || return
+		run -0 ask "${PORTS[a]}"; [[ $output == ok ]]
+	done
+	# A directory is a table too, as includedir is; what it has there is as it was.
+	rm -f serve/t; mkdir serve/t; cp whole serve/t/all
+	[[ $ME != root ]] || chown -R nobody serve/t
+	chmod 755 serve/t; chmod 644 serve/t/all
+	asked_reload; [[ $RC == 0 && $(listening) == "$was" ]]
+	end_load
+	figure "$ASKED reloads: the same sockets, the session lives, ${PROBED[1]} of ${PROBED[0]} served"
+}
+
+# An empty table is sound: it says that nothing is to be served, and that is told.
+@test "T09: an empty table: its services go, which is told; sessions live on" {
+	service a 'listen = 127.0.0.1:0' 'exec = cat'
+	start_server -f t
+	"$PEER" -s held -c over "tcp:127.0.0.1:$PORT" >held 3>&- & local p=$!
+	until_true 5 has_children 1
+	: >t
+	asked_reload
+	[[ $(<said) == *"the table enables no service"* ]]
+	run -5 ask
+	: >over
+	wait "$p"; [[ $(<held) == held ]]
+}
+
+# cut STEP: a table of 60 lines, cut after every STEP bytes. Where an entry is cut the whole reload is
+# refused; where the cut is between two, it is a table with fewer of them.
+cut() {
+	local n i whole=0 refused=0 was own size first
+	service a 'listen = 127.0.0.1:0' "exec = $B/tests/tiny"
+	service cat 'listen = 127.0.0.1:0' 'exec = cat'
+	for i in 1 2 3 4 5 6; do
+		service s$i 'listen = 127.0.0.1:0' "shell = echo s$i; cat # in words" 'instances = 5' '# a comment'
+	done
+	printf '\n# the rest\n' >>t
+	while (($(wc -l <t) < 60)); do echo "# of it" >>t; done
+	[[ $(wc -l <t) == 60 ]] || die "$(wc -l <t) lines" || return
+	cp t whole
+	start_server -q -f t
+	begin_load "${PORTS[cat]}" "${PORTS[a]}"
+	was=$(listening) own=$(inode "${PORTS[a]}") ASKED=0 size=$(stat -c %s whole)
+	first=$(sed '/^}$/q' whole | wc -c)
+	for ((n = 1; n < size; n += $1)); do
+		head -c "$n" whole >t
+		asked_reload
+		if [[ $RC == 1 ]]; then
+			((++refused))
+			[[ $(listening) == "$was" ]] || die "$n bytes: other sockets" || return
+		else
+			# Not while the first entry is not whole; and then it is as it was.
+			((n >= first - 1)) && "$SERVER" -t -f t || die "$n bytes were taken: $(<said)" || return
+			((++whole))
+			[[ $(inode "${PORTS[a]}") == "$own" ]] || die "$n bytes: another socket" || return
+			cp whole t; asked_reload
+			[[ $RC == 0 && $(inode "${PORTS[a]}") == "$own" ]] || die "$(<said)" || return
+			was=$(listening)
+		fi
+	done
+	end_load
+	until_true 5 log_has "$ASKED" 'RELOAD: '
+	((refused > whole))
+	figure "$ASKED reloads, $refused refused, $whole cut between entries: the same sockets, the session lives, ${PROBED[1]} of ${PROBED[0]} served"
+}
+
+@test "T09: a table cut off at many places: what is no whole table is refused, nobody notices" { cut 53; }
+
+# bats test_tags=long
+@test "T09: a table of 60 lines cut off after every byte" { cut 1; }
+
+# bats test_tags=long
+@test "T09: a reload with every bad table of the corpus behind the good one: each is told, nobody notices" {
+	requires_root; requires ip nsenter
+	unshare -n -m true 2>/dev/null || skip "no namespaces"
+	umask 022
+	cp -R "$BATS_TEST_DIRNAME/corpus" x
+	service keep 'listen = 127.0.0.1:0' 'exec = cat' 'user = root'
+	service probed 'listen = 127.0.0.1:0' "exec = $B/tests/tiny" 'user = root'
+	: >x/table
+	cat >in.sh <<-'X'
+	ip link set lo up
+	for d in /run /var/log; do mount -t tmpfs none $d; done
+	exec "$@"
+	X
+	AS_ME="" WRAP="unshare -n -m sh in.sh" start_server -q -f t -f x/table
+	begin_load "${PORTS[keep]}" "${PORTS[probed]}" nsenter -t "$PID" -n
+	local was f n=0 refused; was=$(listening); ASKED=0
+	[[ $(wc -l <<<"$was") == 2 ]]
+	for f in $(grep -l ' error: ' x/*.want); do
+		cp "${f%.want}.conf" x/table
+		asked_reload
+		[[ $RC == 1 ]] || die "$f: status $RC: $(<said)" || return
+		grep -qE ':[0-9]+:[0-9]+: error: ' said || die "$f: $(<said)" || return
+		[[ $(listening | grep -cFxf <(echo "$was")) == 2 ]] || die "$f: other sockets" || return
+		((++n))
+	done
+	end_load
+	until_true 5 log_has "$ASKED" 'RELOAD: '
+	refused=$(count_log 'RELOAD: refused')
+	figure "$n bad tables, $refused refused whole: the same sockets, the session lives, ${PROBED[1]} of ${PROBED[0]} served"
 }
 
 @test "a faulty entry that is off from outside is off; a removed one beside it goes" {
@@ -727,7 +890,7 @@ hang() { # begins a reload that hangs; READER
 	READER=$(children "$PID")
 }
 
-@test "a reading process that hangs costs nothing; killed, it is told, and the reload asked for meanwhile comes" {
+@test "T10: a reading process that hangs costs nothing; killed, it is told, and the reload asked for meanwhile comes" {
 	start_hanging
 	hang
 	run -0 ask; [[ $output == a ]]
@@ -811,7 +974,7 @@ hang() { # begins a reload that hangs; READER
 
 # --- for long
 
-@test "a name in listen: nobody waits for a resolver that does not answer, at a reload and when it is tried again" {
+@test "T22: a name in listen: nobody waits for a resolver that does not answer, at a reload and when it is tried again" {
 	requires_silent_resolver
 	cp /etc/hosts hosts
 	printf 'service %s\n{\nlisten = %s:0\nuser = root\nexec = echo %s\n}\n' a 127.0.0.1 a >t

@@ -138,7 +138,7 @@ with_hosts() {
 	run -0 "$PEER" -b 127.0.0.6 "tcp:127.0.0.1:$PORT"; [[ $output == hi ]]
 }
 
-@test "a name service that does not answer costs two seconds and nobody else anything" {
+@test "T22: a name service that does not answer costs two seconds and nobody else anything" {
 	with_hosts
 	requires_silent_resolver
 	cat >in.sh <<-X
@@ -158,4 +158,210 @@ with_hosts() {
 	timeout 25 unshare -m -n sh in.sh
 	[[ $(<got) == 127.0.0.77 ]]
 	(($(now_ms) - start < 8000))
+}
+
+# The name server never answers, and writes down that it was asked.
+@test "T22: once it serves, the master asks no name server, whatever comes; a reload's asking holds up nobody" {
+	requires_silent_resolver; requires nsenter
+	sed -i 's/s.recv(512)/open("asked", "ab", 0).write(s.recv(512)[12:] + b"\\n")/' silent.py
+	{ printf 'service a { listen = 127.0.0.1:0\nexec = %s\nuser = root\nonly_from = 127.0.0.0/8 some.host.test\n}\n' "$B/tests/tiny"
+	printf 'service to { listen = 127.0.0.1:0\nredirect = 127.0.0.1 1\nno_access = 127.0.0.9\n}\n'; } >t
+	chmod 644 t
+	cat >in.sh <<-X
+	printf 'nameserver 127.0.0.1\noptions timeout:1 attempts:1\n' >resolv; echo 'hosts: files dns' >nss
+	mount --bind resolv /etc/resolv.conf; mount --bind nss /etc/nsswitch.conf
+	ip link set lo up
+	: >asked
+	python3 silent.py </dev/null >/dev/null 2>&1 & echo \$! >helpers
+	until [ -e up ]; do sleep 0.01; done
+	exec "\$@"
+	X
+	START_LIMIT=30 WRAP="unshare -m -n sh in.sh" start_server -f t
+	local in=(nsenter -t "$PID" -n) n before
+	grep -qa some asked	# the table's name was asked for, at the start
+	: >asked
+	"${in[@]}" "$B/tests/probe" "${PORTS[a]}" 1 >first
+	"${in[@]}" "$PEER" -b 127.0.0.9 "tcp:127.0.0.1:${PORTS[to]}" || :
+	"${in[@]}" "$PEER" "tcp:127.0.0.1:${PORTS[to]}" || :
+	kill -USR1 "$PID"; wait_log STATE
+	run -0 "$SERVERCTL" -C "${CTL##*/}" status
+	[[ ! -s asked ]] || die "asked: $(tr '\0' . <asked)" || return
+	# The table is read by a process, which asks; that takes seconds, and nobody notices.
+	"${in[@]}" "$B/tests/probe" -u over "${PORTS[a]}" 60 >second 3>&- & local p=$!
+	before=$(now_ms)
+	run "$SERVERCTL" -C "${CTL##*/}" reload
+	before=$(($(now_ms) - before))
+	: >over; wait "$p"
+	kill $(<helpers)
+	[[ -s asked ]] && ((before > 800)) || die "nothing was asked" || return
+	read -ra n <second
+	((n[0] == n[1] && n[3] < 250000)) || die "$(<second)" || return
+	figure "0 look-ups while it serves; during a reload of $((before / 1000)).$((before / 100 % 10)) s ${n[1]} of ${n[0]} served, 99 of 100 in $((n[3] / 1000)) ms, longest $((n[4] / 1000)) ms"
+}
+
+@test "T22: users are those of the last reading: /etc/passwd may change, or go, while it serves" {
+	requires_root
+	unshare -m true 2>/dev/null || skip "no mount namespace"
+	{ cat /etc/passwd; echo 'tester:x:54321:54321::/:/bin/sh'; } >passwd
+	{ cat /etc/group; echo 'testers:x:54321:'; } >group
+	printf 'service a { listen = 127.0.0.1:0\nshell = id -u; id -g\nuser = tester\n}\n' >t; chmod 644 t
+	echo 'mount --bind passwd /etc/passwd && mount --bind group /etc/group && exec "$@"' >in.sh
+	AS_ME="" WRAP="unshare -m sh in.sh" start_server -f t
+	run -0 ask; [[ ${lines[*]} == "54321 54321" ]]
+	local as=$output
+	sed 's/^tester:x:54321:54321/tester:x:54444:54445/' passwd >new; cat new >passwd
+	run -0 ask; [[ $output == "$as" ]]
+	: >passwd
+	run -0 ask; [[ $output == "$as" ]]
+	# Nobody of that name: the entry has an error, and stays as it was.
+	run -1 "$SERVERCTL" -C "${CTL##*/}" reload; [[ $output == *'there is no such user'* ]]
+	run -0 ask; [[ $output == "$as" ]]
+	cat new >passwd
+	run -0 "$SERVERCTL" -C "${CTL##*/}" reload
+	run -0 ask; [[ ${lines[*]} == "54444 54445" ]]
+}
+
+# A name server and an identd that say what nobody should; a PROXY header, UNIX peers with names.
+@test "T17: hostile names, ident answers, PROXY headers and UNIX paths: the log and the status are printing characters, one event a line; nothing of it reaches a command" {
+	requires_silent_resolver; requires nsenter
+	cat >dns.py <<-'X'
+	import socket, struct
+	hostile = [b"\x1b[2Jevil", b"a\r\nFAIL: forged address from=192.0.2.66", b"nul\0nul", b"%n%n%s", b"\xc0\xaf\xe0\x80\xaf", b"$(reboot)", b"() { :; }; x", b"x" * 63, b"-f root", b'"}{"']
+	s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("127.0.0.1", 53)); open("up", "w").close()
+	asked = open("asked", "ab", 0)
+	n = 0
+	while True:
+	    q, who = s.recvfrom(4096)
+	    end = 12
+	    while q[end]: end += 1 + q[end]
+	    question, kind = q[12:end + 5], struct.unpack("!H", q[end + 1:end + 3])[0]
+	    asked.write(b"%d\n" % kind)
+	    if kind == 12:	# every name leads back to who asks, so it is confirmed
+	        h = hostile[n % len(hostile)]; n += 1
+	        data = bytes([len(h)]) + h + b"\4test\0"
+	    elif kind == 1: data = socket.inet_aton("127.0.0.1")
+	    else:
+	        s.sendto(q[:2] + struct.pack("!HHHHH", 0x8180, 1, 0, 0, 0) + question, who); continue
+	    s.sendto(q[:2] + struct.pack("!HHHHH", 0x8180, 1, 1, 0, 0) + question + b"\xc0\x0c" + struct.pack("!HHIH", kind, 1, 0, len(data)) + data, who)
+	X
+	cat >identd.py <<-'X'
+	import socket
+	hostile = [b"\x1b[31mred\x07", b"joe\r\nFAIL: forged address from=192.0.2.66\r\n", b"%n%n%s", b"x" * 65536, b"\xc0\xaf\xff", b"() { :; }; touch forged", b"$(touch forged)", b"a\tb\x7f\x80", b"nul\0nul", b"joe"]
+	l = socket.create_server(("127.0.0.1", 113)); open("up.ident", "w").close()
+	n = 0
+	while True:
+	    c, _ = l.accept()
+	    try: c.sendall(c.recv(1000).strip() + b" : USERID : UNIX : " + hostile[n % len(hostile)] + b"\r\n")
+	    except OSError: pass
+	    n += 1; c.close()
+	X
+	cat >in.sh <<-X
+	printf 'nameserver 127.0.0.1\n' >resolv; echo 'hosts: files dns' >nss; echo '127.0.0.99 none' >hosts
+	for f in resolv:resolv.conf nss:nsswitch.conf hosts:hosts; do mount --bind \${f%:*} /etc/\${f#*:}; done
+	ip link set lo up
+	python3 dns.py </dev/null >/dev/null 2>&1 & echo \$! >helpers
+	python3 identd.py </dev/null >/dev/null 2>&1 & echo \$! >>helpers
+	until [ -e up ] && [ -e up.ident ]; do sleep 0.01; done
+	exec "\$@"
+	X
+	local witness='tr "\0" "\n" </proc/self/environ; tr "\0" "\n" </proc/$$/cmdline'
+	cat >t <<-X
+	defaults { log_type = SERVER
+	log_type += FILE $PWD/a.log
+	log_on_success = PID HOST PORT USERID EXIT
+	log_on_failure = HOST USERID }
+	service plain { listen = 127.0.0.1:0
+	log_on_success = PID HOST EXIT
+	shell = $witness
+	}
+	service named { listen = 127.0.0.1:0
+	lookup = yes
+	shell = $witness
+	}
+	service domain { listen = 127.0.0.1:0
+	only_from = .test
+	shell = $witness
+	}
+	service refused { listen = 127.0.0.1:0
+	no_access = 127.0.0.1
+	shell = $witness
+	}
+	service proxy { listen = 127.0.0.1:0
+	proxy_protocol = yes
+	proxy_from = 127.0.0.1
+	shell = $witness
+	}
+	service json { listen = 127.0.0.1:0
+	log_format = json
+	log_type = FILE $PWD/j.log
+	lookup = yes
+	shell = $witness
+	}
+	service local { listen = unix:$PWD/s
+	shell = $witness
+	}
+	service dgram { listen = unix-dgram:$PWD/d
+	shell = $witness
+	}
+	X
+	chmod 644 t
+	WRAP="unshare -m -n sh in.sh" start_server -v -f t
+	cat >clients.py <<-'X'
+	import os, socket, struct, sys
+	ports = dict(zip(sys.argv[1::2], map(int, sys.argv[2::2])))
+	def ask(port, send=b""):
+	    s = socket.create_connection(("127.0.0.1", port)); s.settimeout(20)
+	    d = b""
+	    try:
+	        if send: s.sendall(send)
+	        s.shutdown(socket.SHUT_WR)
+	        while x := s.recv(65536): d += x
+	    except ConnectionError: pass
+	    return d
+	got = ask(ports["plain"])
+	assert not os.path.getsize("asked"), "asked without being told to"
+	for _ in range(10):
+	    for name in ("named", "domain", "refused", "json"): got += ask(ports[name])
+	four = bytes([192, 0, 2, 7, 192, 0, 2, 99]) + struct.pack("!HH", 54321, 443)
+	def v2(body): return b"\r\n\r\n\0\r\nQUIT\n\x21\x11" + struct.pack("!H", len(body)) + body
+	evil = b"\x1b[2J\r\n%n\0\xc0\xaf"
+	def tlv(kind, b): return bytes([kind]) + struct.pack("!H", len(b)) + b
+	for h in (b"PROXY TCP4 192.0.2.7 192.0.2.99 1 2\r\n", v2(four + tlv(2, evil) + tlv(0x20, b"\1\0\0\0\0" + tlv(0x22, evil)) + tlv(5, b"() { :; }; x")),
+	        b"PROXY TCP4 " + evil + b" 192.0.2.99 1 2\r\n", b"PROXY " + evil + b"\r\n", evil * 100, v2(four + b"\2\xff\xff" + evil), b"PROXY UNKNOWN " + evil[:4] + b"\r\n"):
+	    got += ask(ports["proxy"], h)
+	for i, name in enumerate((b"\0" + evil[:6] + b"%d", b"p\x1b[2J\nFAIL: forged address from=192.0.2.66", b"() { :; }; x", b"\xc0\xaf")):
+	    s = socket.socket(socket.AF_UNIX); s.bind(name); s.connect("s"); s.shutdown(socket.SHUT_WR)
+	    while x := s.recv(65536): got += x
+	    s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.settimeout(10); s.bind(name + b".d"); s.sendto(b"x", "d"); got += s.recv(65536)
+	open("witness", "wb").write(got)
+	X
+	timeout 50 nsenter -t "$PID" -n python3 clients.py $(for s in "${!PORTS[@]}"; do echo "$s ${PORTS[$s]}"; done)
+	kill $(<helpers)
+	until_true 10 has_children 0
+	"$SERVERCTL" -C "${CTL##*/}" status >status
+	"$SERVERCTL" -C "${CTL##*/}" status --json >status.json
+	kill -USR1 "$PID"; wait_log 'STATE: dgram'
+	stop_server
+	cat >judge.py <<-'X'
+	import json, re, sys
+	lines = 0
+	for f in (sys.argv[1], "a.log", "j.log", "status", "status.json"):
+	    for line in open(f, "rb").read().split(b"\n"):
+	        assert all(0x20 <= b < 0x7f for b in line), (f, line)
+	        lines += 1
+	        if f.endswith("log") and line and f != "j.log":
+	            assert re.match(rb"\d+/\d+/\d+@[\d:]+: [A-Z]+: ", line) or line.startswith(b"server: "), (f, line)
+	            assert not re.match(rb"\S+ FAIL: forged", line), (f, line)
+	        if f == "j.log" and line: assert json.loads(line)["event"] != "fail", line
+	json.load(open("status.json"))
+	got = open("witness", "rb").read()
+	for bad in (b"\x1b", b"forged", b"%n", b"() {", b"\xc0", b"$(", b"evil", b"\r", b"\7"): assert bad not in got, (bad, got[max(0, got.find(bad) - 200):got.find(bad) + 100])
+	for name in (b"REMOTE_ADDR=127.0.0.1", b"REMOTE_ADDR=192.0.2.7", b"PROTO=UNIX", b"TCPREMOTEINFO=joe"): assert name in got, name
+	log = open("a.log", "rb").read()
+	for want in (b"USERID: ", b"\\x1b[31mred", b"\\xc0\\xaf"): assert want in log, want
+	print(f"{lines} lines of logs and status, all printing, none forged; no byte of it in {len(got) >> 10} KiB of environments and arguments")
+	X
+	timeout 20 python3 judge.py "$LOG" >said
+	[[ $(sort asked | uniq -c | awk '{ print $2 }' | tr '\n' ' ') == *12* && ! -e forged ]]
+	figure "$(<said)"
 }

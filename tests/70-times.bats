@@ -1,6 +1,6 @@
 load helper
 
-@test "timeout: TERM to the whole process group, and the connection ends" {
+@test "T15: timeout: TERM to the whole process group, and the connection ends" {
 	start_server -o timeout=300ms 127.0.0.1:0 sh -c 'sleep 60 & echo $!; sleep 60'
 	run -0 ask
 	wait_log 'KILL: sh pid=[0-9]+ from=127.0.0.1 timeout'
@@ -8,7 +8,7 @@ load helper
 	until_true 5 gone "$output"
 }
 
-@test "kill_after: a child that ignores TERM is killed" {
+@test "T15: kill_after: a child that ignores TERM is killed" {
 	start_server -o timeout=200ms -o kill_after=200ms 127.0.0.1:0 sh -c 'trap "" TERM; echo up; while :; do sleep 1; done'
 	run -0 ask; [[ $output == up ]]
 	wait_log 'EXIT: sh signal=9'
@@ -22,7 +22,7 @@ load helper
 	until_true 5 gone "$output"
 }
 
-@test "timeout holds for what the command leaves behind in its group" {
+@test "T15: timeout holds for what the command leaves behind in its group" {
 	start_server -o timeout=400ms -o kill_after=100ms 127.0.0.1:0 sh -c 'trap "" TERM; sleep 60 & echo $!; exit 0'
 	run -0 ask
 	until_true 5 gone "$output"
@@ -34,7 +34,7 @@ load helper
 	wait_log 'EXIT: echo status=0'
 }
 
-@test "idle_timeout: ends a connection over which nothing moves" {
+@test "T15: idle_timeout: ends a connection over which nothing moves" {
 	start_server -o idle_timeout=300ms 127.0.0.1:0 cat
 	run -0 ask
 	wait_log 'KILL: cat pid=[0-9]+ from=127.0.0.1 idle_timeout'
@@ -48,6 +48,130 @@ load helper
 	start_server -o idle_timeout=700ms 127.0.0.1:0 cat
 	run -0 bash -c '(for i in 1 2 3 4 5 6 7 8 9; do read -rt 0.2 <> <(:); echo $i; done) | "$1" -S -H "$2"' - "$PEER" "tcp:127.0.0.1:$PORT"
 	[[ ${#lines[@]} == 9 ]]
+}
+
+@test "T15: slow senders, clients that never read and silent ones: idle_timeout and timeout end each, group and all, in time" {
+	requires python3
+	cat >t <<-X
+	service idle { listen = 127.0.0.1:0
+	shell = trap "" TERM; sleep 60 & echo \$!; while :; do head -c 100000 /dev/zero; done
+	idle_timeout = 1s
+	kill_after = 300ms }
+	service slow { listen = 127.0.0.1:0
+	shell = sleep 60 & echo \$!; cat >/dev/null
+	idle_timeout = 1s
+	timeout = 4s
+	kill_after = 300ms }
+	service silent { listen = 127.0.0.1:0
+	shell = sleep 60 & echo \$!; cat
+	idle_timeout = 1s
+	kill_after = 300ms }
+	X
+	chmod 644 t
+	start_server -f t
+	cat >clients.py <<-'X'
+	import os, socket, sys, time
+	idle, slow, silent = (int(x) for x in sys.argv[1:4])
+	def conn(port):
+	    s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096); s.connect(("127.0.0.1", port)); s.setblocking(False); return s
+	def first(s):	# the pid that the command says; nothing more is read
+	    s.setblocking(True); d = b""
+	    while not d.endswith(b"\n"): d += s.recv(1)
+	    s.setblocking(False)
+	    return int(d)
+	def alive(pid):
+	    try: return open(f"/proc/{pid}/stat").read().rsplit(") ")[1][0] != "Z"
+	    except (FileNotFoundError, ProcessLookupError): return False
+	start = time.monotonic()
+	c = [conn(idle) for _ in range(10)] + [conn(slow) for _ in range(10)] + [conn(silent) for _ in range(10)]
+	pids = [first(s) for s in c]
+	ended, sent = {}, start
+	while len(ended) < 30 and time.monotonic() < start + 20:
+	    now = time.monotonic()
+	    if now > sent + 0.5:	# slowly, but not idle
+	        sent = now
+	        for s in c[10:20]:
+	            try: s.send(b".")
+	            except OSError: pass
+	    for i, pid in enumerate(pids):
+	        if i not in ended and not alive(pid): ended[i] = now - start
+	    time.sleep(0.02)
+	assert len(ended) == 30, ended
+	def span(a, b): t = [ended[i] for i in range(a, b)]; return min(t), max(t)
+	# Within a second of the limit, and what a slow machine takes.
+	for a, limit in ((0, 1), (10, 4), (20, 1)):
+	    low, high = span(a, a + 10)
+	    assert limit - 0.1 <= low and high <= limit + 2, (a, low, high)
+	print("never reading %.1f s, slow %.1f s, silent %.1f s after the start" % (span(0, 10)[1], span(10, 20)[1], span(20, 30)[1]))
+	X
+	timeout 60 python3 clients.py "${PORTS[idle]}" "${PORTS[slow]}" "${PORTS[silent]}" >said 3>&-
+	figure "limits of 1, 4 and 1 s: $(<said)"
+	until_true 5 has_children 0
+}
+
+# Five servers, each with a clock of its own that jumps while its limits run.
+@test "T24: the clock jumps by an hour, a day, to 2040: no limit, pause or time-out moves" {
+	ldd "$SERVER" >/dev/null 2>&1 || skip "static program"
+	[[ -z ${NO_SHIM-} ]] || skip "no preloading here"
+	local jump s log=$LOG words="" jumps=(3600 -3600 86400 -86400 $(($(date -d 2040-06-01 +%s) - EPOCHSECONDS))) clients=()
+	one() { # one FILE PORT: after how many ms a client is served, or ended
+		local start; start=$(now_ms)
+		"$PEER" -t 20000 "tcp:127.0.0.1:$2" >/dev/null || :
+		echo $(($(now_ms) - start)) >"$1"
+	}
+	for jump in "${jumps[@]}"; do
+		echo 0 >"clock$jump"
+		cat >"t$jump" <<-X
+		service timeout { listen = 127.0.0.1:0
+		exec = sleep 60
+		timeout = 2s }
+		service idle { listen = 127.0.0.1:0
+		exec = sleep 60
+		idle_timeout = 2s }
+		service kill { listen = 127.0.0.1:0
+		shell = trap "" TERM; while :; do sleep 1; done
+		timeout = 500ms
+		kill_after = 1500ms }
+		service rest { listen = 127.0.0.1:0
+		exec = echo hi
+		cps = 1 2s }
+		service pace { listen = 127.0.0.1:0
+		exec = echo hi
+		cps = 1/2s }
+		service source { listen = 127.0.0.1:0
+		exec = echo hi
+		source_cps = 1/2s }
+		service daytime { listen = udp:127.0.0.1:0
+		only_from = 127.0.0.1
+		type = INTERNAL UNLISTED
+		}
+		X
+		chmod 644 "t$jump"
+		printf '#!/bin/sh\nLD_PRELOAD=%s SHIM_CLOCK=%s exec "$@"\n' "$B/tests/shim" "$PWD/clock$jump" >shim.sh; chmod +x shim.sh
+		LOG=$log.$jump
+		WRAP=./shim.sh start_server -f "t$jump"
+		ask "${PORTS[rest]}" >/dev/null; ask "${PORTS[pace]}" >/dev/null; ask "${PORTS[source]}" >/dev/null
+		for s in timeout idle kill rest pace; do one "took.$s.$jump" "${PORTS[$s]}" >/dev/null 3>&- & clients+=($!); done
+		( local start p=${PORTS[source]}; start=$(now_ms)
+		until [[ $(ask "$p") == hi ]] || (($(now_ms) - start > 8000)); do nap 0.05; done
+		echo $(($(now_ms) - start)) >"took.source.$jump" ) >/dev/null 3>&- & clients+=($!)
+		until_true 5 eval '(($(count_log "START: (timeout|idle|kill)") == 3))'
+		echo "$jump" >new; mv new "clock$jump"
+		# It does.
+		run -0 "$DATAGRAMS" "${ADDRESSES[6]}" x
+		s=$(date -d "$(tr -d '\r' <<<"$output")" +%s)
+		((s - EPOCHSECONDS - jump < 5 && s - EPOCHSECONDS - jump > -5)) || die "the clock stands: $output" || return
+	done
+	wait "${clients[@]}"
+	LOG=$log
+	for s in timeout idle kill rest pace source; do
+		# A second is the promise; rest and pace began a little before, and a slow machine takes its time.
+		for jump in "${jumps[@]}"; do
+			(($(<"took.$s.$jump") >= 1000 && $(<"took.$s.$jump") < 4000)) || die "$s, jump of $jump s: $(<"took.$s.$jump") ms" || return
+		done
+		words+=" $s $(cat took.$s.* | sort -n | head -n 1)-$(cat took.$s.* | sort -n | tail -n 1)"
+	done
+	figure "each of 2 s took (ms)$words"
 }
 
 @test "hangup = kill: a reset ends the command; a half close does not" {

@@ -397,7 +397,7 @@ s = socket.create_server(("127.0.0.1", int(sys.argv[1]))); open("bound", "w"); s
 	sample "server_service_listeners{service='twin'} 2"
 }
 
-@test "a hostile name, and what it makes an error say, stays text everywhere" {
+@test "T17: a hostile name, and what it makes an error say, stays text everywhere" {
 	requires python3
 	status <<-X
 	service evil

@@ -3,22 +3,26 @@
  *   SHIM="accept4=24"          every accept4 fails with errno 24
  *   SHIM="accept4=24/3"        … the first three times
  *   SHIM="socket@10=97"        socket for address family 10 fails
+ *   SHIM="write@1=5"           write to a regular file fails
  *   SHIM_WHILE=FILE            only while that file exists
  * Several are separated by blanks.
  *   SHIM_TORTURE=1         allocations tell tests/torture of themselves, which may let one fail
  *   SHIM_HANG=FILE         alarm does not come back while that file exists: as who reads a dead disk
+ *   SHIM_CLOCK=FILE        CLOCK_REALTIME is as many seconds ahead as the file says
  */
 #include <dlfcn.h>
 #include <errno.h>
 #include <grp.h>
 #include <netdb.h>
 #include <pwd.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <time.h>
 #include <unistd.h>
@@ -84,6 +88,15 @@ clone(int (*fn)(void *), void *stack, int flags, void *arg, ...)
 {
 	REAL(int, "clone", int (*)(void *), void *, int, void *, ...);
 	return fails("clone", 0) ? -1 : real(fn, stack, flags, arg);
+}
+
+ssize_t
+write(int fd, const void *bytes, size_t n)
+{
+	REAL(ssize_t, "write", int, const void *, size_t);
+	struct stat st;
+
+	return fails("write", fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) ? -1 : real(fd, bytes, n);
 }
 
 pid_t
@@ -172,3 +185,39 @@ realloc(void *p, size_t size)
 	return no_memory() ? NULL : __libc_realloc(p, size);
 }
 #endif
+static time_t
+ahead(void)
+{
+	const char *file = getenv("SHIM_CLOCK");
+	int why = errno, fd = file != NULL ? open(file, O_RDONLY | O_CLOEXEC) : -1;
+	char text[32];
+	ssize_t n = fd != -1 ? read(fd, text, sizeof text - 1) : 0;
+
+	if (fd != -1)
+		(void)close(fd);
+	errno = why;
+	text[n > 0 ? n : 0] = '\0';
+	return (time_t)strtoll(text, NULL, 10);
+}
+
+int
+clock_gettime(clockid_t clock, struct timespec *ts)
+{
+	REAL(int, "clock_gettime", clockid_t, struct timespec *);
+	int rc = real(clock, ts);
+
+	if (rc == 0 && clock == CLOCK_REALTIME)
+		ts->tv_sec += ahead();
+	return rc;
+}
+
+time_t
+time(time_t *out)
+{
+	struct timespec ts = { .tv_sec = -1 };
+
+	(void)clock_gettime(CLOCK_REALTIME, &ts);
+	if (out != NULL)
+		*out = ts.tv_sec;
+	return ts.tv_sec;
+}

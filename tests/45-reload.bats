@@ -424,7 +424,8 @@ cut() {
 	begin_load "${PORTS[keep]}" "${PORTS[probed]}" nsenter -t "$PID" -n
 	local was f n=0 refused; was=$(listening); ASKED=0
 	[[ $(wc -l <<<"$was") == 2 ]]
-	for f in $(grep -l ' error: ' x/*.want); do
+	for f in x/*.want; do
+		grep -q ' error: ' "$f" || continue
 		cp "${f%.want}.conf" x/table
 		asked_reload
 		[[ $RC == 1 ]] || die "$f: status $RC: $(<said)" || return

@@ -229,7 +229,9 @@ crowd() {
 		((++looks, seen = ${#c[@]}))
 		((seen <= most)) || most=$seen
 		((seen <= 4)) || die "$seen children" || return
-		((seen == 0 || looks % 20 == 0 || looks % 2 != 0)) || { kill -KILL "${c[RANDOM % seen]}" 2>/dev/null && ((++kills)) || :; }
+		if ((seen > 0 && looks % 2 == 0 && looks % 20 != 0)) && kill -KILL "${c[RANDOM % seen]}" 2>/dev/null; then
+			((++kills))
+		fi
 		if ((looks % 20 == 0)); then
 			until_true 10 counted || die "counted: $(<told)" "are: $(children "$PID")" || return
 			kill -CONT "${crowd[@]}" ${c[@]+"${c[@]}"} 2>/dev/null || :

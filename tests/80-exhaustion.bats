@@ -340,7 +340,7 @@ held_idle() { # held_idle CLIENTS [OPTION...]: so many are held; what they cost,
 	start_server -q "$@" 127.0.0.1:0 "$B/tests/keep"
 	"$B/tests/hold" "$PORT" "$n" <go >count 3>&- & local h=$!
 	exec {w}>go
-	until_true 120 test -s count
+	until_true 400 test -s count
 	[[ $(<count) == "$n" ]] || die "only $(<count) of $n are held" || return
 	before=$(ticks "$PID")
 	nap 2
@@ -359,7 +359,7 @@ held_idle() { # held_idle CLIENTS [OPTION...]: so many are held; what they cost,
 	start=$(now_ms)
 	until_true 30 has_children 0
 	gone=$(($(now_ms) - start))
-	((gone < 6000)) || die "reaped after $gone ms" || return
+	((gone < 10000)) || die "reaped after $gone ms" || return
 	run -0 "$PEER" -s x -H "tcp:127.0.0.1:$PORT"; [[ $output == x ]]
 	figure "$n held, $((rss / 1024)).$((rss % 1024 * 10 / 1024)) MB, $((before / 2)) % of a processor, the next in $((next[2] / 1000)).$((next[2] / 100 % 10)) ms, all reaped $gone ms after"
 }

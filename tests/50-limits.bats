@@ -226,7 +226,8 @@ crowd() {
 		read -ra c <<<"$(children "$PID")"
 		((looks % 20 != 19)) || kill -STOP "${crowd[@]}" ${c[@]+"${c[@]}"} 2>/dev/null || :
 		kill -CONT "$PID"
-		((++looks, seen = ${#c[@]}))
+		((++looks))
+		seen=${#c[@]}
 		((seen <= most)) || most=$seen
 		((seen <= 4)) || die "$seen children" || return
 		if ((seen > 0 && looks % 2 == 0 && looks % 20 != 0)) && kill -KILL "${c[RANDOM % seen]}" 2>/dev/null; then
@@ -275,6 +276,7 @@ flood() {
 	wait "$same" "$other"
 	[[ $(listens) == "$was" ]]
 	n=$(count_log .)
+	# Sixty may come at once, then two a second.
 	((n <= 60 + 2 * (seconds + 1))) || die "$n lines in $seconds s" || return
 	read -ra same <same; read -ra other <other
 	((same[1] * 100 >= same[0] * 99)) || die "the same service: ${same[1]} of ${same[0]}" || return

@@ -16,7 +16,10 @@
 #include "serve/history.h"
 #include "serve/mux.h"
 
-enum { ERROR_MOST = 240 };	/* bytes of an error that are remembered */
+enum {
+	ERROR_MOST = 240,		/* bytes of an error that are remembered */
+	FLOOD_OVER = 2000,		/* ms without a line */
+};
 
 const char *
 reason_text(enum reason r)
@@ -65,17 +68,28 @@ tell_dropped(struct unit *u, enum flood f)
 static void
 flood_over(void *arg, int64_t now)
 {
+	struct unit *later = NULL, *u;
 	struct engine *e = arg;
 
-	(void)now;
-	while (e->flooded != NULL) {
-		struct unit *u = e->flooded;
+	while ((u = e->flooded) != NULL) {
+		bool keep = false;
 
 		e->flooded = u->next_flooded;
-		u->flooded = false;
+		/* While lines still come, each tells what was dropped before it. */
 		for (enum flood f = 0; f < FLOODS; f++)
-			tell_dropped(u, f);
+			if (now - u->flood_line[f] >= FLOOD_OVER)
+				tell_dropped(u, f);
+			else
+				keep = keep || u->flood_dropped[f] > 0;
+		u->flooded = keep;
+		if (keep) {
+			u->next_flooded = later;
+			later = u;
+		}
 	}
+	e->flooded = later;
+	if (later != NULL)
+		loop_timer(e->loop, &e->flood_over, now + SECOND);
 }
 
 struct engine *
@@ -379,6 +393,7 @@ flood_allows(struct unit *u, enum flood f)
 
 	if (bucket_take(&u->flood_full[f], burst[f], burst[f] * SECOND, loop_now(l))) {
 		tell_dropped(u, f);
+		u->flood_line[f] = loop_now(l);
 		return true;
 	}
 	u->flood_dropped[f]++;

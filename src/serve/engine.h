@@ -59,6 +59,7 @@ struct unit {
 	struct sink *log;	/* held: where its lines go, maybe several places; NULL: the master's own log */
 	int64_t flood_full[FLOODS];	/* of each kind of lines a bucket, as policy/rate keeps one */
 	unsigned flood_dropped[FLOODS];
+	int64_t flood_line[FLOODS];	/* when one was written last */
 	struct unit *next_flooded;	/* in the engine's list, if `flooded` */
 	bool flooded;		/* lines were dropped and not told yet */
 	bool retired;		/* gone from the table: it stays while `uses` says so */

@@ -11,7 +11,7 @@ load helper
 	[[ $(awk '/^flags/ {print $2}' <<<"$output") == 02 ]]
 }
 
-@test "whatever the master inherited, a child gets 0, 1 and 2" {
+@test "T38: whatever the master inherited, a child gets 0, 1 and 2" {
 	exec 7</etc/hostname 10</etc/hostname 19</etc/hostname 251</etc/hostname
 	start_server 127.0.0.1:0 sh -c 'ls /proc/$$/fd'
 	exec 7<&- 10<&- 19<&- 251<&-
@@ -29,7 +29,7 @@ load helper
 	[[ ${lines[*]} == "0 1 2" ]]
 }
 
-@test "signals: mask empty, every disposition the default" {
+@test "T38: signals: mask empty, every disposition the default" {
 	cat >dirty.py <<-'X'
 	import os, signal, sys
 	signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGUSR2])
@@ -59,7 +59,7 @@ load helper
 	[[ ${lines[1]} == *tty* ]]
 }
 
-@test "user: real, effective and saved ids, and exactly its groups" {
+@test "T37: user: real, effective and saved ids, and exactly its groups" {
 	requires_root
 	start_server -o user=nobody 127.0.0.1:0 cat /proc/self/status
 	run -0 ask
@@ -70,7 +70,7 @@ load helper
 	grep -qP '^CapPrm:\t0000000000000000$' <<<"$output"
 }
 
-@test "user: groups of the master never reach the child" {
+@test "T37: user: groups of the master never reach the child" {
 	requires_root; requires setpriv
 	AS_ME="" WRAP="setpriv --groups 0,4,27" start_server -o user=daemon 127.0.0.1:0 id -G
 	run -0 ask
@@ -80,7 +80,7 @@ load helper
 	[[ $output == "$(id -G root)" ]]
 }
 
-@test "user, group and groups, in every combination" {
+@test "T37: user, group and groups, in every combination" {
 	requires_root
 	requires python3
 	local u g gs uid gid others
@@ -103,7 +103,7 @@ print(*os.getgrouplist(sys.argv[1], int(sys.argv[2])))' "$u" "$gid")
 	done
 }
 
-@test "a root service of another group really has that group" {
+@test "T37: a root service of another group really has that group" {
 	requires_root
 	AS_ME="" start_server -o user=root -o group=nogroup 127.0.0.1:0 sh -c 'id -u; id -g'
 	run -0 ask
@@ -315,7 +315,7 @@ print(*os.getgrouplist(sys.argv[1], int(sys.argv[2])))' "$u" "$gid")
 	run -0 ask; [[ $output == here ]]
 }
 
-@test "each reason why exec fails is told, with status 126 or 127" {
+@test "T30: each reason why exec fails is told, with status 126 or 127" {
 	echo 'no magic' >noexec; chmod +x noexec
 	echo hi >noperm
 	printf '#!/no/such/interpreter\n' >nointerp; chmod +x nointerp
@@ -336,13 +336,81 @@ print(*os.getgrouplist(sys.argv[1], int(sys.argv[2])))' "$u" "$gid")
 	X
 }
 
+# fails ID WHY: a connection to it ends at once, the line says why, and it counts no more.
+fails() {
+	local start; start=$(now_ms)
+	run -0 ask; [[ -z $output ]] || die "$1: $output" || return
+	local took; took=$(($(now_ms) - start))
+	LONGEST=$((took > LONGEST ? took : LONGEST))
+	wait_log "ERROR: $1 cannot execute \".*\": $2\$" || return
+	wait_log "EXIT: $1 status=12[67] " || return
+	ctl_says "$1" '"live":0'
+}
+ctl_says() { run -0 timeout 10 "$SERVERCTL" -C "${CTL##*/}" status "$1" --json; [[ $output == *"$2"* ]] || die "$output"; }
+
+@test "T30: exec fails in every way: the client's end at once, a line with service and reason, nobody counts" {
+	requires python3
+	local LONGEST=0 p big; big=$(printf '%070000d' 0)
+	cp "$(type -P true)" prog; printf '#!/no/such/interpreter\n' >nointerp; printf '#!%s\n' "$PWD/noexec" >badinterp
+	echo 'no magic' >noexec; echo hi >noperm; chmod 755 noexec nointerp badinterp prog; ln -s loop loop; mkdir dir noexecs
+	: >file
+	local rows=("missing|No such file or directory" "noperm|Permission denied" "noexec|Exec format error"
+		"nointerp|No such file or directory" "badinterp|Exec format error" "loop|(Too many|Symbolic link).*" "dir|Permission denied"
+		"file/x|(No such file|Not a directory).*")
+	local row
+	for row in "${rows[@]}"; do
+		p=${row%%|*}
+		start_server -o id="t_${p%/*}" 127.0.0.1:0 "./$p"
+		fails "t_${p%/*}" "${row#*|}" || return
+		stop_server INT
+	done
+	# Arguments and environment longer than a quarter of the stack, and than what is always allowed.
+	BIG1=$big BIG2=$big start_server -o id=t_big -o rlimit_stack=64K 127.0.0.1:0 ./prog
+	fails t_big "Argument list too long"
+	exec {w}>>prog
+	run ./prog	# some kernels run what is being written
+	if [[ $status == 126 ]]; then
+		start_server -o id=t_busy 127.0.0.1:0 ./prog
+		fails t_busy "Text file busy"
+	fi
+	exec {w}>&-
+	if [[ $ME == root ]] && unshare -m true 2>/dev/null; then
+		cat >mount.sh <<-'X'
+		mount -t tmpfs -o noexec none noexecs && cp prog noexecs/prog && exec "$@"
+		X
+		WRAP="unshare -m sh mount.sh" start_server -o id=t_mount 127.0.0.1:0 ./noexecs/prog
+		fails t_mount "Permission denied"
+	fi
+	figure "the end after $LONGEST ms at the latest"
+	((LONGEST < 1000))
+}
+
+@test "T30: a command that dies of any signal: the client's end at once, the line says which, nobody counts" {
+	start_server -o id=dies -o rlimit_core=0 127.0.0.1:0 sh -c 'read -r s; kill -$s $$; sleep 60'
+	local s start took longest=0 n=0
+	for s in {1..64}; do
+		case $s in 17 | 18 | 19 | 20 | 21 | 22 | 23 | 28 | 32 | 33) continue ;; esac	# they end nobody, or are libc's
+		start=$(now_ms)
+		run -0 "$PEER" -s "$s
+" "tcp:127.0.0.1:$PORT"
+		[[ -z $output ]]
+		took=$(($(now_ms) - start)); longest=$((took > longest ? took : longest))
+		wait_log "EXIT: dies signal=$s " || return
+		n=$((n + 1))
+	done
+	ctl_says dies '"live":0'
+	ctl_says dies "\"started\":$n"
+	figure "$n signals, the end after $longest ms at the latest"
+	((longest < 1000))
+}
+
 @test "PATH is searched as a shell does: a file there that cannot be run is passed over" {
 	mkdir a b; echo x >a/prog; printf '#!/bin/sh\necho b\n' >b/prog; chmod +x b/prog
 	PATH=$PWD/a:$PWD/b:$PATH start_server 127.0.0.1:0 prog
 	run -0 ask; [[ $output == b ]]
 }
 
-@test "any step that fails means that the command does not run; the log names the step" {
+@test "T37: any step that fails means that the command does not run; the log names the step" {
 	mkdir gone
 	start_server -o id=dir -o directory="$PWD/gone" 127.0.0.1:0 echo RAN
 	rmdir gone
@@ -361,7 +429,7 @@ print(*os.getgrouplist(sys.argv[1], int(sys.argv[2])))' "$u" "$gid")
 	fi
 }
 
-@test "ids that cannot be set: the command does not run" {
+@test "T37: ids that cannot be set: the command does not run" {
 	requires_root; requires setpriv
 	local cap step
 	for cap in setuid:user setgid:"the groups of user"; do
@@ -387,7 +455,7 @@ print(*os.getgrouplist(sys.argv[1], int(sys.argv[2])))' "$u" "$gid")
 	wait "$p"
 }
 
-@test "the other user cannot look into the master or its children before the exec" {
+@test "T40: the other user cannot look into the master or its children before the exec" {
 	requires_root
 	AS_ME="" start_server -o user=nobody 127.0.0.1:0 sh -c "cat /proc/$$/maps; cat /proc/\$PPID/environ"
 	run -0 ask
@@ -417,4 +485,118 @@ print(*os.getgrouplist(sys.argv[1], int(sys.argv[2])))' "$u" "$gid")
 	local before; before=$(nfds "$PID")
 	"$PEER" -n 300 "tcp:127.0.0.1:$PORT"
 	until_true 5 settled
+}
+
+# --- whichever way it is started: starts.py writes the table and looks at what each command found
+
+starts() { # starts COMMAND ARGUMENT...
+	run timeout 300 python3 "$BATS_TEST_DIRNAME/starts.py" "$1" ctl t "${@:2}"
+	[[ $status == 0 ]] || die "$output" || return
+	[[ -z $output ]] || figure "$output"
+}
+starts_table() { # for start_starts, with the accounts of with_accounts
+	requires python3 setpriv
+	with_accounts
+	chmod 711 "$BATS_RUN_TMPDIR" .. .
+	mkdir -m 1777 out
+	cp "$B/tests/witness" witness; chmod 755 witness
+	starts write "$1"
+}
+
+@test "T37: 40 combinations of user, group and groups, on every way to start: ids, groups, no capabilities, no way back" {
+	starts_table users
+	# A master that would leave them some: by an inheritable set, ambient ones, and a securebit.
+	CONTROL="-C ctl" AS_ME="" WRAP="$WRAP setpriv --inh-caps=+chown,+net_raw --ambient-caps=+chown,+net_raw \
+		--securebits=+no_setuid_fixup" start_server -q -f t
+	starts users
+}
+
+@test "T38: a parent with everything that should not be inherited: nothing of it is, on every way to start" {
+	starts_table dirty
+	mkdir w
+	cat >dirty.py <<-'X'
+	import os, resource, signal, sys
+	for n in (7, 10, 19, 251):
+	    fd = os.open("/etc/hostname", os.O_RDONLY)
+	    os.dup2(fd, n, inheritable=True)
+	    if fd != n: os.close(fd)
+	os.setgroups([0, 4, 27])
+	os.umask(0); os.chdir("w"); os.nice(3)
+	resource.setrlimit(resource.RLIMIT_NOFILE, (300, 2000))
+	signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGUSR2])
+	for s in (signal.SIGINT, signal.SIGPIPE, signal.SIGUSR1, signal.SIGCHLD): signal.signal(s, signal.SIG_IGN)
+	os.environ.update(SECRET="1", BASH_ENV="/x", ENV="/x", IFS=":", LD_LIBRARY_PATH="/x", LD_FOO="1", PATH="/x:" + os.environ["PATH"],
+	                  LISTEN_FDS="3", NOTIFY_SOCKET="/x", REMOTE_HOST="fake", TCPREMOTEINFO="fake", UNIXREMOTEEUID="0")
+	os.environ.setdefault("TZ", "UTC"); os.environ.setdefault("LANG", "C")
+	os.execvp(sys.argv[1], sys.argv[1:])
+	X
+	local n; n=$(nice)
+	CONTROL="-C $PWD/ctl" AS_ME="" WRAP="$WRAP python3 dirty.py" start_server -q -f "$PWD/t"
+	[[ $(readlink "/proc/$PID/cwd") == "$PWD/w" ]]
+	starts dirty 022 / $((n + 3)) "300 2000"
+	! readlink /proc/"$PID"/fd/* | grep hostname || die "kept"
+}
+
+@test "T39: order: limits, nice and the root are the master's to set, the directory is entered as the user" {
+	requires_root
+	chmod 711 "$BATS_RUN_TMPDIR" .. .
+	mkdir -p root/mine root/roots; cp "$B/tests/witness" root/
+	chown 65534 root/mine; chmod 700 root/mine root/roots
+	AS_ME="" start_server -o user=nobody -o nice=-5 -o rlimit_files=77 -o chroot="$PWD/root" -o directory=/mine 127.0.0.1:0 /witness
+	run -0 ask
+	grep -qx "nice $(($(nice) - 5))" <<<"$output"
+	grep -qx "rlimit_files 77 77" <<<"$output"
+	grep -qx "cwd /mine" <<<"$output"
+	grep -qx "top witness" <<<"$output"
+	[[ $(grep -c '^top [^.]' <<<"$output") == 3 ]]
+	grep -qx "regains - - -" <<<"$output"
+	AS_ME="" start_server -o id=late -o user=nobody -o chroot="$PWD/root" -o directory=/roots 127.0.0.1:0 /witness
+	run -0 ask; [[ -z $output ]]
+	wait_log 'ERROR: late cannot change to directory "/roots": Permission denied'
+}
+
+# refuse CALL[:when=N] [OPTION...]: that call of the set-up fails in every child of the server $PID.
+refuse() {
+	strace -f -qq -o "calls.$1" -e "trace=${1%%:*}" -e "inject=${1%%:*}:error=EPERM${1#"${1%%:*}"}" -p "$PID" </dev/null 2>>strace.log 3>&- & TRACER=$!
+	traced() { [[ $(awk '/^TracerPid/ { print $2 }' "/proc/$PID/status") != 0 ]]; }
+	until_true 10 traced
+}
+
+@test "T37: each call of the set-up fails in turn: the command never runs, and the log names the step" {
+	requires_root; requires strace
+	strace -o /dev/null true 2>/dev/null || skip "no tracing here"
+	chmod 711 "$BATS_RUN_TMPDIR" .. .
+	mkdir root; chmod 755 root; cp "$B/tests/witness" root/
+	local call what n=0
+	while IFS='|' read -r call what; do
+		: >"$LOG"
+		AS_ME="" start_server -o id=s -o user=daemon -o nice=1 -o rlimit_files=77 -o chroot="$PWD/root" -o directory=/ 127.0.0.1:0 /witness
+		run -0 ask; [[ $output == *end ]]
+		refuse "$call"
+		run -0 ask
+		[[ -z $output ]] || die "$call: it ran" || return
+		wait_log "ERROR: s $what.*: Operation not permitted" || return
+		wait_log 'EXIT: s status=126' || return
+		kill -INT "$TRACER"; wait "$TRACER" || :
+		run -0 ask; [[ $output == *end ]] || die "$call: not served behind it" || return
+		stop_server INT
+		n=$((n + 1))
+	done <<-'X'
+	dup3:when=1|cannot set up its descriptors
+	dup3:when=2|cannot set up its descriptors
+	dup3:when=3|cannot set up its descriptors
+	setsid|cannot make its session
+	setpriority|cannot set nice
+	prlimit64|cannot set its resource limits
+	chroot|cannot change to chroot
+	chdir:when=1|cannot change to chroot
+	chdir:when=2|cannot change to directory
+	setgroups|cannot set the groups of user
+	setresgid|cannot set group
+	setresuid|cannot set user
+	capset|cannot drop the capabilities
+	rt_sigprocmask|cannot set its signal mask
+	execve|cannot execute
+	X
+	figure "$n calls, none ran"
 }

@@ -177,3 +177,19 @@ requires_silent_resolver() {
 	while True: s.recv(512)
 	X
 }
+
+# For a server with accounts of our own: `many` (71001) has the groups 71002 and 71003 too; 127.0.0.5 is
+# good.example.org. Sets WRAP; passwd and group are what stands in /etc there.
+with_accounts() {
+	requires_root; requires unshare
+	unshare -m true 2>/dev/null || skip "no mount namespace"
+	cp /etc/passwd passwd; cp /etc/group group
+	echo 'many:x:71001:71001::/nonexistent:/bin/sh' >>passwd
+	printf 'many:x:71001:\nmany2:x:71002:many\nmany3:x:71003:daemon,many\n' >>group
+	printf '127.0.0.1 localhost\n127.0.0.5 good.example.org\n' >hosts
+	cat >accounts.sh <<-'X'
+	for f in passwd group hosts; do mount --bind $f /etc/$f || exit 9; done
+	exec "$@"
+	X
+	WRAP="unshare -m sh $PWD/accounts.sh"
+}

@@ -1,6 +1,7 @@
 #include "child/setup.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
@@ -56,6 +57,19 @@ descriptors(struct start *s)
 #endif
 }
 
+/*
+ * What a change of the user does not take away: an inheritable set that the master was started with, what
+ * is ambient where the user does not change, and all of it under a securebit. Root is not restricted.
+ */
+static long
+drop_capabilities(void)
+{
+	static const struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	static const struct __user_cap_data_struct none[2];
+
+	return raw(SYS_geteuid, 0) == 0 ? 0 : raw(SYS_capset, &head, none);
+}
+
 static void
 identity(struct start *s)
 {
@@ -74,6 +88,7 @@ identity(struct start *s)
 		MUST(STEP_GROUP, raw(SYS_setresgid, r->gid, r->gid, r->gid));
 		MUST(STEP_USER, raw(SYS_setresuid, r->uid, r->uid, r->uid));
 	}
+	MUST(STEP_CAPABILITIES, drop_capabilities());
 	if (r->directory != NULL)
 		MUST(STEP_DIRECTORY, raw(SYS_chdir, r->directory));
 	if (r->set_umask)
@@ -134,7 +149,7 @@ bool
 setup_lower(uid_t uid, gid_t gid)
 {
 	return raw(SYS_setgroups, 0, 0) == 0 && raw(SYS_setresgid, gid, gid, gid) == 0 &&
-	    raw(SYS_setresuid, uid, uid, uid) == 0;
+	    raw(SYS_setresuid, uid, uid, uid) == 0 && drop_capabilities() == 0;
 }
 
 const char *
@@ -159,6 +174,8 @@ step_text(enum step step)
 		return "cannot set group";
 	case STEP_USER:
 		return "cannot set user";
+	case STEP_CAPABILITIES:
+		return "cannot drop the capabilities";
 	case STEP_DIRECTORY:
 		return "cannot change to directory";
 	case STEP_SIGNALS:

@@ -13,7 +13,7 @@
 
 enum step {
 	STEP_NONE, STEP_DESCRIPTORS, STEP_SESSION, STEP_NICE, STEP_RLIMIT, STEP_CHROOT, STEP_GROUPS,
-	STEP_GROUP, STEP_USER, STEP_DIRECTORY, STEP_SIGNALS, STEP_EXEC,
+	STEP_GROUP, STEP_USER, STEP_CAPABILITIES, STEP_DIRECTORY, STEP_SIGNALS, STEP_EXEC,
 };
 
 struct start {			/* all that one child needs, valid until it has exec'd or ended */
@@ -31,7 +31,7 @@ struct start {			/* all that one child needs, valid until it has exec'd or ended
 /* Runs the steps and the command. Never returns. */
 _Noreturn void setup_child(struct start *s);
 
-/* For a process of ours: that user and group and no others, for good. False: errno of the kernel is lost. */
+/* For a process of ours: that user and group and no others, and no capabilities, for good. False: errno of the kernel is lost. */
 bool setup_lower(uid_t uid, gid_t gid);
 
 /* "cannot set user" for STEP_USER. */

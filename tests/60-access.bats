@@ -18,12 +18,12 @@ denied() {
 	denied 127.0.0.2; allowed 127.0.0.1
 }
 
-@test "the longer match wins, no_access on a tie" {
+@test "T44: the longer match wins, no_access on a tie" {
 	start_server -o only_from='127.0.0.0/24 127.0.1.1 127.0.2.0/24' -o no_access='127.0.0.0/28 127.0.1.0/24 127.0.2.0/24' 127.0.0.1:0 echo hi
 	denied 127.0.0.1; allowed 127.0.0.200; allowed 127.0.1.1; denied 127.0.1.2; denied 127.0.2.5; denied 127.0.3.1
 }
 
-@test "an only_from that is given and empty lets nobody in" {
+@test "T44: an only_from that is given and empty lets nobody in" {
 	start_server -o only_from= 127.0.0.1:0 echo hi
 	denied 127.0.0.1
 	start_server -o only_from= -o only_from+=127.0.0.1 127.0.0.1:0 echo hi
@@ -38,7 +38,7 @@ denied() {
 	allowed 127.2.200.1; allowed 127.3.9.9; allowed 127.4.0.5; denied 127.4.0.6
 }
 
-@test "0.0.0.0 is every IPv4 address, ::/0 every IPv6 one" {
+@test "T43: 0.0.0.0 is every IPv4 address, ::/0 every IPv6 one" {
 	start_server -o only_from=0.0.0.0 0 echo hi
 	allowed 127.9.9.9
 	run -0 "$PEER" "tcp:[::1]:$PORT"; [[ -z $output ]]
@@ -49,13 +49,13 @@ denied() {
 	run -0 "$PEER" "tcp:[::1]:$PORT"; [[ $output == hi ]]
 }
 
-@test "host names are resolved at start; one that cannot be is told and matches nobody" {
+@test "T45: host names are resolved at start; one that cannot be is told and matches nobody" {
 	start_server -o only_from='localhost no.such.host.invalid' 127.0.0.1:0 echo hi
 	allowed 127.0.0.1; denied 127.0.0.2
 	logged 'warning: no.such.host.invalid: the host cannot be resolved, so it matches nobody'
 }
 
-@test "bits behind a prefix are told" {
+@test "T43: bits behind a prefix are told" {
 	start_server -o only_from=127.0.0.77/24 127.0.0.1:0 echo hi
 	logged 'warning: 127.0.0.77/24: bits behind the prefix are set; read as 127.0.0.0/24'
 	allowed 127.0.0.1
@@ -110,7 +110,7 @@ with_hosts() {
 	WRAP="unshare -m sh in.sh"
 }
 
-@test "lookup: the peer's confirmed name is in REMOTE_HOST, TCPREMOTEHOST and the log" {
+@test "T46: lookup: the peer's confirmed name is in REMOTE_HOST, TCPREMOTEHOST and the log" {
 	with_hosts
 	start_server -o lookup=yes 127.0.0.1:0 sh -c 'echo $REMOTE_HOST $TCPREMOTEHOST $REMOTE_ADDR'
 	run -0 "$PEER" -b 127.0.0.5 "tcp:127.0.0.1:$PORT"
@@ -121,7 +121,7 @@ with_hosts() {
 	wait_log 'START: sh pid=[0-9]+ from=127.0.0.9$'
 }
 
-@test "a domain in only_from is judged by the confirmed name, in the child" {
+@test "T46: a domain in only_from is judged by the confirmed name, in the child" {
 	with_hosts
 	start_server -o only_from=.example.org -o banner_success="$PWD/w" -o banner_fail="$PWD/f" 127.0.0.1:0 echo hi
 	run -0 "$PEER" -b 127.0.0.5 "tcp:127.0.0.1:$PORT"; [[ $output == hi ]]
@@ -138,7 +138,7 @@ with_hosts() {
 	run -0 "$PEER" -b 127.0.0.6 "tcp:127.0.0.1:$PORT"; [[ $output == hi ]]
 }
 
-@test "T22: a name service that does not answer costs two seconds and nobody else anything" {
+@test "T22 T46: a name service that does not answer costs two seconds and nobody else anything" {
 	with_hosts
 	requires_silent_resolver
 	cat >in.sh <<-X
@@ -364,4 +364,135 @@ with_hosts() {
 	timeout 20 python3 judge.py "$LOG" >said
 	[[ $(sort asked | uniq -c | awk '{ print $2 }' | tr '\n' ' ') == *12* && ! -e forged ]]
 	figure "$(<said)"
+}
+
+# --- TRUST's rows
+
+drive() { # drive COMMAND ARGUMENT...: of rules.py; what it measured is the figure
+	run timeout 300 env TOOLS="$B/tests" python3 "$BATS_TEST_DIRNAME/rules.py" "$@"
+	[[ $status == 0 ]] || die "$output" || return
+	figure "$output"
+}
+
+@test "T43: every prefix at its edges, 648 cases; by the table, and by connections from there to a dual socket" {
+	requires_root
+	requires python3 ip unshare
+	unshare -n true 2>/dev/null || skip "no network namespace"
+	python3 "$BATS_TEST_DIRNAME/rules.py" edges_table t
+	# Every address is this machine's.
+	cat >inside.sh <<-X
+	ip link set lo up && ip route add local 0.0.0.0/0 dev lo table local && ip -6 route add local ::/0 dev lo table local &&
+		ip -6 addr add fe80::7/64 dev lo nodad || exit 77
+	"$SERVER" -C ctl -r 9 -o user=root -f t 9>lines </dev/null 2>>"$LOG" & s=\$!
+	until grep -q ready lines; do sleep 0.02; done
+	python3 "$BATS_TEST_DIRNAME/rules.py" edges ctl "$SERVER"
+	rc=\$?
+	kill \$s; wait \$s
+	exit \$rc
+	X
+	run timeout 120 unshare -n sh inside.sh 3>&-
+	[[ $status != 77 ]] || skip "no routes there"
+	[[ $status == 0 ]] || die "status $status: $output" || return
+	figure "$output"
+}
+
+@test "T43: an address with a scope is no rule, and bits behind a prefix are told, in every list" {
+	local l
+	for l in only_from no_access proxy_from; do
+		run -2 "$SERVER" -o user="$ME" -o $l=fe80::1%lo 127.0.0.1:0 true
+		[[ $output == *"fe80::1%lo: not an IPv6 address"* ]]
+		printf 'service a { listen = 127.0.0.1:0\n\t%s = fd00::1/64\n\texec = true\n\tproxy_protocol = yes\n\tproxy_from += ::1 }\n' $l >t
+		run -0 "$SERVER" -o user="$ME" -t -f t
+		[[ $output == *"t:2:"*"warning: fd00::1/64: bits behind the prefix are set; read as fd00::/64"* ]] || die "$output"
+	done
+}
+
+@test "T44: precedence, ties, defaults and an empty list, on every way in, each in force as soon as the reload is" {
+	requires python3
+	TOOLS="$B/tests" python3 "$BATS_TEST_DIRNAME/rules.py" ways_table t
+	start_server -f t
+	drive ways "${CTL##*/}" t 2
+	stop_server INT	# the dialogs need not be waited for
+}
+
+@test "T45: an item that cannot be one: the entry is off, at a reload the old one stays; nobody is let in by it" {
+	local items=(300.1.1.1 1.2.3.4/33 ::1/129 1.2.3.4/-1 1.2.3.4/ /8 1.2.3.4/255.0.255.0 '10.{1' '10.{1}x' '10.{}' '{1,2}'
+		'10.1.2.3.{4}' '10.{256}' 127 010.0.0.1 1.2.3.4.5 zz::1 user:nosuchuser group:nosuchgroup fe80::1/a 10.0.0.1-10.0.0.9
+		127.0.0.1/32x 127.0.0.1/+8 ::ffff:1.2.3.4/200 1::2::3 '10.0.0.1,1.2.3.4/99' 0x7f.1/8 '!127.0.0.1')
+	local attr i n good more
+	for attr in only_from no_access proxy_from; do
+		good=127.0.0.2; [[ $attr != no_access ]] || good=127.0.0.1
+		more=""; [[ $attr != proxy_from ]] || more=$'\tproxy_protocol = yes\n'
+		entries() { # entries VALUE...: a service for each item, with that value or the item itself
+			n=0
+			printf 'service g { listen = 127.0.0.1:0\n\texec = echo g\n}\n'
+			for i in "${items[@]}"; do
+				printf 'service b%d { listen = 127.0.0.1:0\n\t%s = %s\n\texec = echo hi\n%s}\n' $n $attr "${1:-$i}" "$more"
+				n=$((n + 1))
+			done
+		}
+		entries "" >bad; entries $good >t; chmod 644 t bad
+		run -1 "$SERVER" -o user="$ME" -t -f bad
+		for ((n = 0; n < ${#items[@]}; n++)); do
+			i=$(grep -n "^service b$n " bad); i=$((${i%%:*} + 1))
+			grep -qE "^bad:$i:[0-9]+: error: " <<<"$output" || die "$attr = ${items[n]} is taken" || return
+		done
+		: >"$LOG"
+		start_server -f bad
+		[[ ${#ADDRESSES[@]} == 1 && ${!PORTS[*]} == g ]]
+		run -0 ask; [[ $output == g ]]
+		stop_server INT
+		start_server -f t
+		cp bad t
+		kill -HUP "$PID"
+		wait_log "RELOAD: 0 added, 0 changed, 0 removed, 1 as before, 0 off, ${#items[@]} faulty"
+		for ((n = 0; n < ${#items[@]}; n++)); do
+			run -0 ask "${PORTS[b$n]}"; [[ -z $output ]] || die "$attr = ${items[n]} lets in" || return
+			[[ $attr != proxy_from ]] || continue
+			run -0 "$PEER" -b 127.0.0.2 "tcp:127.0.0.1:${PORTS[b$n]}"; [[ $output == hi ]]
+		done
+		stop_server INT
+	done
+	figure "${#items[@]} items in 3 lists: each refused"
+}
+
+@test "T46: no name is looked up unless a list or lookup asks for it" {
+	requires strace
+	strace -o /dev/null true 2>/dev/null || skip "no tracing here"
+	WRAP="strace -D -f -q -s 500 -o calls -e trace=open,openat,connect,sendto,sendmsg,sendmmsg,write" \
+		start_server -o only_from='127.0.0.0/8 ::1' -o no_access=127.0.0.9 -o listen+=udp:127.0.0.1:0 127.0.0.1:0 "$B/tests/tiny"
+	run -0 ask; [[ $output == ok ]]
+	run -0 "$PEER" -b 127.0.0.9 "tcp:127.0.0.1:$PORT"; [[ -z $output ]]
+	run -0 "$DATAGRAMS" "${ADDRESSES[1]}" x
+	stop_server
+	sed -n '/write(9, .*ready/,$p' calls >after
+	! grep -E '/etc/(hosts|resolv|nsswitch|host.conf|gai)|nscd|sin6?_port=htons\(53\)' after || die "it looked"
+	[[ -s after ]]
+}
+
+@test "T46: where no name server answers, a domain in either list refuses, after two seconds, and nobody else waits" {
+	with_hosts
+	requires_silent_resolver
+	echo '127.0.0.7 other.example.net' >>hosts
+	cat >in.sh <<-X
+	echo nameserver 127.0.0.1 >resolv; echo 'hosts: files dns' >nss
+	mount --bind hosts /etc/hosts; mount --bind resolv /etc/resolv.conf; mount --bind nss /etc/nsswitch.conf
+	ip link set lo up
+	python3 silent.py & d=\$!
+	until [ -e up ]; do sleep 0.02; done
+	"$SERVER" -C ctl -r 9 -f t 9>lines </dev/null 2>>"$LOG" & s=\$!
+	until grep -q ready lines; do sleep 0.02; done
+	python3 "$BATS_TEST_DIRNAME/rules.py" silence ctl; rc=\$?
+	kill \$s; wait \$s; kill \$d
+	exit \$rc
+	X
+	local n
+	for n in only:only_from no:no_access plain:umask; do
+		printf 'service %s\n{\n\tlisten = 127.0.0.1:0\n\tuser = root\n\t%s = %s\n\texec = echo hi\n}\n' ${n%:*} ${n#*:} \
+			"$([[ $n == plain* ]] && echo 022 || echo .example.org)"
+	done >t
+	chmod 644 t
+	run timeout 60 unshare -m -n sh in.sh 3>&-
+	[[ $status == 0 ]] || die "$output" || return
+	figure "$output"
 }

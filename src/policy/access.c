@@ -383,6 +383,15 @@ access_allows(const struct rules *only_from, const struct rules *no_access,
 	return ok;
 }
 
+bool
+rules_might_deny(const struct rules *no_access, const struct rule *than)
+{
+	for (size_t i = 0; i < no_access->n; i++)
+		if (no_access->rule[i].kind == RULE_DOMAIN && (than == NULL || no_access->rule[i].bits >= than->bits))
+			return true;
+	return false;
+}
+
 static bool
 clock_time(const char **s, short *out)
 {

@@ -65,6 +65,12 @@ bool rules_need_name(const struct rules *r);
 bool access_allows(const struct rules *only_from, const struct rules *no_access,
     const struct peer *peer, const char *name, const struct rule **why);
 
+/*
+ * Could the peer's name, which nobody could find out, be one that this no_access keeps out, though `than`
+ * lets the peer in (NULL: nothing but the default does)?
+ */
+bool rules_might_deny(const struct rules *no_access, const struct rule *than);
+
 /* Times of day in minutes, from included, to excluded (24:00 is 1440); from > to crosses midnight. */
 struct interval {
 	short from, to;

@@ -29,13 +29,28 @@ sane(const char *name)
 	return n > 0 && n <= NAME_MOST && made_of(name, "-._");
 }
 
-/* The address's name, if that name leads back to the address. */
+/* That there is no such name has been said, by somebody who knows. */
 static bool
-find_name(const struct peer *p, char *name)
+is_settled(int why)
+{
+#ifdef EAI_NODATA
+	if (why == EAI_NODATA)
+		return true;
+#endif
+	return why == EAI_NONAME;
+}
+
+/*
+ * The address's name, if that name leads back to the address; *settled: that there is none is an answer,
+ * not the lack of one.
+ */
+static bool
+find_name(const struct peer *p, char *name, bool *settled)
 {
 	struct addr a = { .len = sizeof a.in6, .in6 = { .sin6_family = AF_INET6 } };
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *list, *i;
 	bool found = false;
+	int why;
 
 	if (ip_is_v4(&p->ip)) {
 		a.len = sizeof a.in;
@@ -45,9 +60,13 @@ find_name(const struct peer *p, char *name)
 		memcpy(&a.in6.sin6_addr, p->ip.b, 16);
 		a.in6.sin6_scope_id = p->scope;
 	}
-	if (getnameinfo(&a.sa, a.len, name, NAME_MOST + 1, NULL, 0, NI_NAMEREQD) != 0 || !sane(name))
+	why = getnameinfo(&a.sa, a.len, name, NAME_MOST + 1, NULL, 0, NI_NAMEREQD);
+	*settled = why == 0 || is_settled(why);
+	if (why != 0 || !sane(name))
 		return false;
-	if (getaddrinfo(name, NULL, &hints, &list) != 0)
+	why = getaddrinfo(name, NULL, &hints, &list);
+	*settled = why == 0 || is_settled(why);
+	if (why != 0)
 		return false;
 	for (i = list; i != NULL && !found; i = i->ai_next) {
 		struct addr b = { .len = i->ai_addrlen };
@@ -63,8 +82,11 @@ find_name(const struct peer *p, char *name)
 	return found;
 }
 
-/* A process of its own asks: however long the resolver takes, it is ended after WAIT. */
-static void
+/*
+ * A process of its own asks: however long the resolver takes, it is ended after WAIT. False: nobody could
+ * tell. "": there is none that is confirmed.
+ */
+static bool
 ask(const struct peer *p, char *name)
 {
 	struct pollfd ready;
@@ -74,13 +96,16 @@ ask(const struct peer *p, char *name)
 
 	name[0] = '\0';
 	if (p->kind != PEER_IP || pipe(pipes) == -1)
-		return;
+		return false;
 	pid = fork();
 	if (pid == 0) {
 		char found[NAME_MOST + 1];
+		bool settled = false;
 
-		if (find_name(p, found))
+		if (find_name(p, found, &settled))
 			(void)!write(pipes[1], found, strlen(found));
+		else if (settled)
+			(void)!write(pipes[1], "", 1);
 		_exit(0);
 	}
 	(void)close(pipes[1]);
@@ -93,6 +118,7 @@ ask(const struct peer *p, char *name)
 		(void)kill(pid, SIGKILL);
 		(void)waitpid(pid, NULL, 0);
 	}
+	return n > 0;
 }
 
 bool
@@ -101,16 +127,18 @@ lookup_before(void *arg, struct facts *f)
 	struct lookup *l = arg;
 	const struct service *s = f->service;
 	struct told t = { .allowed = true };
+	const struct rule *why;
 
 	if (l->name_too)
-		ask(f->peer, l->name);
+		l->unknown = !ask(f->peer, l->name);
 	if (l->name[0] != '\0' && s->lookup)
 		f->host = l->name;
 	if (l->ident && ident_ask(f->peer, f->local, l->user))
 		f->info = made_of(strchr(l->user, ':') + 1, "-._@+ ") ? strchr(l->user, ':') + 1 : NULL;
 	if (l->decide)
 		t.allowed = access_allows(&s->only_from, &s->no_access, f->peer,
-		    l->name[0] != '\0' ? l->name : NULL, NULL) &&
+		    l->name[0] != '\0' ? l->name : NULL, &why) &&
+		    !(l->unknown && rules_might_deny(&s->no_access, why)) &&
 		    ((s->flags & FLAG_IDONLY) == 0 || l->user[0] != '\0');
 	if (l->refused)
 		t.allowed = false;

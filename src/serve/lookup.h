@@ -20,6 +20,7 @@ struct lookup {			/* what the child works with */
 	bool decide;		/* what is found decides: a domain in a list, flags = IDONLY */
 	bool ident;		/* ask who it is */
 	bool refused;		/* the connection is refused already; only who it is is wanted */
+	bool unknown;		/* nobody could tell the name, or that there is none */
 	char name[NAME_MOST + 1];
 	char user[IDENT_MOST + 1];
 };

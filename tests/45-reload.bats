@@ -95,7 +95,7 @@ clients() { # clients N PORT: that wait for their reply; their output in o.1…
 	[[ $(cat o.* | grep -c '^bye$') == 1 && $(inode "$PORT") == "$was" ]]
 }
 
-@test "live connections of removed and changed services go on, and count when the service comes back" {
+@test "T34: live connections of removed and changed services go on, and count when the service comes back" {
 	gate g
 	service a 'listen = 127.0.0.1:0' "exec = $PWD/g" 'instances = 2'
 	service b 'listen = 127.0.0.1:0' 'exec = echo b'
@@ -162,7 +162,7 @@ clients() { # clients N PORT: that wait for their reply; their output in o.1…
 	wait "${CLIENTS[@]}"
 }
 
-@test "only_from changed holds for the next connection" {
+@test "T44: only_from changed holds for the next connection" {
 	service a 'listen = 127.0.0.1:0' 'exec = echo hi'
 	start_server -f t
 	run -0 ask; [[ $output == hi ]]
@@ -471,7 +471,7 @@ cut() {
 	open_gate g; wait "${CLIENTS[@]}"
 }
 
-@test "*:P to 127.0.0.1:P and back; localhost, which is the same address, takes it over too" {
+@test "T33: *:P to 127.0.0.1:P and back; localhost, which is the same address, takes it over too" {
 	free_ports 1
 	local p=${FREE[0]} at
 	service a "listen = *:$p" 'exec = echo *'
@@ -1009,7 +1009,7 @@ hang() { # begins a reload that hangs; READER
 	[[ $(<got) == $'a\na\nb' ]]
 }
 
-@test "many reloads with a table that changes: memory, descriptors and processes stay" {
+@test "T35: many reloads with a table that changes: memory, descriptors and processes stay" {
 	free_ports 3
 	local i
 	vary() {
@@ -1040,7 +1040,7 @@ hang() { # begins a reload that hangs; READER
 	run -0 ask; [[ $output == a ]]
 }
 
-@test "reloads under load: no connection to an unchanged service is refused, reset or cut" {
+@test "T32: reloads under load: no connection to an unchanged service is refused, reset or cut" {
 	free_ports 4
 	local i kind
 	service cat 'listen = 127.0.0.1:0' 'exec = cat'
@@ -1087,4 +1087,108 @@ hang() { # begins a reload that hangs; READER
 	awk '{ n += $1; bad += $4 } END { exit !(n > 100 && bad == 0) }' "load.${FREE[1]}"
 	awk '{ n += $1; bad += 200 - $1 + $2 } END { exit !(n > 100 && bad == 0) }' udp
 	until_true 5 no_zombies
+}
+
+# --- by reloads.py: it writes the table, asks for the reload, and looks at who comes next, under a load of eight
+
+drive() { # drive COMMAND ARGUMENT...: what it measured is the figure
+	run timeout 3400 env TOOLS="$B/tests" python3 "$BATS_TEST_DIRNAME/reloads.py" "$1" "${CTL##*/}" t "${@:2}"
+	[[ $status == 0 ]] || die "$output" || return
+	figure "$output"
+}
+
+same_and_others() { # so many reloads of each kind
+	requires_root; requires python3
+	free_ports 2
+	service a "listen = 127.0.0.1:${FREE[0]}" 'exec = echo same'
+	start_server -f t
+	drive same "$1" "${FREE[0]}" "${FREE[1]}"
+	until_true 5 no_zombies
+}
+
+@test "T32: the same table, another service that comes and goes, other arguments, another user: nobody of a load is lost" {
+	same_and_others 50
+}
+
+# bats test_tags=long
+@test "T32: the same, 1000 times each, a hundred a second" {
+	same_and_others 1000
+}
+
+# A /dev of its own, where the driver is the syslog.
+attribute_changes() { # attribute_changes TIMES NAME...
+	requires_root; requires python3 ss
+	free_ports 6
+	with_accounts
+	mkdir dev; touch dev/null dev/zero dev/full dev/urandom
+	cat >devices.sh <<-'X'
+	for d in null zero full urandom; do mount --bind /dev/$d dev/$d || exit 9; done
+	mount --rbind dev /dev && exec "$@"
+	X
+	service a "listen = 127.0.0.1:${FREE[0]}" 'exec = echo a'
+	AAA=1 BBB=2 WRAP="$WRAP sh $PWD/devices.sh" start_server -f t
+	drive attributes "$1" "$SERVER" "${*:2}" "${FREE[@]}"
+	until_true 5 no_zombies
+}
+
+@test "T32: every attribute that a reload can change: the first who comes afterwards finds the new value" {
+	attribute_changes 1 all
+}
+
+# bats test_tags=long
+@test "T32: the same, each attribute 300 times" {
+	attribute_changes 150 all
+}
+
+address_changes() {
+	requires_root; requires python3
+	free_ports 2
+	service a "listen = 127.0.0.1:${FREE[0]}" 'exec = echo hi'
+	start_server -f t
+	drive addresses "$1" "${FREE[0]}" "${FREE[1]}"
+}
+
+@test "T33: from one form of an address to another: nobody is lost on what both have" {
+	address_changes 10
+}
+
+# bats test_tags=long
+@test "T33: the same, each 300 times" {
+	address_changes 300
+}
+
+kept_sessions() {
+	requires_root; requires python3
+	free_ports 3
+	service a "listen = 127.0.0.1:${FREE[0]}" 'exec = cat'
+	start_server -f t
+	drive sessions "$1" "${FREE[@]}"
+	until_true 10 has_children 0
+}
+
+@test "T34: removed, disabled, on another port: five of five sessions live, and another service is served meanwhile" {
+	kept_sessions 1
+}
+
+# bats test_tags=long
+@test "T34: the same, 30 times each" {
+	kept_sessions 30
+}
+
+new_names() { # each reload has another service, with 64 descriptors for all
+	requires_root; requires python3
+	free_ports 1
+	service stays "listen = 127.0.0.1:${FREE[0]}" 'exec = echo stays'
+	printf '#!/bin/bash\nulimit -n 64 && exec "$@"\n' >wrap.sh; chmod +x wrap.sh
+	WRAP=./wrap.sh start_server -q -f t
+	drive names "$1" "$PID" "${FREE[0]}"
+}
+
+@test "T35: ever new names, logs, UNIX sockets and includes, with 64 descriptors: as many as before, and as much memory" {
+	new_names 100
+}
+
+# bats test_tags=long
+@test "T35: the same, 1000 reloads" {
+	new_names 1000
 }

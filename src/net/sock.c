@@ -606,6 +606,25 @@ sock_share(const struct bound *b, bool on)
 		(void)setsockopt(b->fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
 }
 
+#ifndef SO_BINDTOIFINDEX
+#define SO_BINDTOIFINDEX 62	/* Linux 5.1 */
+#endif
+
+void
+sock_hide(struct bound *b)
+{
+	int nowhere = INT32_MAX;	/* an interface that there is not: nothing comes from it */
+
+	if (b->inherited)
+		return;
+	if (b->addr->sa.sa_family == AF_UNIX) {
+		sock_remove_path(b);
+		b->ino = 0;	/* the number may be another's soon */
+	} else {
+		(void)setsockopt(b->fd, SOL_SOCKET, SO_BINDTOIFINDEX, &nowhere, sizeof nowhere);
+	}
+}
+
 void
 sock_remove_path(const struct bound *b)
 {

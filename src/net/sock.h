@@ -57,6 +57,12 @@ int sock_adjust(const struct bound *b, const struct sock_options *o, struct err 
 /* May another one of ours be bound beside it, on every address where this has one, or the other way? */
 void sock_share(const struct bound *b, bool on);
 
+/*
+ * Nobody comes to a listening stream socket any more, and who is through is there still: when they have been
+ * accepted its close loses nobody. An inherited one is left as it is: others have it too.
+ */
+void sock_hide(struct bound *b);
+
 /* Closes what sock_listen made and removes its path if it is still the one that was made. */
 void sock_close(struct bound *b);
 

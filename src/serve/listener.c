@@ -562,8 +562,12 @@ listener_move(struct listener *l, struct unit *u)
 void
 listener_close(struct listener *l)
 {
-	/* Closing resets those who are through already: whoever can be served is. */
-	for (int turn = 0; turn < 64 && !l->pausing && l->take != handover_take && l->take(l, BATCH_MOST) == TOOK_SOME; turn++)
+	bool takes = !l->pausing && l->take != handover_take;
+
+	/* Closing resets those who are through already: whoever can be served is, and nobody else comes meanwhile. */
+	if (takes && (l->type == SOCK_STREAM || l->type == SOCK_SEQPACKET))
+		sock_hide(&l->bound);
+	for (int turn = 0; turn < 64 && takes && !l->pausing && l->take(l, BATCH_MOST) == TOOK_SOME; turn++)
 		;
 	discard(l);
 }

@@ -133,7 +133,7 @@ load helper
 	[[ $output == "@test.$$.$BATS_TEST_NUMBER" ]]
 }
 
-@test "a stale UNIX socket is replaced, a live one is not" {
+@test "T27: a stale UNIX socket is replaced, a live one is not" {
 	start_server unix:sock echo hi
 	local inode; inode=$(stat -c %i sock)
 	run -1 "$SERVER" -o user="$ME" unix:sock echo no
@@ -144,7 +144,7 @@ load helper
 	run -0 "$PEER" unix:sock; [[ $output == back ]]
 }
 
-@test "anything at the path that is no socket is left alone, and is an error" {
+@test "T27: anything at the path that is no socket is left alone, and is an error" {
 	echo precious >sock
 	run -1 "$SERVER" -o user="$ME" unix:sock echo no
 	[[ $output == *"no socket stands there" && $(<sock) == precious ]]
@@ -153,14 +153,14 @@ load helper
 	[[ -L sock && ! -e nowhere ]]
 }
 
-@test "a path that another process has taken over is not removed at exit" {
+@test "T27: a path that another process has taken over is not removed at exit" {
 	start_server unix:sock echo hi
 	rm sock; echo other >sock
 	stop_server
 	[[ $(<sock) == other ]]
 }
 
-@test "mode is the path's mode, whatever the umask" {
+@test "T27: mode is the path's mode, whatever the umask" {
 	umask 077
 	start_server -o mode=0662 unix:a echo hi
 	[[ $(stat -c %a a) == 662 ]]
@@ -171,7 +171,7 @@ load helper
 	[[ $(stat -c %a c) == 644 ]]
 }
 
-@test "owner is the path's user and group" {
+@test "T27: owner is the path's user and group" {
 	requires_root
 	start_server -o owner=daemon:nogroup -o mode=0640 unix:a echo hi
 	[[ $(stat -c %U:%G:%a a) == daemon:nogroup:640 ]]
@@ -179,6 +179,95 @@ load helper
 	[[ $(stat -c %U:%G b) == root:daemon ]]
 	run -2 "$SERVER" -o user="$ME" -o owner=nosuchuser unix:x true
 	[[ $output == *'owner "nosuchuser": there is no such user' ]]
+}
+
+# occupied KIND HOW: something stands at ./s. HOW: stale, live, full (nobody more fits in its queue).
+occupied() {
+	rm -f up
+	python3 stand.py "$1" "$2" <"$PWD/held" >/dev/null 3>&- & STANDS=$!
+	exec {LEAVE}>held
+	until_true 10 test -e up
+}
+leaves() { exec {LEAVE}>&-; wait "$STANDS"; rm -f s; }
+not_served() { # nothing is served at ./s, and what stands there stays
+	local was; was=$(stat -c %i:%F:%a s)
+	run -1 timeout 10 "$SERVER" -o user="$ME" "$@" echo no
+	[[ $output == "server: $1: cannot bind: "* && $(stat -c %i:%F:%a s) == "$was" ]] || die "$1: $output"
+}
+
+@test "T27: what stands at a path: only a socket that refuses is replaced, everything else is an error and stays" {
+	requires python3
+	mkfifo held
+	cat >stand.py <<-'X'
+	import os, socket, sys
+	kind = {"unix": socket.SOCK_STREAM, "unix-seqpacket": socket.SOCK_SEQPACKET, "unix-dgram": socket.SOCK_DGRAM}[sys.argv[1]]
+	s, clients = socket.socket(socket.AF_UNIX, kind), []
+	s.bind("s")
+	if sys.argv[2] != "stale" and kind != socket.SOCK_DGRAM: s.listen(0)
+	while sys.argv[2] == "full":
+	    c = socket.socket(socket.AF_UNIX, kind); c.setblocking(False); clients.append(c)
+	    try:
+	        c.connect("s")
+	        if kind == socket.SOCK_DGRAM:
+	            for i in range(100000): c.send(b"x")
+	    except BlockingIOError: break
+	if sys.argv[2] == "stale": s.close()
+	open("up", "w").close()
+	sys.stdin.read()
+	X
+	local kind other
+	for kind in unix unix-seqpacket unix-dgram; do
+		echo precious >s; not_served $kind:s; [[ $(<s) == precious ]]; rm s
+		mkdir s; not_served $kind:s; rmdir s
+		mkfifo s; not_served $kind:s; rm s
+		ln -s nowhere s; not_served $kind:s; [[ ! -e nowhere ]]; rm s
+		run -1 timeout 10 "$SERVER" -o user="$ME" $kind:none/s echo no
+		[[ $output == "server: $kind:none/s: cannot bind: No such file or directory" ]]
+		for other in unix unix-seqpacket unix-dgram; do
+			occupied $other live; not_served $kind:s; leaves
+		done
+		occupied $kind full; not_served $kind:s; leaves
+		# A link to one that nobody has is still a link.
+		occupied $kind stale; mv s old; ln -s old s; not_served $kind:s; [[ -S old ]]; leaves; rm old
+		occupied $kind stale; chmod 000 s
+		umask 027
+		start_server $kind:s echo hi
+		[[ $(stat -c %F:%a s) == socket:640 ]]
+		if [[ $kind == unix-dgram ]]; then
+			run -0 "$DATAGRAMS" -b me.$kind unix-dgram:s x
+		else
+			run -0 "$PEER" $kind:s
+		fi
+		[[ $output == hi ]]
+		stop_server; [[ ! -e s ]]
+		umask 022
+		leaves
+	done
+}
+
+@test "T27: one that we may not connect to is not known to be dead" {
+	requires_root
+	requires python3
+	programs_for_nobody
+	start_server -o mode=0600 unix:s echo hi
+	chmod 777 .
+	local was; was=$(stat -c %i s)
+	run -1 nobody timeout 10 bin/server unix:s echo no
+	[[ $output == "server: unix:s: cannot bind: "* && $(stat -c %i s) == "$was" ]]
+	run -0 "$PEER" unix:s; [[ $output == hi ]]
+	chmod 711 .
+}
+
+@test "T27: mode and owner stand before anybody can connect" {
+	requires_root; requires strace
+	strace -o /dev/null true 2>/dev/null || skip "no tracing here"
+	WRAP="strace -D -q -o calls -e trace=umask,bind,chmod,fchmod,fchmodat,chown,lchown,fchown,fchownat,listen" \
+		start_server -o mode=0640 -o owner=daemon:nogroup unix:s echo hi
+	stop_server
+	# The umask at the bind is the mode's; then the owner; then it listens. Nothing is changed afterwards.
+	awk '/^umask/ { mask = $1 } /^bind.*"s"/ { bound = mask; at = NR } /chown.*"s"/ { owned = NR }
+		/^listen/ && at && !heard { heard = NR } /chmod.*"s"/ { exit 1 }
+		END { exit !(bound == "umask(0137)" && at < owned && owned < heard) }' calls || die "$(<calls)"
 }
 
 @test "vsock" {

@@ -274,7 +274,7 @@ refuses() { run "$PEER" "tcp:127.0.0.1:${PORTS[$1]}"; [[ $status == 5 ]]; }
 	until_true 5 gone_too
 }
 
-@test "kill: who ignores TERM is killed after kill_after" {
+@test "T29: kill: who ignores TERM is killed after kill_after" {
 	start_server -o kill_after=200ms 127.0.0.1:0 sh -c 'trap "" TERM; echo up; while :; do sleep 1; done'
 	held; until_true 5 test -s held
 	ctl kill sh; [[ $status == 0 ]]
@@ -409,7 +409,7 @@ refuses() { run "$PEER" "tcp:127.0.0.1:${PORTS[$1]}"; [[ $status == 5 ]]; }
 
 # --- where it stands
 
-@test "mode 0600, and removed at the end: TERM, INT, QUIT; a relative path, with -D too" {
+@test "T40: mode 0600, and removed at the end: TERM, INT, QUIT; a relative path, with -D too" {
 	local sig
 	for sig in TERM INT QUIT; do
 		start_server 127.0.0.1:0 cat

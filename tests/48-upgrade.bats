@@ -47,7 +47,7 @@ udp() { timeout 20 "$DATAGRAMS" "$@"; }
 	stop_server; [[ $STATUS == 0 ]]
 }
 
-@test "under load: nobody is refused, reset, cut or left without an answer; nothing grows" {
+@test "T25: under load: nobody is refused, reset, cut or left without an answer; nothing grows" {
 	local n=${UPGRADES:-10} k before rss
 	table one 'listen = tcp:127.0.0.1:0' "user = $ME" 'exec = echo 0123456789' 'log_on_success =' 'instances = 50'
 	start_server -f t

@@ -163,7 +163,7 @@ commands() {
 	[[ -s a && -s b ]]
 }
 
-@test "a command that does not take what waits is started less and less, and that is told once" {
+@test "T31: a command that does not take what waits is started less and less, and that is told once" {
 	local kind
 	for kind in tcp:127.0.0.1:0 unix:u udp:127.0.0.1:0 unix-dgram:d; do
 		: >"$LOG"
@@ -184,7 +184,7 @@ commands() {
 	done
 }
 
-@test "it heals itself when the command takes what waits again" {
+@test "T31: it heals itself when the command takes what waits again" {
 	requires python3
 	cat >cmd <<-'X'
 	#!/bin/sh
@@ -208,6 +208,44 @@ commands() {
 	until_true 5 log_has 2 'growing pauses'
 	: >works
 	stop_server INT
+}
+
+# bats test_tags=long
+@test "T31: a minute of commands that end without reading: ten starts at most, ever longer pauses, no processor time; then they heal" {
+	requires python3
+	cat >cmd <<-'X'
+	#!/bin/sh
+	[ -e works ] || exit 0
+	exec python3 -S "$1"
+	X
+	chmod +x cmd
+	local kind servers=() before=() n i
+	for kind in tcp udp; do
+		LOG=$PWD/log.$kind; : >"$LOG"
+		start_wait "$kind:127.0.0.1:0" ./cmd "$([[ $kind == tcp ]] && echo one.py || echo back.py)"
+		servers+=("$PID"); before+=("$(ticks "$PID")")
+		if [[ $kind == tcp ]]; then
+			"$PEER" -t 200000 "$HERE" >got.tcp 3>&- & local tcp=$!
+		else
+			timeout 200 "$DATAGRAMS" -t 200000 "$HERE" first >got.udp 3>&- & local udp=$!
+		fi
+	done
+	nap 60	# that is the row
+	local said=""
+	for i in 0 1; do
+		LOG=$PWD/log.$([[ $i == 0 ]] && echo tcp || echo udp)
+		n=$(started)
+		((n <= 10)) || die "$n starts: $(<"$LOG")" || return
+		log_has 1 'growing pauses'
+		(($(ticks "${servers[i]}") - before[i] <= 60)) || die "$(($(ticks "${servers[i]}") - before[i])) ticks" || return
+		said+="$n starts, $(($(ticks "${servers[i]}") - before[i])) ticks; "
+	done
+	local at; at=$(now_ms)
+	: >works
+	wait "$tcp"; wait "$udp"
+	[[ $(<got.tcp) =~ ^[0-9]+$ && $(<got.udp) == first ]]
+	figure "${said}heals after $((($(now_ms) - at) / 1000)) s"
+	(($(now_ms) - at < 61000))
 }
 
 @test "datagrams that came before the server do not make it spin" {

@@ -344,6 +344,8 @@ line() { echo "${4-127.0.0.1}:0 stream tcp nowait${3-} $ME $1 ${2-}"; }
 	wrong inetd "-x: no such option" -x
 	wrong inetd "-h: no such option" -h
 	wrong inetd "--environment: no such option" -i --environment t
+	wrong inetd "--: no such option" -d-
+	wrong inetd "-x: no such option" -EEEEEEEEEEEEEEEEEEEEEEEEEEEEEEEEEEEEEEEEEEEEEEEEx
 	wrong inetd "-q: a value is missing" -i -q
 	wrong inetd "-q 0: not a number from 1" -q 0
 	wrong inetd "-R x: not a number" -R x

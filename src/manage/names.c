@@ -285,6 +285,7 @@ take_letter(struct options *o, int c, const char *value, bool *to_stderr)
 		{ 'c', "-c", "instances", "", 0, UINT32_MAX - 1 }, { 'C', "-C", "source_cps", "/1m", 0, UINT32_MAX - 1 },
 		{ 's', "-s", "per_source", "", 0, UINT32_MAX - 1 },
 	};
+	static const char pass_all[] = "passenv=*";
 	struct where w;
 	struct err err;
 	uint64_t n;
@@ -323,7 +324,9 @@ take_letter(struct options *o, int c, const char *value, bool *to_stderr)
 		where_free(&w);
 		break;
 	case 'E':
-		o->attr[o->nattr++] = (char *)(uintptr_t)"passenv=*";
+		/* Once is enough: of letters there may be more than there is room for words. */
+		if (o->nattr == 0 || strcmp(o->attr[o->nattr - 1], pass_all) != 0)
+			o->attr[o->nattr++] = (char *)(uintptr_t)pass_all;
 		break;
 	case 'l':
 		say("warning: -l does nothing here: no hosts.allow is read, only_from and no_access in a block of the "
@@ -363,11 +366,12 @@ inetd(struct options *o, int argc, char **argv)
 	while (rc == -1 && (c = getopt(argc, argv, ":a:C:c:dEefilp:q:R:s:Ww")) != -1) {
 		if (c == ':' || c == '?') {
 			char letter[3] = { '-', (char)optopt, '\0' };
+			const char *at = optind < argc ? argv[optind] : "";
 
 			/* At --WORD it stumbles over the second -, and is not through with the word. */
 			say(c == ':' ? "%s: a value is missing behind it" :
 			    "%s: no such option of inetd; see server(8), STARTED UNDER OTHER NAMES",
-			    optopt == '-' ? argv[optind] : letter);
+			    optopt == '-' && strncmp(at, "--", 2) == 0 ? at : letter);
 			return EXIT_USAGE;
 		}
 		rc = take_letter(o, c, optarg, &to_stderr);

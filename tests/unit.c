@@ -79,6 +79,7 @@ durations(void)
 	static const struct { const char *text; int64_t ms; } good[] = {
 		{ "0", 0 }, { "5", 5000 }, { "5s", 5000 }, { "1.5s", 1500 }, { "250ms", 250 }, { "2m", 120000 },
 		{ "1h", 3600000 }, { "1d", 86400000 }, { "0.5", 500 }, { "0.001", 1 },
+		{ "0.0000001d", 8 },
 	};
 	static const char *const bad[] = { "", "s", "5x", "-1", "1.", "1.s", "1 s", "99999999999999999999", "5ss",
 		"106751991168d" };
@@ -90,6 +91,7 @@ durations(void)
 	ms = 7;
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
 		CHECK(!num_parse_duration(bad[i], 1000, INT64_MAX / 2, &ms) && ms == 7);
+	CHECK(!num_parse_duration("9223372036854775.9", 1000, INT64_MAX, &ms) && ms == 7);
 	CHECK(num_parse_duration("3", 60000, INT64_MAX / 2, &ms) && ms == 180000);
 	for (int64_t n = 0; n < 100000; n += 37) {
 		CHECK(num_parse_duration(num_print_duration(n, buf, sizeof buf), 1, INT64_MAX / 2, &ms));
@@ -201,7 +203,8 @@ addresses(void)
 	};
 	static const char *const bad[] = { "", ":", ":80", "::1:80", "[::1]", "[::1", "[]:80", "65536", "-1", "1 ",
 		"0x50", "tcp:", "unix:", "unix:@", "fd:", "vsock:", "vsock:x", "vsock:1:2:3", "a%:80", "/run/x",
-		"tcp:1:2:3", "[127.0.0.1]:80", "99999999999999999999", "fd:99999999999" };
+		"tcp:1:2:3", "[127.0.0.1]:80", "99999999999999999999", "fd:99999999999",
+		"vsock:99999999999999999:5", "vsock:everybodyeverybody:5" };
 	struct where w;
 	struct err e;
 
@@ -534,6 +537,7 @@ attributes(void)
 {
 	struct service *s = service_new();
 	struct err e;
+	struct buf b = { 0 };
 	int notes = 0;
 
 	CHECK(s != NULL);
@@ -545,6 +549,11 @@ attributes(void)
 	CHECK(attr_set_option(s, "only_from=10.0.0.0/8, 1.2.3.4", quiet_attr, &notes, &e) == 0 && s->only_from.n == 2);
 	CHECK(attr_set_option(s, "log_on_failure=", quiet_attr, &notes, &e) == 0 && s->on_failure == 0);
 	CHECK(attr_set_option(s, "linger=no", quiet_attr, &notes, &e) == 0 && s->linger == -1);
+	CHECK(attr_set_option(s, "max_load=0.00001", quiet_attr, &notes, &e) == 0);
+	attr_find("max_load")->kind->print(&b, s, attr_find("max_load"));
+	buf_add(&b, "", 1);
+	CHECK(strcmp(b.data, "0.0001") == 0);	/* and not 1e-05, which is no value of it */
+	buf_free(&b);
 	CHECK(attr_set_option(s, "env=OK=1 bad", quiet_attr, &notes, &e) == -1 && e.word == 1);
 	CHECK(attr_set_option(s, "source_prefix=24 129", quiet_attr, &notes, &e) == -1 && e.word == 1);
 	for (size_t i = 0; i < nattrs; i++) {

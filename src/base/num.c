@@ -111,8 +111,8 @@ num_parse_duration(const char *s, int64_t unit, int64_t max, int64_t *out)
 	if (*s == '.') {
 		s++;
 		for (; *s >= '0' && *s <= '9'; s++) {
-			if (scale >= 1000000)
-				continue;	/* finer than a millisecond of a day's part */
+			if (scale >= 1000000000)
+				continue;	/* finer than a tenth of a millisecond of a day */
 			part = part * 10 + (uint64_t)(*s - '0');
 			scale *= 10;
 		}
@@ -128,10 +128,10 @@ num_parse_duration(const char *s, int64_t unit, int64_t max, int64_t *out)
 	}
 	if (whole > (uint64_t)(max / unit))
 		return false;
-	ms = (int64_t)whole * unit + (int64_t)part * unit / scale;
-	if (ms > max)
+	ms = (int64_t)part * unit / scale;
+	if (ms > max - (int64_t)whole * unit)
 		return false;
-	*out = ms;
+	*out = (int64_t)whole * unit + ms;
 	return true;
 }
 

@@ -113,7 +113,9 @@ parse_vsock(struct where *w, const char *text, const char *rest, struct err *err
 	uint64_t n[2] = { (uint32_t)VMADDR_CID_ANY, 0 };
 	const char *part[2] = { cid, colon != NULL ? colon + 1 : rest };
 
-	if (colon != NULL && (size_t)(colon - rest) < sizeof cid)
+	if (colon != NULL && (size_t)(colon - rest) >= sizeof cid)
+		part[1] = "";		/* no number is that long */
+	else if (colon != NULL)
 		memcpy(cid, rest, (size_t)(colon - rest));
 	if (strcmp(cid, "*") == 0)
 		cid[0] = '\0';

@@ -349,7 +349,8 @@ set_load(struct service *s, const struct attr *a, const struct setting *v, struc
 	d = strtod(v->word[0], &end);
 	if (v->word[0][strspn(v->word[0], "0123456789.")] != '\0' || *end != '\0' || !(d > 0) || d > 1e6)
 		return value_fault(err, 0, a, v->word[0]);
-	s->max_load = d;
+	/* The load is told in hundredths: below, all is the same, and this is printed without an exponent. */
+	s->max_load = d < 0.0001 ? 0.0001 : d;
 	return 0;
 }
 

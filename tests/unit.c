@@ -204,7 +204,7 @@ addresses(void)
 	static const char *const bad[] = { "", ":", ":80", "::1:80", "[::1]", "[::1", "[]:80", "65536", "-1", "1 ",
 		"0x50", "tcp:", "unix:", "unix:@", "fd:", "vsock:", "vsock:x", "vsock:1:2:3", "a%:80", "/run/x",
 		"tcp:1:2:3", "[127.0.0.1]:80", "99999999999999999999", "fd:99999999999",
-		"vsock:99999999999999999:5", "vsock:everybodyeverybody:5" };
+		"vsock:99999999999999999:5", "vsock:everybodyeverybody:5", "[224.0.0.1%a:1]:80" };
 	struct where w;
 	struct err e;
 

@@ -142,12 +142,23 @@ bind_path(int fd, const struct addr *a, int type, const struct sock_options *o, 
 	return 0;
 }
 
-/* What a bound socket is known by: its address, not a byte longer than it is, and its name. */
+/* Not a byte longer than it is, but for a NUL: a path need not have one. NULL: no memory. */
+static struct addr *
+copy_addr(const struct addr *own)
+{
+	size_t size = offsetof(struct addr, sa) + own->len;
+	struct addr *a = calloc(1, size + 1);
+
+	if (a != NULL)
+		memcpy(a, own, size);
+	return a;
+}
+
+/* What a bound socket is known by: its address and its name. */
 static int
 keep_names(struct bound *b, const struct addr *own, int type, bool both, const char *iface,
     struct err *err)
 {
-	size_t size = offsetof(struct addr, sa) + own->len;
 	char name[WHERE_HOST + 64], port[16];
 
 	sock_name(own, type, both, name, sizeof name);
@@ -158,10 +169,9 @@ keep_names(struct bound *b, const struct addr *own, int type, bool both, const c
 		(void)snprintf(at, sizeof name - (size_t)(at - name), "%%%s%s", iface, port);
 	}
 	b->name = strdup(name);
-	b->addr = malloc(size);
+	b->addr = copy_addr(own);
 	if (b->name == NULL || b->addr == NULL)
 		return err_sys(err, ENOMEM, "cannot keep its name");
-	memcpy(b->addr, own, size);
 	return 0;
 }
 
@@ -564,13 +574,12 @@ sock_resume(int fd, const char *name, bool inherited, dev_t dev, ino_t ino, stru
 	if (getsockname(fd, &own.sa, &own.len) == -1)	/* a FIFO */
 		own = (struct addr){ .len = sizeof own.sa, .sa = { .sa_family = AF_UNSPEC } };
 	b->name = strdup(name);
-	b->addr = malloc(offsetof(struct addr, sa) + own.len);
+	b->addr = copy_addr(&own);
 	if (b->name == NULL || b->addr == NULL) {
 		free(b->name);
 		free(b->addr);
 		return err_sys(err, ENOMEM, "%s", name);
 	}
-	memcpy(b->addr, &own, offsetof(struct addr, sa) + own.len);
 	return 0;
 }
 

@@ -160,8 +160,6 @@ parse_inet(struct where *w, char host_of[WHERE_HOST], const char *text, const ch
 		if (end[1] != ':')
 			return err_set(err, "%s: no port after the ]; write [::1]:1024", text);
 		port = end + 2;
-		if (memchr(host, ':', (size_t)(end - host)) == NULL)
-			return err_set(err, "%s: only an IPv6 address stands in [ ]", text);
 	} else if (strrchr(rest, ':') != NULL) {
 		end = strrchr(rest, ':');
 		port = end + 1;
@@ -183,6 +181,8 @@ parse_inet(struct where *w, char host_of[WHERE_HOST], const char *text, const ch
 		memcpy(w->iface, percent + 1, strlen(percent + 1) + 1);
 		host_of[n] = '\0';
 	}
+	if (*rest == '[' && strchr(host_of, ':') == NULL)
+		return err_set(err, "%s: only an IPv6 address stands in [ ]", text);
 	if (strcmp(host_of, "*") == 0)
 		host_of[0] = '\0';
 	if (host_of[0] != '\0' && !ip_parse(host_of, &ip)) {

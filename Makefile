@@ -2,7 +2,7 @@
 # make run        serve a sample of commands on unprivileged ports
 # make test       build and run the whole test suite (fetches bats if it is not there)
 # make check      what CI runs: the tests and every other check
-# make fuzz T=60  the fuzz targets, so many seconds each
+# make fuzz T=60  the fuzz targets, so many seconds each; ALL=60 together
 # make trust      the rows of tests/trust.tsv, long tests too, as a table
 # make bench      speed beside other programs      make static   with musl, one file each
 # make install    to $(DESTDIR)$(PREFIX)           make clean
@@ -81,7 +81,7 @@ static:
 
 # Tools of the tests and the benchmark.
 tools := $(patsubst tests/%.c,$B/tests/%,$(wildcard tests/*.c))
-$B/tests/unit: tests/unit.c $B/libserver.a $B/flags
+$B/tests/unit $B/tests/decide: $B/tests/%: tests/%.c $B/libserver.a $B/flags
 	@mkdir -p $(@D)
 	$(CC) $(ours) $(warn) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(link) -o $@ $< $B/libserver.a
 $B/tests/shim: tests/shim.c $B/flags
@@ -99,7 +99,12 @@ $B/tests/look $B/tests/witness: $B/tests/%: tests/%.c $B/flags
 $B/tests/%: tests/%.c $B/flags
 	@mkdir -p $(@D)
 	$(CC) -std=c11 -D_GNU_SOURCE $(warn) $(CFLAGS) $(LDFLAGS) -o $@ $<
-tools: $(tools) $B/tests/keep
+# Each fuzz target without a fuzzer: it runs the inputs that it is given as files.
+fuzzers := $(patsubst tests/fuzz/%.c,$B/tests/fuzz/%,$(filter-out tests/fuzz/main.c,$(wildcard tests/fuzz/*.c)))
+$(fuzzers): $B/tests/fuzz/%: tests/fuzz/%.c tests/fuzz/main.c $(wildcard tests/fuzz/*.h) $B/libserver.a $B/flags
+	@mkdir -p $(@D)
+	$(CC) $(filter-out -MMD -MP,$(ours)) $(warn) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(link) -o $@ $< tests/fuzz/main.c $B/libserver.a
+tools: $(tools) $(fuzzers) $B/tests/keep
 
 run: all
 	B=$B scripts/run
@@ -117,7 +122,7 @@ trust: all tools
 	B=$B scripts/trust $(ARGS)
 
 fuzz: all
-	T=$(T) scripts/fuzz
+	T=$(T) ALL=$(ALL) scripts/fuzz
 
 install: all
 	install -d '$(DESTDIR)$(PREFIX)/sbin' '$(DESTDIR)$(PREFIX)/bin' \

@@ -2,23 +2,10 @@
  * fuzz: any bytes as a request: nothing beyond them is read, what was no request stays none when more
  * comes, and what is understood lies within the bytes.
  */
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "manage/escape.h"
 #include "manage/http.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(x) \
-	do { \
-		if (!(x)) { \
-			(void)fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x); \
-			abort(); \
-		} \
-	} while (0)
+#include "fuzz.h"
 
 static void
 check_within(const char *p, size_t n, const char *bytes, size_t size)
@@ -30,13 +17,10 @@ check_within(const char *p, size_t n, const char *bytes, size_t size)
 static int
 parse_exactly(const uint8_t *data, size_t n)
 {
-	char *copy = malloc(n > 0 ? n : 1);
+	char *copy = exactly(data, n);
 	struct request r;
 	int status;
 
-	CHECK(copy != NULL);
-	if (n > 0)
-		memcpy(copy, data, n);
 	status = http_parse(copy, n, &r);
 	CHECK(status == 0 || status == 200 || status == 400 || status == 414 || status == 431 || status == 505);
 	if (status == 200 && r.get) {

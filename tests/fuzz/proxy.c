@@ -2,33 +2,17 @@
  * fuzz: any bytes as the beginning of a connection with a PROXY header: nothing beyond them is read,
  * however they come in pieces the same comes out, and what is understood can be written and read again.
  */
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "net/proxy.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(x) \
-	do { \
-		if (!(x)) { \
-			(void)fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x); \
-			abort(); \
-		} \
-	} while (0)
+#include "fuzz.h"
 
 /* In memory that ends with the last byte. */
 static enum proxy_state
 read_exactly(const uint8_t *data, size_t n, size_t *used, struct proxy *out)
 {
-	char *copy = malloc(n > 0 ? n : 1);
+	char *copy = exactly(data, n);
 	enum proxy_state state;
 
-	CHECK(copy != NULL);
-	if (n > 0)
-		memcpy(copy, data, n);
 	*used = SIZE_MAX;
 	state = proxy_read(copy, n, used, out);
 	free(copy);

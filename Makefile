@@ -4,6 +4,8 @@
 # make check      what CI runs: the tests and every other check
 # make fuzz T=60  the fuzz targets, so many seconds each; ALL=60 together
 # make trust      the rows of tests/trust.tsv, long tests too, as a table
+# make cov        what the tests run: lines and branches (ARGS: -m by test file, -u what is missing, test files)
+# make mutate     do they find a fault? mutants of the sources, tried with the tests that run their line (ARGS: -n 200 -s SEED)
 # make bench      speed beside other programs      make static   with musl, one file each
 # make install    to $(DESTDIR)$(PREFIX)           make clean
 #
@@ -12,6 +14,7 @@
 # SPAWN=vfork     or fork: build with that way of starting children only
 # COMPAT=1        install: the names xinetd and inetd too, as links
 # SANITIZE=address,undefined
+# COV=1           counted by gcov: what scripts/cov builds
 
 CFLAGS ?= -O2 -g
 PREFIX ?= /usr/local
@@ -27,7 +30,12 @@ comma := ,
 
 # What the compiler does not know is left out.
 probe = $(shell printf 'int main(void){return 0;}\n' | $(CC) $(1) -Werror -x c -o /dev/null - 2>/dev/null && echo '$(1)')
-ifeq ($(SANITIZE),)
+ifneq ($(COV),)
+# The counters stand together, for tests/cov/counts.c. Each program has a file of its own for them.
+ours += --coverage -fprofile-update=atomic -fdata-sections
+$B/server $B/serverctl $B/client $B/tests/unit: libs = -D_GNU_SOURCE -DCOUNTS='"$(abspath $B)/counts/$(@F)"' \
+	tests/cov/counts.c -T tests/cov/counts.ld -Wl,--wrap=__gcov_exit -lgcov
+else ifeq ($(SANITIZE),)
 harden := $(foreach f,-fstack-protector-strong -fstack-clash-protection -fcf-protection=full \
 	-fPIE,$(call probe,$(f)))
 fortify := $(if $(findstring -O,$(CFLAGS)),$(call probe,-O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3))
@@ -83,7 +91,7 @@ static:
 tools := $(patsubst tests/%.c,$B/tests/%,$(wildcard tests/*.c))
 $B/tests/unit $B/tests/decide: $B/tests/%: tests/%.c $B/libserver.a $B/flags
 	@mkdir -p $(@D)
-	$(CC) $(ours) $(warn) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(link) -o $@ $< $B/libserver.a
+	$(CC) $(ours) $(warn) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(link) -o $@ $< $B/libserver.a $(libs)
 $B/tests/shim: tests/shim.c $B/flags
 	@mkdir -p $(@D)
 	$(CC) -std=c11 -D_GNU_SOURCE $(warn) -O2 -fPIC -shared -o $@ $< -ldl
@@ -124,6 +132,12 @@ trust: all tools
 fuzz: all
 	T=$(T) ALL=$(ALL) scripts/fuzz
 
+cov:
+	scripts/cov $(ARGS)
+
+mutate:
+	scripts/mutate $(ARGS)
+
 install: all
 	install -d '$(DESTDIR)$(PREFIX)/sbin' '$(DESTDIR)$(PREFIX)/bin' \
 		'$(DESTDIR)$(PREFIX)/share/man/man1' \
@@ -163,5 +177,5 @@ clean:
 	rm -rf build build-*
 
 FORCE:
-.PHONY: all tools run test check trust bench fuzz static install clean FORCE
+.PHONY: all tools run test check trust bench fuzz cov mutate static install clean FORCE
 .DELETE_ON_ERROR:

@@ -840,6 +840,7 @@ answers() { [[ $(ask "$1" 2>/dev/null) == a ]]; }
 variant() {
 	local name=$1 flags=$2; shift 2
 	requires cc
+	[[ $(<"$B/flags") != *--coverage* ]] || skip "its counters would be another program's"
 	(cd "$BATS_TEST_DIRNAME/.." && eval "$(<"$B/flags") -O0 $flags -o '$BATS_TEST_TMPDIR/$name' $* '$B/libserver.a'" 2>"$BATS_TEST_TMPDIR/cc.log") ||
 		die "$(<cc.log)"
 	rm -f ./*.d

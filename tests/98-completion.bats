@@ -125,7 +125,7 @@ offers() { [[ $output == "$(printf '%s\n' "$@" | sort)" ]] || die "offered:" "$o
 
 @test "make install puts programs, pages and completions where shells and man look" {
 	local to=$PWD/to
-	env -u MAKEFLAGS make -s -C "$BATS_TEST_DIRNAME/.." B="$B" DESTDIR="$to" PREFIX=/usr install >/dev/null
+	env -u MAKEFLAGS make -s -C "$BATS_TEST_DIRNAME/.." -o all B="$B" DESTDIR="$to" PREFIX=/usr install >/dev/null
 	local f
 	for f in sbin/server sbin/serverctl bin/client; do [[ -x $to/usr/$f ]] || die "$f" || return; done
 	for f in man/man8/server.8 man/man8/serverctl.8 man/man5/server.conf.5 man/man1/client.1 \

@@ -30,6 +30,8 @@ teardown() {
 	done
 	[[ -z ${BATS_TEST_COMPLETED-} ]] || until_true 5 nobody_left || { left=$(marked); rc=1; }
 	for p in $(marked) ${SRV[@]+"${SRV[@]}"}; do kill -KILL "$p" 2>/dev/null || :; done
+	# scripts/cov -m: what this test ran.
+	[[ -z ${COUNTS_TAKEN-} ]] || cat "$B"/counts/* | gzip -1 >"$COUNTS_TAKEN/$BATS_SUITE_TEST_NUMBER.gz"
 	if grep -E 'Sanitizer|runtime error|ERROR SUMMARY: [1-9]' "$BATS_TEST_TMPDIR"/log* 2>/dev/null; then rc=1; fi
 	if [[ $rc != 0 || -z ${BATS_TEST_COMPLETED-} ]]; then
 		echo "left: $left"; echo "log:"; tail -n 60 "$BATS_TEST_TMPDIR"/log*

@@ -315,6 +315,116 @@ says() { grep -qF -- ":$1" <<<"$output" || die "not said: $1" "$output"; }
 	explain a 10.1.2.3 25:00 -f t; [[ $status == 2 && $stderr == *"not a time of day"* ]]
 }
 
+@test "of everything that defaults says each service has its own, and --dump says it again" {
+	table t <<-X
+	defaults
+	{
+		rlimit_files = 64
+		rlimit_as = UNLIMITED
+		access_times = 8:00-9:00 10:00-24:00
+		per_source = 3
+		source_cps = 5/1s
+		source_prefix = 24 56
+		cps = 10 2
+		max_load = 2.5
+		linger = no
+		idle_timeout = 30s
+		hangup = kill
+		deny_time = FOREVER
+		log_type = FILE $PWD/own.log
+		log_type += SYSLOG daemon
+	}
+	service a { exec = cat
+	listen = 127.0.0.1:2001 127.0.0.1:2101 }
+	service own { listen = 127.0.0.1:2002
+	exec = cat
+	rlimit_files = 65
+	linger = 1s
+	deny_time = 5 }
+	service w { listen = 127.0.0.1:2003
+	exec = cat
+	wait = yes }
+	X
+	run -0 dumped t a
+	local line
+	for line in "listen = 127.0.0.1:2001 127.0.0.1:2101" "rlimit_files = 64" "rlimit_as = UNLIMITED" \
+	    "access_times = 08:00-09:00 10:00-24:00" "per_source = 3" "source_cps = 5/1s" "source_prefix = 24 56" \
+	    "cps = 10 2s" "max_load = 2.5" "linger = no" "idle_timeout = 30s" "hangup = kill" "deny_time = FOREVER" \
+	    "log_type = FILE $PWD/own.log" "log_type += SYSLOG daemon info"; do
+		grep -qxF " $line" <<<"$output" || die "no $line" "$output"
+	done
+	run -0 dumped t own
+	[[ $output == *" rlimit_files = 65"*" deny_time = 5"*" linger = 1s"* && $output == *" max_load = 2.5"* ]]
+	# What cannot hold where the command accepts is not there; of limits that is told.
+	run -0 dumped t w
+	[[ $output != *per_source* && $output != *source_cps* && $output != *idle_timeout* && $output != *hangup* ]]
+	check t
+	[[ $status == 0 && $(grep -c "of defaults does not hold for this service" <<<"$output") == 2 ]]
+	dump t >once; "$SERVER" --dump -f once 2>/dev/null | cmp - once
+}
+
+@test "a word may have any byte: \" quotes it, and --dump writes it so" {
+	table t <<-'X'
+	service a
+	{
+		listen = 127.0.0.1:2001
+		exec = env
+		env = "A=x\ny\rz\tt\x01\x7f\"\\\q\xg" 'B=#'
+	}
+	X
+	[[ $(dumped t a) == *' env = "A=x\ny\rz\tt\x01\x7f\"\\\\q\\xg" "B=#"'* ]] || die "$(dumped t a)"
+	sed -i 's/127.0.0.1:2001/127.0.0.1:0/' t
+	start_server -f t
+	ask >got
+	printf 'A=x\ny\rz\tt\001\177"\\\\q\\xg\n' >want
+	head -c "$(stat -c %s want)" <(grep -aA1 '^A=x' got) | cmp - want
+}
+
+@test "--explain: every limit there is, of whom it cannot tell, and by a UNIX user" {
+	table t <<-X
+	defaults { limit = 100 }
+	service a {
+		listen = 127.0.0.1:2001
+		exec = true
+		source_cps = 5/1s
+		cps = 10 2
+		max_load = 2.5
+		instances = 7
+		overload = reject
+		only_from = 10.0.0.0/8 .example.org user:$ME
+	}
+	service none { listen = 127.0.0.1:2002
+	exec = true
+	instances = 0 }
+	X
+	explain() { run timeout 5 "$SERVER" --explain "$@" -f t; }
+	explain a 10.1.2.3
+	local part
+	for part in "source_cps: at most 5 starts in 1s for one source (t:5)" "cps: at most 10 starts in 1s, then a rest (t:6)" \
+	    "max_load: not while the load average is 2.5 or more (t:7)" "instances: at most 7 at once; who comes then is refused (t:8)" \
+	    "limit: at most 100 children" "words that are domains are judged by the client's"; do
+		[[ $output == *"$part"* ]] || die "no $part" "$output"
+	done
+	[[ $status == 0 && ${lines[0]} == served ]]
+	explain a "user:$ME"; [[ $status == 0 && ${lines[0]} == served ]]
+	explain a user:4000000000; [[ $status == 1 && ${lines[0]} == "refused: address"* ]]
+	explain a user:no-such-user-here; [[ $status == 2 && $output == *"there is no such user"* ]]
+	explain none 10.1.2.3; [[ $status == 1 && ${lines[0]} == "refused: service_limit t:"* ]]
+}
+
+@test ".include takes a pattern: every file of it, in order; none is a warning" {
+	mkdir d
+	table d/b.y <<<"127.0.0.1:2002 stream tcp nowait $ME /bin/cat cat"
+	table d/a.y <<<"127.0.0.1:2001 stream tcp nowait $ME /bin/cat cat"
+	table d/c.z <<<nonsense
+	table t <<<".include \"$PWD/d/*.y\""
+	sound t
+	[[ $(dump t | grep -o "127.0.0.1:.*") == $'127.0.0.1:2001\n127.0.0.1:2002' ]]
+	table t <<<".include \"$PWD/d/*.none\""
+	check t
+	says "1:10: warning: $PWD/d/*.none: no file has such a name"
+}
+
 @test "a diagnostic: file, line, column, the line, a caret, a hint, where it was included" {
 	mkdir d
 	printf 'service x\n{\n\tport = 10001\n\tserver = /bin/cat\n\tinstnaces\t= 5 6\n}\n' >d/x

@@ -443,6 +443,34 @@ says() { grep -qF -- ":$1" <<<"$output" || die "not said: $1" "$output"; }
 	[[ $output == *$'\n  \tinstances\t= 5 6\n  \t         \t    ^\n'* ]]
 }
 
+@test "a long line is shown around the word; behind ten thousand diagnostics only their number is told" {
+	printf '# %s\nservice a { listen = 127.0.0.1:1\n\texec = true\n\tenv = %sA=%s B%s\n}\n' x "$(printf 'X%d=é ' {1..60})" "$(printf 'é%.0s' {1..60})" \
+		" $(printf 'Y%d=é ' {1..60})" >t
+	check t
+	[[ $status == 1 ]]
+	says "4:$(($(sed -n 4p t | LC_ALL=C grep -ob ' B ' | cut -d: -f1) + 2)): error: "
+	[[ ${lines[1]} == "  ..."*"é B Y1=é"*"..." && ${#lines[1]} -lt 200 && ${lines[2]} =~ ^\ +\^$ ]] || die "$output"
+	iconv -f UTF-8 -t UTF-8 <<<"${lines[1]}" >/dev/null
+	seq -f $'service s%g { nonsense = 1\n}' 10050 >t
+	[[ $("$SERVER" -t -f t 2>&1 | tail -n 1) == "server: 50 more are not shown" ]]
+}
+
+@test "a line that a \\ joined to the one before, and looks like an attribute, is an error" {
+	table t <<-'X'
+	service a {
+		listen = 127.0.0.1:1
+		env = A=C:\
+		user = nobody
+		exec = echo { C:\
+		B=1 \
+		}
+	}
+	X
+	check t
+	[[ $status == 1 ]]
+	says "4:1: error: this line continues the one before it, by the \\ at its end, and looks like an attribute"
+}
+
 @test "colour on a terminal only" {
 	requires script
 	echo "nonsense here" >t

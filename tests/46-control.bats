@@ -71,6 +71,36 @@ refuses() { run "$PEER" "tcp:127.0.0.1:${PORTS[$1]}"; [[ $status == 5 ]]; }
 	done
 }
 
+@test "status tells the limit, who was refused and why, the last error, and that there are more connections" {
+	table <<-'X'
+	defaults { limit = 60 }
+	service a-name-longer-than-the-head { listen = 127.0.0.1:0
+		exec = cat
+	}
+	service closed { listen = 127.0.0.1:0
+		exec = cat
+		no_access = 127.0.0.0/8
+	}
+	service broken { listen = 127.0.0.1:0
+		exec = /dev/null
+	}
+	X
+	start_server -f t
+	run "$PEER" "tcp:127.0.0.1:${PORTS[closed]}"
+	run "$PEER" "tcp:127.0.0.1:${PORTS[broken]}"
+	wait_log 'ERROR: broken cannot execute'
+	"$B/tests/hold" "${PORTS[a-name-longer-than-the-head]}" 45 <&"$NAPFD" >held 3>&- & HELD=$!
+	until_true 10 grep -qx 45 held
+	ctl status
+	[[ $status == 0 && ${lines[0]} == *"serving"*": 45 live of 60"* ]]
+	[[ $output == *$'\nclosed: refused: address 1'* && $output == *$'\nbroken: '*" ago: "*"cannot execute"* ]]
+	[[ $output == *$'\nand 5 more connections'* && $output == *$'\na-name-longer-than-the-head listening'* ]] || die "$output"
+	ctl status a-name-longer-than-the-head
+	[[ $status == 0 && $output != *"more connections"* && $(grep -c 127.0.0.1 <<<"$output") -ge 45 ]]
+	kill "$HELD"; let_go
+	until_true 10 has_children 0
+}
+
 @test "a word that cannot be one is told without asking" {
 	a_table
 	ctl enable ""; [[ $status == 1 ]]; one_line 'serverctl: "": '

@@ -754,3 +754,29 @@ have_refused() { # have_refused FILE: all of it is there
 	echo 'FAIL: a address from=192.0.2.66' >>forged
 	[[ -z $(banned forged "$OWN") && $(missed forged "$OWN") == 39 ]]
 }
+
+@test "standard error is a socket: its reader gets the lines, and a full one does not hold the server" {
+	requires python3
+	cat >start.py <<-'P'
+	import os, socket, subprocess, sys
+	ours, theirs = socket.socketpair()
+	theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+	p = subprocess.Popen(sys.argv[1:], stderr=theirs, pass_fds=[9])
+	theirs.close()
+	got, go = b"", os.open("go", os.O_RDONLY)	# it is not read before
+	while more := ours.recv(65536):
+	    got += more
+	open("got", "wb").write(got)
+	sys.exit(p.wait())
+	P
+	mkfifo go
+	WRAP="python3 start.py" start_server -o instances=4 127.0.0.1:0 echo served
+	local i
+	for i in {1..60}; do run -0 ask; [[ $output == served ]]; done
+	: >go
+	kill -TERM "$(children "$PID")"
+	wait_end; [[ $STATUS == 0 ]]
+	grep -q "LISTEN: echo" got
+	[[ $(grep -c "START: echo" got) == 60 && $(grep -c "EXIT: echo" got) == 60 ]]
+	[[ $(grep -c "^../../..@..:..:..: [A-Z]*: " got) == $(wc -l <got) ]]
+}

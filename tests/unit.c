@@ -4,6 +4,7 @@
  */
 #include <arpa/inet.h>
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
@@ -21,6 +22,7 @@
 #include "base/put.h"
 #include "base/state.h"
 #include "base/str.h"
+#include "manage/escape.h"
 #include "manage/plan.h"
 #include "net/loop.h"
 #include "net/proxy.h"
@@ -1174,11 +1176,81 @@ carries(void)
 	buf_free(&was);
 }
 
+static void
+utf8(void)
+{
+	static const struct { const char *text; size_t n; } is[] = {
+		{ "a", 1 }, { "\xc2\x80", 2 }, { "\xdf\xbf", 2 }, { "\xe0\xa0\x80", 3 }, { "\xed\x9f\xbf", 3 },
+		{ "\xf0\x90\x80\x80", 4 }, { "\xf4\x8f\xbf\xbf", 4 },
+		/* no beginning, too long for what it is, a surrogate, beyond the last, cut short, broken */
+		{ "\x80", 0 }, { "\xc1\xbf", 0 }, { "\xe0\x9f\xbf", 0 }, { "\xed\xa0\x80", 0 }, { "\xf0\x8f\xbf\xbf", 0 },
+		{ "\xf4\x90\x80\x80", 0 }, { "\xf5\x80\x80\x80", 0 }, { "\xc2", 0 }, { "\xe2\x80", 0 }, { "\xe2\x80X", 0 },
+		{ "\xf0\x90\x80X", 0 }, { "\xc2\xc0", 0 },
+	};
+
+	for (size_t i = 0; i < sizeof is / sizeof is[0]; i++)
+		CHECK(str_utf8(is[i].text, strlen(is[i].text)) == is[i].n);
+	CHECK(str_utf8("\xe2\x82\xac", 2) == 0 && str_utf8("\xe2\x82\xac!", 4) == 3);
+}
+
+static void
+shown(void)
+{
+	static const struct { void (*add)(struct buf *b, const char *s); const char *text, *is; } cases[] = {
+		{ add_json, "a\"\\\x01\n\x7f\xc3\xa9\xc3", "\"a\\\"\\\\\\u0001\\u000a\\u007f\xc3\xa9\xef\xbf\xbd\"" },
+		{ add_json, NULL, "null" },
+		{ add_label, "a\"\\\n", "a\\\"\\\\\\n" },
+		/* What turns the text round, or is no character, is not shown. */
+		{ add_html, "<a href='\"'>&\xc3", "&lt;a href=&#39;&quot;&#39;&gt;&amp;\xef\xbf\xbd" },
+		/* What turns the text round, or is no character, is not shown; what stands beside it is. */
+		{ add_html, "\x1b\x7f\xc2\x9b\xe2\x80\x8e\xe2\x80\x8f\xe2\x80\xaa\xe2\x80\xae\xe2\x81\xa6\xe2\x81\xa9",
+		    "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd" },
+		{ add_html, "\xe2\x80\x8d\xe2\x80\xa9\xe2\x80\xaf\xe2\x81\xa5\xe2\x81\xaa\xc2\xa0",
+		    "\xe2\x80\x8d\xe2\x80\xa9\xe2\x80\xaf\xe2\x81\xa5\xe2\x81\xaa\xc2\xa0" },
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct buf b = { 0 };
+
+		cases[i].add(&b, cases[i].text);
+		buf_add(&b, "", 1);
+		CHECK(!b.failed);
+		CHECK(strcmp(b.data, cases[i].is) == 0);
+		buf_free(&b);
+	}
+}
+
+/* Virtual machines' sockets, where the kernel has none. */
+static void
+machines(void)
+{
+	struct addr a = { .len = sizeof a.vm, .vm = { .svm_family = AF_VSOCK, .svm_cid = 7, .svm_port = 99 } };
+	struct source_limits l = { .most = 1, .v4 = 32, .v6 = 64 };
+	struct addr other = { .len = sizeof other.sa, .sa = { .sa_family = AF_NETLINK } };
+	struct source *x, *y;
+	struct sources s;
+	struct peer p;
+	char text[ADDR_TEXT];
+
+	CHECK(peer_of(-1, &a, &p) == 0 && p.kind == PEER_VSOCK && p.cid == 7 && p.port == 99 && !p.by_unix);
+	CHECK(strcmp(peer_print(&p, text), "cid:7") == 0);
+	CHECK(sources_init(&s) == 0);
+	CHECK(source_enter(&s, 1, &l, &p, 0, &x) == SOURCE_OK && source_enter(&s, 1, &l, &p, 0, &y) == SOURCE_LIMIT);
+	p.cid = 8;	/* another machine is another source */
+	CHECK(source_enter(&s, 1, &l, &p, 0, &y) == SOURCE_OK);
+	source_leave(&s, x);
+	source_leave(&s, y);
+	sources_free(&s);
+	CHECK(peer_of(-1, &other, &p) == -1 && errno == EAFNOSUPPORT);
+	CHECK(strcmp(peer_print(&(struct peer){ .kind = PEER_NONE }, text), "") == 0);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
 } cases[] = {
-	{ "numbers", numbers }, { "durations", durations }, { "words", words }, { "escapes", escapes },
+	{ "numbers", numbers }, { "durations", durations }, { "words", words }, { "escapes", escapes }, { "utf8", utf8 },
+	{ "shown", shown }, { "machines", machines },
 	{ "puts", puts_ }, { "lexing", lexing }, { "idents", idents }, { "bans", bans },
 	{ "likeness", likeness }, { "addresses", addresses }, { "names", names }, { "prefixes", prefixes },
 	{ "precedence", precedence }, { "bad_rules", bad_rules }, { "times", times }, { "paces", paces },

@@ -401,6 +401,32 @@ one='one() { x=$(dd bs=65536 count=1 status=none) && [ -n "$x" ]; }; '
 	stop_server INT
 }
 
+@test "session: one that began goes on when a reload takes session away; who is new gets a command each time" {
+	requires python3
+	entry() { printf 'service a { listen = udp:127.0.0.1:0\n%s\nshell = %s\n}\n' "$1" "$one"'while one; do echo "$$ $x"; done'; }
+	entry "session = yes" | table
+	start_datagrams -f t
+	entry "" | table
+	cat >talk.py <<-'X'
+	import socket, subprocess, sys
+	def peer():
+	    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(10)
+	    s.connect(("127.0.0.1", int(sys.argv[1])))
+	    return s
+	def ask(s, word):
+	    s.send(word)
+	    return s.recv(100).split()
+	s = peer()
+	child, _ = ask(s, b"a")
+	subprocess.run(sys.argv[2:], check=True)
+	assert ask(s, b"b") == [child, b"b"]
+	new = peer()
+	assert child != ask(new, b"c")[0] != ask(new, b"d")[0]
+	X
+	timeout 30 python3 -S talk.py "$DPORT" "$SERVERCTL" -C "${CTL##*/}" reload
+	stop_server INT
+}
+
 @test "session: a drain lets it go on: its peer's datagrams arrive, a new peer's do not" {
 	requires python3
 	start_datagrams -o session=yes udp:127.0.0.1:0 sh -c "$one"'while one; do echo "$$ $x"; case $x in bye) exit ;; esac; done'

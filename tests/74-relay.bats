@@ -145,6 +145,9 @@ say() { run -0 "$PEER" -s "$1" -H "tcp:127.0.0.1:${2:-$PORT}"; }
 	run -3 ask
 	wait_log 'ERROR: relay cannot connect to 127\.0\.0\.1:[0-9]+: '
 	wait_log 'EXIT: relay status=1'
+	relay "127.0.0.1 $TARGET"
+	run -3 ask
+	wait_log "ERROR: relay cannot connect to 127\.0\.0\.1 $TARGET: "
 	relay "unix:$PWD/none"
 	run -3 ask
 	wait_log 'ERROR: relay cannot connect to unix:/.*/none: '

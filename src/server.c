@@ -213,6 +213,7 @@ go_on(struct inherited_state *had, const struct config *config, const struct opt
 	struct err err;
 	int rc;
 
+	raise_descriptors(m);
 	(void)open_log(o, &err);	/* with each line a file is tried again */
 	rc = plan_read(&plan, had->plan, had->plan_len, &err);
 	if (rc == 0 && (server = server_new(config, m, &err)) == NULL)
@@ -434,10 +435,9 @@ take_over(struct master *m, struct inherited_state *had)
 		return;
 	if (had->cwd[0] != '\0')
 		m->cwd = had->cwd;
-	if (had->nofile != 0) {
-		m->nofile.rlim_cur = (rlim_t)had->nofile;
-		m->raised = true;
-	}
+	/* Somebody may have lowered ours meanwhile: a child is to get what the first was started with all the same. */
+	m->nofile.rlim_cur = had->nofile != 0 ? (rlim_t)had->nofile : m->nofile.rlim_max;
+	m->raised = m->raised || had->nofile != 0;
 	m->on = &had->on;
 	m->off = &had->off;
 }

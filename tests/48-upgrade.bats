@@ -71,6 +71,26 @@ udp() { timeout 20 "$DATAGRAMS" "$@"; }
 	[[ $output == *"\"started\":"*"$served"* ]]
 }
 
+@test "descriptors that were taken from it meanwhile: its own limit is up again, and a child gets what it got before" {
+	requires prlimit
+	local most was
+	most=$(ulimit -Hn)
+	for soft in 1000 "$most"; do
+		ulimit -Sn "$soft"
+		start_server 127.0.0.1:0 sh -c 'ulimit -n'
+		was=$(ask)
+		prlimit --pid "$PID" --nofile=200:
+		upgrade
+		[[ $(ask) == "$was" ]] || die "a child has $(ask), it had $was" || return
+		[[ $(awk '/^Max open files/ { print $4 }' "/proc/$PID/limits") == "$most" ]] ||
+			die "$(grep open "/proc/$PID/limits")" || return
+		upgrade
+		[[ $(ask) == "$was" ]]
+		stop_server
+		: >"$LOG"
+	done
+}
+
 # --- who is connected
 
 # bats test_tags=child

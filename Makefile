@@ -6,6 +6,8 @@
 # make trust      the rows of tests/trust.tsv, long tests too, as a table
 # make cov        what the tests run: lines and branches (ARGS: -m by test file, -u what is missing, test files)
 # make mutate     do they find a fault? mutants of the sources, tried with the tests that run their line (ARGS: -n 200 -s SEED)
+# make nemesis T=3600 SEED=1    the whole server under random faults, so many seconds
+# make soak N=1000000           so many connections: nothing grows, nothing is left, all is counted
 # make bench      speed beside other programs      make static   with musl, one file each
 # make install    to $(DESTDIR)$(PREFIX)           make clean
 #
@@ -129,6 +131,12 @@ bench: all tools
 trust: all tools
 	B=$B scripts/trust $(ARGS)
 
+nemesis: all tools
+	B=$B python3 tests/nemesis.py -t $(or $(T),3600) $(if $(SEED),-s $(SEED)) $(ARGS)
+
+soak: all tools
+	B=$B SOAK=$(or $(N),1000000) BATS_TEST_TIMEOUT=86400 FILTER=long scripts/test -f T07 tests/94-soak.bats
+
 fuzz: all
 	T=$(T) ALL=$(ALL) scripts/fuzz
 
@@ -177,5 +185,5 @@ clean:
 	rm -rf build build-*
 
 FORCE:
-.PHONY: all tools run test check trust bench fuzz cov mutate static install clean FORCE
+.PHONY: all tools run test check trust bench nemesis soak fuzz cov mutate static install clean FORCE
 .DELETE_ON_ERROR:

@@ -120,7 +120,7 @@ load helper
 		echo $(($(now_ms) - start)) >"$1"
 	}
 	for jump in "${jumps[@]}"; do
-		echo 0 >"clock$jump"
+		ln -sfn 0 "clock$jump"
 		cat >"t$jump" <<-X
 		service timeout { listen = 127.0.0.1:0
 		exec = sleep 60
@@ -156,7 +156,7 @@ load helper
 		until [[ $(ask "$p") == hi ]] || (($(now_ms) - start > 8000)); do nap 0.05; done
 		echo $(($(now_ms) - start)) >"took.source.$jump" ) >/dev/null 3>&- & clients+=($!)
 		until_true 5 eval '(($(count_log "START: (timeout|idle|kill)") == 3))'
-		echo "$jump" >new; mv new "clock$jump"
+		ln -sfn "$jump" "clock$jump"
 		# It does.
 		run -0 "$DATAGRAMS" "${ADDRESSES[6]}" x
 		s=$(date -d "$(tr -d '\r' <<<"$output")" +%s)

@@ -8,21 +8,22 @@
  * Several are separated by blanks.
  *   SHIM_TORTURE=1         allocations tell tests/torture of themselves, which may let one fail
  *   SHIM_HANG=FILE         alarm does not come back while that file exists: as who reads a dead disk
- *   SHIM_CLOCK=FILE        CLOCK_REALTIME is as many seconds ahead as the file says
+ *   SHIM_CLOCK=LINK        the time of day is off by the seconds that this symbolic link leads to, while it
+ *                          is there (reading a link takes no descriptor)
  */
 #include <dlfcn.h>
 #include <errno.h>
 #include <grp.h>
 #include <netdb.h>
 #include <pwd.h>
-#include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/types.h>
 #include <time.h>
 #include <unistd.h>
@@ -185,39 +186,51 @@ realloc(void *p, size_t size)
 	return no_memory() ? NULL : __libc_realloc(p, size);
 }
 #endif
-static time_t
-ahead(void)
-{
-	const char *file = getenv("SHIM_CLOCK");
-	int why = errno, fd = file != NULL ? open(file, O_RDONLY | O_CLOEXEC) : -1;
-	char text[32];
-	ssize_t n = fd != -1 ? read(fd, text, sizeof text - 1) : 0;
 
-	if (fd != -1)
-		(void)close(fd);
+static time_t
+off(void)
+{
+	const char *where = getenv("SHIM_CLOCK");
+	char text[32];
+	int why = errno;
+	ssize_t n = where != NULL ? readlink(where, text, sizeof text - 1) : -1;
+
 	errno = why;
-	text[n > 0 ? n : 0] = '\0';
+	if (n <= 0)
+		return 0;
+	text[n] = '\0';
 	return (time_t)strtoll(text, NULL, 10);
 }
 
 int
-clock_gettime(clockid_t clock, struct timespec *ts)
+clock_gettime(clockid_t id, struct timespec *t)
 {
 	REAL(int, "clock_gettime", clockid_t, struct timespec *);
-	int rc = real(clock, ts);
+	int rc = real(id, t);
 
-	if (rc == 0 && clock == CLOCK_REALTIME)
-		ts->tv_sec += ahead();
+	if (rc == 0 && (id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE))
+		t->tv_sec += off();
 	return rc;
 }
 
 time_t
-time(time_t *out)
+time(time_t *at)
 {
-	struct timespec ts = { .tv_sec = -1 };
+	struct timespec t;
 
-	(void)clock_gettime(CLOCK_REALTIME, &ts);
-	if (out != NULL)
-		*out = ts.tv_sec;
-	return ts.tv_sec;
+	(void)clock_gettime(CLOCK_REALTIME, &t);
+	if (at != NULL)
+		*at = t.tv_sec;
+	return t.tv_sec;
+}
+
+int
+gettimeofday(struct timeval *restrict at, void *restrict zone)
+{
+	REAL(int, "gettimeofday", struct timeval *restrict, void *restrict);
+	int rc = real(at, zone);
+
+	if (rc == 0)
+		at->tv_sec += off();
+	return rc;
 }

@@ -506,3 +506,24 @@ held_idle() { # held_idle CLIENTS [OPTION...]: so many are held; what they cost,
 	wait_log 'EXIT: sh status=7'
 	until_true 5 no_zombies
 }
+
+@test "out of descriptors: datagrams wait too, none is lost; nor by an upgrade meanwhile" {
+	requires prlimit
+	start_server udp:127.0.0.1:0 sh -c 'read -r x; echo "got $x"'
+	local i most p=()
+	PORT=${ADDRESSES[0]##*:}
+	most=$(awk '/^Max open files/ { print $4 }' "/proc/$PID/limits")
+	run -0 timeout 20 "$DATAGRAMS" "udp:127.0.0.1:$PORT" first; [[ $output == "got first" ]]
+	until_true 5 has_children 0
+	prlimit --pid "$PID" --nofile="$(nfds "$PID"):"
+	for i in {1..12}; do timeout 20 "$DATAGRAMS" -t 15000 "udp:127.0.0.1:$PORT" "$i" >"o.$i" 3>&- & p+=($!); done
+	wait_log 'PAUSE: sh fork Too many open files'
+	# Several attempts later
+	nap 0.5
+	prlimit --pid "$PID" --nofile="$most:"
+	kill -USR2 "$PID"
+	wait "${p[@]}"
+	for i in {1..12}; do [[ $(<"o.$i") == "got $i" ]] || die "lost: $i" || return; done
+	wait_log 'UPGRADE: done'
+	log_has 0 'is lost'
+}

@@ -68,6 +68,10 @@ write_listener(const struct writer *w, const struct listener *l)
 		state_number(w->out, "ended", l->handover->ended);
 		state_number(w->out, "ran", l->handover->ran);
 	}
+	if (l->take == datagram_take && l->outlet->kept != NULL) {
+		state_bytes(w->out, "kept", l->outlet->kept, sizeof *l->outlet->kept);
+		state_bytes(w->out, "bytes", l->outlet->kept->bytes, l->outlet->kept->len);
+	}
 	state_end(w->out);
 }
 
@@ -505,6 +509,20 @@ read_unit(struct carry *k, const struct fact *r)
 	return 0;
 }
 
+/* A datagram that waits for descriptors. */
+static void
+read_kept(struct outlet *o, const struct fact *r)
+{
+	struct inbound in;
+
+	if (!state_get_bytes(r, "kept", &in, sizeof in) || in.len > DATAGRAM_MOST)
+		return;
+	in.bytes = malloc(in.len + 1);
+	if (in.bytes != NULL && (in.len == 0 || state_get_bytes(r, "bytes", in.bytes, in.len)))
+		(void)datagram_keep(o, &in);
+	free(in.bytes);
+}
+
 static int
 read_listener(struct carry *k, const struct fact *r, struct err *err)
 {
@@ -534,6 +552,8 @@ read_listener(struct carry *k, const struct fact *r, struct err *err)
 		l->handover->ended = state_get(r, "ended", 0) != 0;
 		l->handover->ran = state_get(r, "ran", 0);
 	}
+	if (l->take == datagram_take)
+		read_kept(l->outlet, r);
 	return 0;
 }
 

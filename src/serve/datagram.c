@@ -40,7 +40,24 @@ outlet_put(struct outlet *o)
 		loop_close(o->engine->loop, o->watch, o->fd);
 	else if (o->fd != -1)
 		(void)close(o->fd);
+	free(o->kept);
 	free(o);
+}
+
+bool
+datagram_keep(struct outlet *o, const struct inbound *in)
+{
+	struct inbound *k = malloc(sizeof *k + in->len);
+
+	if (k == NULL)
+		return false;
+	*k = *in;
+	k->bytes = (char *)(k + 1);
+	if (in->len > 0)
+		memcpy(k->bytes, in->bytes, in->len);
+	free(o->kept);
+	o->kept = k;
+	return true;
 }
 
 void
@@ -437,17 +454,20 @@ begin(struct listener *l, const struct inbound *in)
 		record_fail(u, &in->peer, why, NULL);
 		return true;
 	}
-	pace_count(&u->pace, loop_now(e->loop));
-	d = dialog_new(l, in, &ours);
+	/* Who only lingers gives way first. */
+	do
+		d = dialog_new(l, in, &ours);
+	while (d == NULL && (errno == EMFILE || errno == ENFILE) && conn_give_way(e));
 	if (d == NULL) {
 		int fault = errno;
 
 		source_leave(&e->sources, source);
-		if (flood_allows(u, FLOOD_REPLIES))
+		if (!datagram_keep(l->outlet, in) && flood_allows(u, FLOOD_REPLIES))
 			unit_say(u, LEVEL_ERR, "error", "a datagram is lost: %s", strerror(fault));
 		listener_pause(l, REASON_FORK, listener_delay(e), strerror(fault));
 		return false;
 	}
+	pace_count(&u->pace, loop_now(e->loop));
 	c = conn_new(u, ours, &in->peer, source);
 	c->dialog = d;
 	d->conn = c;
@@ -533,11 +553,22 @@ outlet_leave(struct outlet *o, struct engine *e)
 enum took
 datagram_take(struct listener *l, unsigned most)
 {
-	struct inbound in;
+	struct inbound in, *kept;
 
 	for (unsigned n = 0; n < most; n++) {
 		if (!listener_has_room(l, !l->unit->conf->session))
 			return TOOK_PAUSE;
+		kept = l->outlet->kept;
+		if (kept != NULL) {
+			bool begun;
+
+			l->outlet->kept = NULL;
+			begun = arrived(l, kept);
+			free(kept);
+			if (!begun)
+				return TOOK_PAUSE;
+			continue;
+		}
 		if (datagram_read(l->outlet, 1, &in) == 0) {
 			/* An ICMP message of an earlier reply is told once, and no more. */
 			if (errno == EAGAIN || errno == EINTR)

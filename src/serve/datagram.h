@@ -17,12 +17,15 @@
 
 enum { DATAGRAM_MOST = 65536 };	/* bytes; what is longer (UNIX sockets can) is refused */
 
+struct inbound;
+
 struct outlet {			/* a listener's socket, as long as a reply may leave through it */
 	unsigned refs;
 	int fd;			/* owned */
 	int family;
 	struct engine *engine;	/* once its listener is closed */
 	uint32_t watch;
+	struct inbound *kept;	/* owned, bytes and all: there was no descriptor for it. It goes first */
 };
 
 /* One reference; its fd is -1 still. NULL: errno. */
@@ -47,6 +50,9 @@ struct inbound {		/* one datagram, as it came */
 };
 
 enum { INBOUND_MOST = 16 };
+
+/* Keeps a copy of one that cannot be begun now. False: no memory. */
+bool datagram_keep(struct outlet *o, const struct inbound *in);
 
 /*
  * Reads at most `most` (INBOUND_MOST at most) datagrams that wait. Returns how many; 0: none (errno

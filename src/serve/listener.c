@@ -549,7 +549,7 @@ listener_move(struct listener *l, struct unit *u)
 		listener_pause(l, REASON_FORK, listener_delay(e), strerror(errno));
 	} else if (l->take == handover_take && l->handover->child != NULL) {
 		l->pausing = true;	/* it comes back by itself */
-	} else if (l->restored && !l->said) {
+	} else if (l->restored && !l->said && (l->take != datagram_take || l->outlet->kept == NULL)) {
 		listener_resume(l);
 	} else if (l->watch == 0 || l->pausing) {
 		/* Who has been waiting may find room now. */

@@ -126,7 +126,7 @@ class Tables:
                 self.attribute = r.choice(["nice = 1", "umask = 027", "backlog = 200", "sndbuf = 64K", "cps = 2000/1s",
                                            "only_from = 127.0.0.0/8 ::1", "stderr = log", "per_source = 900",
                                            "timeout = 30s", "idle_timeout = 30s", "hangup = kill", "instances = 900",
-                                           "rlimit_nofile = 50", "linger = 5s", "flags = NODELAY",
+                                           "rlimit_files = 50", "linger = 5s", "flags = NODELAY",
                                            "access_times = 00:00-24:00", "log_on_success = PID CONN"])
                 self.gen["echo"] = self.last
                 what = self.attribute
@@ -940,7 +940,14 @@ class Nemesis:
                 pass
         with open(f"/proc/{pid}/status") as f:
             rss = int(next(l for l in f if l.startswith("VmRSS")).split()[1])
-        return {"pid": pid, "fds": len(os.listdir(f"/proc/{pid}/fd")), "rss": rss, "children": len(kids), "zombies": zombies}
+        fds = {}
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            try:
+                what = os.readlink(f"/proc/{pid}/fd/{fd}").split(":[")[0]
+                fds[what] = fds.get(what, 0) + 1
+            except OSError:
+                pass
+        return {"pid": pid, "fds": sum(fds.values()), "which": fds, "rss": rss, "children": len(kids), "zombies": zombies}
 
     def ran(self):
         """ns of processor time of the master and its worker"""
@@ -974,6 +981,7 @@ class Nemesis:
             taken, rc, said, _, _ = await self.read_again(*words)
             if rc != 0:
                 self.bad(f"a sound table, no fault in force, and {words[0]} says: {said}")
+        await self.ask("steady", *self.whom("steady"))  # a log is opened with its first line
         quiet, listeners = {}, len(self.at)
 
         async def settled():
@@ -995,11 +1003,11 @@ class Nemesis:
             self.bad("status --json has no answer")
             quiet.update(self.look(), live=-1, lingering=-1, off=[])
         # Descriptors of what went a moment ago may go a moment later.
-        least = quiet.get("fds", 0)
         for _ in range(20):
             await asyncio.sleep(0.1)
-            least = min(least, self.look()["fds"])
-        quiet["fds"] = least
+            one = self.look()
+            if one["fds"] < quiet["fds"]:
+                quiet.update(fds=one["fds"], which=one["which"])
         await self.idle_in(idle, quiet)
         self.event(calm=self.season, life=self.life, generation=self.generation, **quiet)
         self.requests.write(json.dumps({"calm": self.season, "t": now()}) + "\n")

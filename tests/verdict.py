@@ -195,13 +195,18 @@ class Verdict:
         if r["kind"] == "session" and "wrong" in r:
             return self.violation("a session's answer is wrong", a, b, r)
         entries = self.entries(r["at"], a, r.get("t2", b))
+        if None in entries:  # who waits where a service goes from is served by what it is elsewhere
+            names = {e["svc"] for e in entries if e}
+            entries += [e for at in self.alts for e in self.entries(at, a, r.get("t2", b)) if e and e["svc"] in names]
         if r["end"] == "gone" or r["end"] == "eof" and r["kind"] == "session" and r["asked"] and r["pongs"] == 0:
             self.outcomes["the client went"] += 1
             return
         numbers = False
         for e in entries:
             numbers = numbers or e is not None and self.right(r, e)
-        if r["kind"] == "session" and numbers:
+        if r["svc"] == "victim" and not numbers and r["end"] in ("eof", "reset") and self.hit("told to end", a, b):
+            self.outcomes["ended by serverctl"] += 1
+        elif r["kind"] == "session" and numbers:
             if r["end"] == "eof" and r["asked"]:
                 pass
             elif r["svc"] == "victim" and self.hit("told to end", a, b):
@@ -226,6 +231,8 @@ class Verdict:
                 self.outcomes[r["end"] if not r.get("got") else "part of an answer"] += 1
                 self.allowed[why] += 1
                 return
+        if not numbers:
+            return
         self.outcomes["served"] += 1
         self.by_service[r["svc"]] += 1
         conn, begun, over = numbers

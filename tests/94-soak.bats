@@ -23,7 +23,7 @@ clients() {
 	cp table.0 new; mv new t
 	ctl reload >said 2>&1
 	read -ra one <saw
-	for i in 0 1 2 3 4; do SAW[i]=$((${SAW[i]:-0} + ${one[i]})); done
+	for i in 0 1 2 3 4; do SAW[i]=$((SAW[i] + one[i])); done
 }
 
 soak() {
@@ -60,7 +60,7 @@ soak() {
 	assert told == want, (told, want)
 	assert s["denied"]["refused"] == {"address": denied}, s["denied"]
 	P
-	figure "$n connections, $((${SAW[1]})) refused, $((${SAW[2]})) not started: memory $((now - was)) KiB more, $fds descriptors as before"
+	figure "$n connections, ${SAW[1]} refused, ${SAW[2]} not started: memory $((now - was)) KiB more, $fds descriptors as before"
 }
 
 @test "T07: 20,000 connections and a reload each second: memory, descriptors and counts are as they were; status counts right" {

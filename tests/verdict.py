@@ -186,7 +186,7 @@ class Verdict:
             return
         d = b - r["t1"]
         most = 5 + self.long(("stop",), a, b) + 2 * self.long(SCARCE, a, b)
-        if d < 1.9 or d > most:
+        if b - a < 1.9 or d > most:
             self.violation(f"a timeout of 2 s came after {d:.2f} s", a, b, r)
 
     def request(self, r):

@@ -939,7 +939,7 @@ class Nemesis:
             except OSError:
                 pass
         with open(f"/proc/{pid}/status") as f:
-            rss = int(next(l for l in f if l.startswith("VmRSS")).split()[1])
+            rss = int(next(l for l in f if l.startswith("RssAnon")).split()[1])
         fds = {}
         for fd in os.listdir(f"/proc/{pid}/fd"):
             try:

@@ -67,7 +67,7 @@ static const struct fallible {
 	{ SYS_getsockopt, "getsockopt", ENOBUFS }, { SYS_setsockopt, "setsockopt", ENOBUFS },
 	{ SYS_sendto, "sendto", ENOBUFS }, { SYS_sendmsg, "sendmsg", ENOBUFS },
 	{ SYS_recvfrom, "recvfrom", ENOMEM }, { SYS_recvmsg, "recvmsg", ENOMEM },
-	{ SYS_shutdown, "shutdown", ENOBUFS }, { SYS_splice, "splice", ENOMEM },
+	{ SYS_splice, "splice", ENOMEM },
 	{ SYS_clone, "clone", EAGAIN }, { SYS_clone3, "clone3", EAGAIN }, { SYS_fork, "fork", EAGAIN },
 	{ SYS_vfork, "vfork", EAGAIN }, { SYS_execve, "execve", ENOMEM }, { SYS_execveat, "execveat", ENOMEM },
 	{ SYS_pidfd_open, "pidfd_open", EMFILE }, { SYS_pidfd_send_signal, "pidfd_send_signal", EPERM },

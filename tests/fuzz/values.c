@@ -107,7 +107,7 @@ model_duration(const char *s, int64_t unit, big *ms)
 		return false;
 	if (i > 0)
 		unit = units[i].ms;
-	*ms = whole >= HUGE_ ? HUGE_ : whole * (big)unit + part * (big)unit / scale;
+	*ms = whole >= HUGE_ ? HUGE_ : whole * (big)(uint64_t)unit + part * (big)(uint64_t)unit / scale;
 	return true;
 }
 

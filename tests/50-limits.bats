@@ -203,14 +203,14 @@ release() { : >"go.$1"; eval "wait \$P_$1"; }
 	from fd00:1::2:0:0:2; [[ $output == x ]]
 }
 
-# crowd EACH: eight that connect so often, from four addresses, of whom some reset; children are killed
+# crowd EACH: eight that connect so often on the average, from four addresses; most reset; children are killed
 # meanwhile. The master stands still at each look, so that what it has as children is of one moment.
 crowd() {
 	local i crowd=() seen=0 most=0 c looks=0 kills=0 per=$1
-	start_server -q -o instances=4 -o overload=reject -o per_source=3 127.0.0.1:0 sleep 0.03
+	start_server -q -o instances=4 -o overload=reject -o per_source=3 127.0.0.1:0 sleep 0.01
 	for i in {1..4}; do
-		"$PEER" -n "$per" -s x -H -b "127.0.0.$i" "tcp:127.0.0.1:$PORT" >/dev/null 3>&- & crowd+=($!)
-		"$PEER" -n "$per" -s x -R -b "127.0.0.$i" "tcp:127.0.0.1:$PORT" >/dev/null 3>&- & crowd+=($!)
+		"$PEER" -n $((per / 5)) -s x -H -b "127.0.0.$i" "tcp:127.0.0.1:$PORT" >/dev/null 3>&- & crowd+=($!)
+		"$PEER" -n $((per * 9 / 5)) -s x -R -b "127.0.0.$i" "tcp:127.0.0.1:$PORT" >/dev/null 3>&- & crowd+=($!)
 	done
 	over() { local p; for p in "${crowd[@]}"; do gone "$p" || return 1; done; }
 	stands() { [[ $(state "$PID") == T ]]; }

@@ -330,7 +330,7 @@ open_new(struct work *w, size_t i, bool first, struct err *err)
 
 		if (rc == -1) {
 			;
-		} else if (opening_try(w->s->openings, u, &a, w->leaving, &why) == 0) {
+		} else if (opening_try(w->s->openings, u, &a, w->leaving || w->s->engine->parting != NULL, &why) == 0) {
 			;
 		} else if (first) {
 			*err = why;
@@ -363,7 +363,7 @@ remove_old(struct work *w, struct applied *did)
 {
 	for (size_t i = 0; i < w->nloose; i++)
 		if (w->loose[i].to == NULL)
-			listener_close(w->loose[i].listener);
+			listener_part(w->loose[i].listener);
 	for (struct unit *u = w->s->engine->units, *next; u != NULL; u = next) {
 		next = u->next;
 		if (u->claimed)
@@ -528,6 +528,8 @@ services_close(struct services *s)
 	for (struct unit *u = s->engine->units; u != NULL; u = u->next)
 		while (u->listeners != NULL)
 			listener_close(u->listeners);
+	while (s->engine->parting != NULL)
+		listener_close(s->engine->parting);
 }
 
 void

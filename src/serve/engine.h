@@ -77,6 +77,7 @@ struct engine {
 	struct hash by_pid;	/* connections with a child or a group */
 	struct unit *units, *units_last;	/* a list, in the order of the table */
 	struct unit *gone;	/* a list: retired ones */
+	struct listener *parting;	/* owned: a list of those that nobody finds any more */
 	bool unused;		/* one of them is free now */
 	struct worker_state *worker;	/* owned; NULL: none was needed yet */
 	struct worker_state *old_workers;	/* owned: started by a predecessor of this program */

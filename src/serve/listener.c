@@ -24,6 +24,7 @@ enum {
 	BATCH_MOST = 64,		/* connections taken in one turn, so that others get theirs */
 	GROWS = 4,			/* full turns in a row that make the next ones longer */
 	PAUSE_LEAST = 20, PAUSE_MOST = 1000,	/* ms */
+	PARTING = 200,			/* ms from hidden to closed: for handshakes that have begun */
 };
 
 static void listener_ready(void *arg, uint32_t events);
@@ -448,7 +449,7 @@ static void
 detach(struct listener *l)
 {
 	struct engine *e = l->unit->engine;
-	struct listener **at = &l->unit->listeners;
+	struct listener **at = l->parting ? &e->parting : &l->unit->listeners;
 
 	loop_timer_stop(e->loop, &l->timer);
 	unlist(l);
@@ -559,15 +560,56 @@ listener_move(struct listener *l, struct unit *u)
 	l->restored = false;
 }
 
+/* Closing resets those who are through already: whoever can be served is, and nobody else comes meanwhile. */
+static void
+serve_last(struct listener *l)
+{
+	if (l->pausing || l->take == handover_take)
+		return;
+	if (l->type == SOCK_STREAM || l->type == SOCK_SEQPACKET)
+		sock_hide(&l->bound);
+	for (int turn = 0; turn < 64 && !l->pausing && l->take(l, BATCH_MOST) == TOOK_SOME; turn++)
+		;
+}
+
 void
 listener_close(struct listener *l)
 {
-	bool takes = !l->pausing && l->take != handover_take;
+	struct unit *u = l->unit;
+	bool parting = l->parting;
 
-	/* Closing resets those who are through already: whoever can be served is, and nobody else comes meanwhile. */
-	if (takes && (l->type == SOCK_STREAM || l->type == SOCK_SEQPACKET))
-		sock_hide(&l->bound);
-	for (int turn = 0; turn < 64 && takes && !l->pausing && l->take(l, BATCH_MOST) == TOOK_SOME; turn++)
-		;
+	serve_last(l);
 	discard(l);
+	if (parting)
+		unit_leave(u);
+}
+
+static void
+parted(void *arg, int64_t now)
+{
+	(void)now;
+	listener_close(arg);
+}
+
+void
+listener_part(struct listener *l)
+{
+	struct unit *u = l->unit;
+	struct engine *e = u->engine;
+
+	serve_last(l);
+	if (l->pausing || l->take == handover_take || l->type != SOCK_STREAM || l->bound.inherited ||
+	    l->bound.addr->sa.sa_family == AF_UNIX) {
+		discard(l);
+		return;
+	}
+	detach(l);
+	loop_unwatch(e->loop, l->watch);
+	l->watch = 0;
+	l->parting = true;
+	l->next = e->parting;
+	e->parting = l;
+	u->uses++;
+	l->timer.fire = parted;
+	loop_timer(e->loop, &l->timer, loop_now(e->loop) + PARTING);
 }

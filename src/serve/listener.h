@@ -36,6 +36,7 @@ struct listener {
 	bool resource;			/* it pauses for want of a resource */
 	bool said;			/* its pause is in the log */
 	bool moved;			/* its service has changed: it may have to take in another way */
+	bool parting;			/* in the engine's list of those, not in the unit's */
 	enum reason why;		/* it pauses */
 	struct timer timer;		/* when to try again; or not running */
 	struct listener *prev_paused, *next_paused;
@@ -58,6 +59,12 @@ struct listener *listener_restore(struct unit *u, struct bound *b);
  * its path.
  */
 void listener_close(struct listener *l);
+
+/*
+ * The same, but of a listening socket somebody may be in the middle of his handshake, on another processor
+ * or far away: nobody finds it any more from now on, and a little later it is closed.
+ */
+void listener_part(struct listener *l);
 
 /*
  * It is u's from now on, whose service may be of another kind: the socket and its queue stay. Where

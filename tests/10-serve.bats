@@ -84,7 +84,7 @@ load helper
 	[[ ! -e pid ]]
 }
 
-@test "-p follows no symbolic link" {
+@test "T40: -p follows no symbolic link" {
 	echo precious >victim
 	ln -s victim pid
 	start_server -p pid 127.0.0.1:0 true

@@ -229,7 +229,7 @@ not_served() { # nothing is served at ./s, and what stands there stays
 		occupied $kind full; not_served $kind:s; leaves
 		# A link to one that nobody has is still a link.
 		occupied $kind stale; mv s old; ln -s old s; not_served $kind:s; [[ -S old ]]; leaves; rm old
-		occupied $kind stale; chmod 000 s
+		occupied $kind stale; [[ $ME != root ]] || chmod 000 s
 		umask 027
 		start_server $kind:s echo hi
 		[[ $(stat -c %F:%a s) == socket:640 ]]

@@ -177,7 +177,7 @@ zombies_wait() {
 	mkfifo over
 	"$B/tests/hold" "$PORT" "$1" <over >held 3>&- & local h=$!
 	exec {w}>over
-	until_true 120 test -s held
+	until_true 300 test -s held
 	[[ $(<held) == "$1" ]]
 	kill -STOP "$PID"
 	exec {w}>&-

@@ -608,6 +608,28 @@ find_outlet(struct carry *k, int fd)
 	return *more_of;
 }
 
+/* What another process wrote as it stood in its memory is taken only if it can be that. */
+static bool
+is_bool(const bool *b)
+{
+	unsigned char byte;
+
+	memcpy(&byte, b, 1);
+	return byte <= 1;
+}
+
+static bool
+is_peer(const struct peer *p)
+{
+	return p->kind <= PEER_NONE && is_bool(&p->by_unix);
+}
+
+static bool
+is_addr(const struct addr *a)
+{
+	return a->len <= sizeof a->un;
+}
+
 static int
 read_dialog(struct carry *k, struct conn *c, const struct fact *r)
 {
@@ -615,7 +637,8 @@ read_dialog(struct carry *k, struct conn *c, const struct fact *r)
 	struct addr local;
 	struct outlet *o;
 
-	if (!state_get_bytes(r, "who", &who, sizeof who) || !state_get_bytes(r, "asked_at", &local, sizeof local))
+	if (!state_get_bytes(r, "who", &who, sizeof who) || !state_get_bytes(r, "asked_at", &local, sizeof local) ||
+	    !is_addr(&who.from) || !is_addr(&local) || !is_peer(&who.peer) || !is_bool(&who.told) || !is_bool(&who.cut))
 		return 0;
 	o = get_fd(r, "outlet") != -1 ? find_outlet(k, get_fd(r, "outlet")) : NULL;
 	if (o == NULL || dialog_resume(c, o, &who, &local, state_get(r, "listed", 0) != 0) == -1)
@@ -679,7 +702,7 @@ read_conn(struct carry *k, const struct fact *r)
 
 	if (x == NULL || !conn_room(k->engine))
 		return -1;
-	if (u == NULL || !state_get_bytes(r, "peer", &peer, sizeof peer))
+	if (u == NULL || !state_get_bytes(r, "peer", &peer, sizeof peer) || !is_peer(&peer))
 		return 0;
 	x->conn = conn_new(u->unit, get_fd(r, "fd"), &peer, NULL);
 	k->engine->next_conn = next;

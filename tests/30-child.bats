@@ -600,3 +600,46 @@ refuse() {
 	X
 	figure "$n calls, none ran"
 }
+
+@test "where the kernel has neither pidfds nor close_range: children are found, their groups killed, nothing leaks" {
+	requires python3
+	# As before Linux 5.9: these calls are not there.
+	cat >old.py <<-'P'
+	import ctypes, os, struct, sys
+	calls = (436, 434, 424)		# close_range, pidfd_open, pidfd_send_signal; the same on all processors
+	code = [(0x20, 0, 0, 0)] + [(0x15, len(calls) - i, 0, n) for i, n in enumerate(calls)]
+	code += [(0x06, 0, 0, 0x7fff0000), (0x06, 0, 0, 0x00050000 | 38)]
+	text = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *c) for c in code))
+	class Prog(ctypes.Structure): _fields_ = [("n", ctypes.c_ushort), ("at", ctypes.c_void_p)]
+	libc = ctypes.CDLL(None, use_errno=True)
+	assert libc.prctl(38, 1, 0, 0, 0) == 0
+	assert libc.prctl(22, 2, ctypes.byref(Prog(len(code), ctypes.addressof(text)))) == 0
+	os.execvp(sys.argv[1], sys.argv[1:])
+	P
+	cat >t <<-'T'
+	service fds { listen = 127.0.0.1:0
+		shell = ls /proc/self/fd | tr '\n' ' '; exit 5
+	}
+	service group { listen = 127.0.0.1:0
+		kill_after = 1s
+		shell = trap "" TERM; sleep 1000 & echo up; while :; do sleep 1000; done
+	}
+	T
+	chmod 644 t
+	exec 77<t
+	WRAP="python3 old.py" start_server -v -f t
+	exec 77<&-
+	local i before
+	for i in {1..20}; do run -0 ask "${PORTS[fds]}"; [[ $output == "0 1 2 3 " ]] || die "$output"; done
+	until_true 5 log_has 20 'EXIT: fds status=5 '
+	before=$(nfds "$PID")
+	"$PEER" -t 30000 "tcp:127.0.0.1:${PORTS[group]}" >got 3>&- & local held=$!
+	until_true 5 grep -q up got
+	run -0 timeout 20 "$SERVERCTL" -C "${CTL##*/}" kill group
+	wait_log 'EXIT: group signal=9'
+	wait "$held" || :
+	until_true 10 is_quiet "$before"
+	run -0 timeout 20 "$SERVERCTL" -C "${CTL##*/}" upgrade
+	run -0 ask "${PORTS[fds]}"; [[ $output == "0 1 2 3 " ]]
+	logged 'children are started by vfork' || logged 'children are started by fork'
+}

@@ -1192,3 +1192,25 @@ new_names() { # each reload has another service, with 64 descriptors for all
 @test "T35: the same, 1000 reloads" {
 	new_names 1000
 }
+
+@test "flags NODELAY and KEEPALIVE, given or taken away, hold for the next connection of a listener that stays" {
+	requires python3
+	cat >look.py <<-'X'
+	import socket
+	s = socket.socket(fileno=0)
+	print(bool(s.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)), bool(s.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)), flush=True)
+	X
+	local flags now here
+	again; service a "listen = 127.0.0.1:0 [::1]:0" "exec = python3 -S $PWD/look.py"
+	start_server -f t
+	local at=("${ADDRESSES[@]}")
+	for flags in "NODELAY KEEPALIVE" NODELAY KEEPALIVE ""; do
+		again; service a "listen = 127.0.0.1:0 [::1]:0" "exec = python3 -S $PWD/look.py" ${flags:+"flags = $flags"}
+		reload "1 changed"
+		now="$([[ $flags == *NODELAY* ]] && echo True || echo False) $([[ $flags == *KEEPALIVE* ]] && echo True || echo False)"
+		for here in "${at[@]}"; do
+			run -0 "$PEER" "$here"
+			[[ $output == "$now" ]] || die "$here, $flags: $output"
+		done
+	done
+}

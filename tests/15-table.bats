@@ -599,12 +599,12 @@ says() { grep -qF -- ":$1" <<<"$output" || die "not said: $1" "$output"; }
 
 @test "USERID and IDONLY: the peer's machine is asked, by the child" {
 	requires_root
-	start_server 127.0.0.1:113 sh -c 'read -r l; echo "${l%?} : USERID : UNIX : joe bar"'
+	start_server -o 'listen+=[::1]:113' 127.0.0.1:113 sh -c 'read -r l; echo "${l%?} : USERID : UNIX : joe bar"'
 	identd=$PID
 	table t <<-X
 	defaults { log_on_success += USERID
 	log_on_failure += USERID }
-	service ok { listen = 127.0.0.1:0
+	service ok { listen = 127.0.0.1:0 [::1]:0
 	shell = echo "\$TCPREMOTEINFO"
 	}
 	service only { listen = 127.0.0.1:0
@@ -615,15 +615,16 @@ says() { grep -qF -- ":$1" <<<"$output" || die "not said: $1" "$output"; }
 	no_access = 127.0.0.1 }
 	X
 	start_server -f t
-	run -0 ask "${PORTS[ok]}"; [[ $output == "joe bar" ]]
+	run -0 ask "${ADDRESSES[0]##*:}"; [[ $output == "joe bar" ]]
 	wait_log 'USERID: ok UNIX:joe bar'
+	run -0 "$PEER" "${ADDRESSES[1]}"; [[ $output == "joe bar" ]]
 	run -0 ask "${PORTS[only]}"; [[ $output == in ]]
 	run -0 ask "${PORTS[no]}"; [[ -z $output ]]
 	wait_log 'FAIL: no address from=127.0.0.1'; wait_log 'USERID: no UNIX:joe bar'
 	kill "$identd"; until_true 10 gone "$identd"
 	run -0 ask "${PORTS[only]}"; [[ -z $output ]]
 	wait_log 'FAIL: only address from=127.0.0.1'
-	run -0 ask "${PORTS[ok]}"; [[ -z $output ]]
+	run -0 ask "${ADDRESSES[0]##*:}"; [[ -z $output ]]
 }
 
 @test "log_type FILE: a service's own log, told at its soft limit and full at its hard one" {

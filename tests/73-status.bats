@@ -621,6 +621,25 @@ s = socket.create_server(("127.0.0.1", int(sys.argv[1]))); open("bound", "w"); s
 	sample "server_service_started_total{service='n299'} 1"
 }
 
+@test "the limit, and of many listeners and connections that there are more, is on the page" {
+	requires python3
+	local at; at=$(printf ' 127.0.0.1:0%.0s' {1..11})
+	status <<-X
+	defaults { limit = 80 }
+	service many { listen =$at
+		exec = cat
+		user = $ME
+	}
+	X
+	"$B/tests/hold" "${PORTS[many]}" 55 <&"$NAPFD" >held 3>&- & local hold=$!
+	until_true 10 grep -qx 55 held
+	fetch /
+	grep -q 'of 80 at most' body
+	grep -q '<small>and 3 more</small>' body
+	grep -qE '<p class=more>and [56] more: all are in <a href="/status.json">' body
+	kill "$hold"; wait "$hold" || :
+}
+
 @test "an upgrade keeps what was counted, and the last error" {
 	requires python3
 	status <<-X

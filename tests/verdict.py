@@ -339,7 +339,7 @@ class Verdict:
         for e in self.events:
             if "bad" in e:
                 self.violation(e["bad"], e["t"], e["t"])
-            if "start" in e and e["took"] > 5:
+            if "start" in e and e["took"] > 10:
                 self.violation(f"the start took {e['took']:.1f} s", e["t"] - e["took"], e["t"])
             if "calm" not in e:
                 continue

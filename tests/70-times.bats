@@ -157,7 +157,7 @@ load helper
 		until [[ $(ask "$p") == hi ]] || (($(now_ms) - start > 8000)); do nap 0.05; done
 		echo $(($(now_ms) - start)) >"took.source.$jump" ) >/dev/null 3>&- & clients+=($!)
 		until_true 5 eval '(($(count_log "(START: (timeout|idle|kill|source))|PAUSE: (rest|pace)") == 6))'
-		ln -sfn "$jump" "clock$jump"
+		ln -sfn -- "$jump" "clock$jump"
 		# It does.
 		run -0 "$DATAGRAMS" "${ADDRESSES[6]}" x
 		s=$(date -d "$(tr -d '\r' <<<"$output")" +%s)

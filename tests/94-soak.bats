@@ -11,6 +11,7 @@ rss() { awk '/^Anonymous:/ { print $2 }' "/proc/$PID/smaps_rollup"; }
 idle() { ctl status --json >now && no_zombies && is_quiet "$1" && ! grep -q '"live":[1-9]' now && grep -q '"lingering":0' now; }
 settled() { has_children 0 && no_zombies && sleep 0.2 && has_children 0; }
 
+queued() { (($(awk -v p="$(printf :%04X "$2")" '$4 == "01" && substr($2, 9) == p' /proc/net/tcp | wc -l) >= $1)); }
 # What was needed for many at once is given back within a second or two.
 still() { local a; a=$(rss); nap 1.2; [[ $(rss) == "$a" ]]; }
 no_larger() { now=$(rss); ((now - was < 64)); }
@@ -49,6 +50,13 @@ soak() {
 	cp table.0 t
 	start_server -q -f t
 	clients 10000
+	# Many at once, so that all is there that is kept for the next ones.
+	kill -STOP "$PID"
+	"$B/tests/load" -b "${PORTS[good]}" 64 60 >burst 3>&- & kind=$!
+	until_true 20 queued 64 "${PORTS[good]}"
+	kill -CONT "$PID"
+	wait "$kind"; [[ $(<burst) == *" 0" ]]
+	SAW[0]=$((SAW[0] + 64))
 	until_true 10 settled
 	until_true 20 still
 	fds=$(nfds "$PID") was=$(rss)

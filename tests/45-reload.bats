@@ -362,6 +362,8 @@ asked_reload() {
 	wait "$p"; [[ $(<held) == held ]]
 }
 
+as_many_listen() { [[ $(listening | wc -l) == "$1" ]]; }
+
 # cut STEP: a table of 60 lines, cut after every STEP bytes. Where an entry is cut the whole reload is
 # refused; where the cut is between two, it is a table with fewer of them.
 cut() {
@@ -392,6 +394,7 @@ cut() {
 			[[ $(inode "${PORTS[a]}") == "$own" ]] || die "$n bytes: another socket" || return
 			cp whole t; asked_reload
 			[[ $RC == 0 && $(inode "${PORTS[a]}") == "$own" ]] || die "$(<said)" || return
+			until_true 5 as_many_listen "$(wc -l <<<"$was")" || return	# what left is closed a little later
 			was=$(listening)
 		fi
 	done

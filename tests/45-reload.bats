@@ -1031,6 +1031,7 @@ hang() { # begins a reload that hangs; READER
 		i=0; vary; reload || return
 		i=$1
 		until_true 5 has_children 1	# the worker
+		until_true 5 as_many_listen 3	# what left is closed a little later
 	}
 	go 40
 	local fds rss

@@ -148,24 +148,30 @@ spawn_editor(const char *editor, char *const *argv, struct err *err)
 {
 	extern char **environ;
 	posix_spawnattr_t how;
-	sigset_t keys;
+	sigset_t keys, ends, before;
 	pid_t pid;
 	int rc = posix_spawnattr_init(&how);
 
+	/* Who ends us before we know the editor would leave it alone. */
+	(void)sigemptyset(&ends);
+	(void)sigaddset(&ends, SIGTERM);
+	(void)sigaddset(&ends, SIGHUP);
+	(void)sigprocmask(SIG_BLOCK, &ends, &before);
 	if (rc == 0) {
 		/* ^C and ^\ are ignored here: they are the editor's. */
 		(void)sigemptyset(&keys);
 		(void)sigaddset(&keys, SIGINT);
 		(void)sigaddset(&keys, SIGQUIT);
 		(void)posix_spawnattr_setsigdefault(&how, &keys);
-		(void)posix_spawnattr_setflags(&how, POSIX_SPAWN_SETSIGDEF);
+		(void)posix_spawnattr_setsigmask(&how, &before);
+		(void)posix_spawnattr_setflags(&how, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
 		rc = posix_spawnp(&pid, argv[0], NULL, &how, argv, environ);
 		(void)posix_spawnattr_destroy(&how);
+		if (rc == 0)
+			editor_pid = pid;
 	}
-	if (rc != 0)
-		return err_sys(err, rc, "cannot run the editor %s", editor);
-	editor_pid = pid;
-	return 0;
+	(void)sigprocmask(SIG_SETMASK, &before, NULL);
+	return rc == 0 ? 0 : err_sys(err, rc, "cannot run the editor %s", editor);
 }
 
 /* Has the copy edited. -1: err. */

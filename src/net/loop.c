@@ -275,5 +275,5 @@ loop_run_once(struct loop *l, int64_t until)
 			l->watch[w].ready(l->watch[w].arg, ev[i].events);
 	}
 	fire_timers(l);
-	return 0;
+	return n;
 }

@@ -63,8 +63,8 @@ void loop_timer_leave(struct loop *l);
 int64_t loop_now(const struct loop *l);
 
 /*
- * Waits for what comes first, at most until `until` (-1: no bound), and calls whom it concerns.
- * -1: errno, of a fault in the loop itself.
+ * Waits for what comes first, at most until `until` (-1: no bound), and calls whom it concerns. How
+ * many descriptors that were; -1: errno, of a fault in the loop itself.
  */
 int loop_run_once(struct loop *l, int64_t until);
 

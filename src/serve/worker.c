@@ -212,11 +212,13 @@ worker_run(int channel, void *arg)
 		_exit(1);
 	while (!w.closed || links_number(w.links) > 0) {
 		bool keeps = w.nreports > 0 && !w.blocked;
+		int came = loop_run_once(w.loop, links_busy(w.links) || (keeps && w.pressing) ? 0 : keeps ? w.oldest + KEPT : -1);
 
-		if (loop_run_once(w.loop, links_busy(w.links) ? 0 : keeps ? w.oldest + KEPT : -1) == -1)
+		if (came == -1)
 			_exit(1);
 		links_run(w.links);
-		if (!w.blocked && (w.pressing || (w.nreports > 0 && loop_now(w.loop) - w.oldest >= KEPT)))
+		/* While there is work they gather: each message wakes the master. */
+		if (!w.blocked && w.nreports > 0 && ((w.pressing && came == 0) || loop_now(w.loop) - w.oldest >= KEPT))
 			flush_reports(&w);
 	}
 	_exit(0);

@@ -564,7 +564,7 @@ says() { grep -qF -- ":$1" <<<"$output" || die "not said: $1" "$output"; }
 	run -0 ask; [[ $output == hi ]]
 	printf 'service a { port = 10001\nbind = no-such.invalid\nexec = echo hi\n}\n' >t
 	start_server -f t
-	logged 'cannot resolve no-such.invalid'
+	wait_log 'cannot resolve no-such.invalid'
 }
 
 @test "families: flags, v6only, protocol" {

@@ -432,9 +432,10 @@ held_idle() { # held_idle CLIENTS [OPTION...]: so many are held; what they cost,
 	input()
 	X
 	local how
-	for how in only_from=user:65534 id=served linger=no held; do
+	for how in only_from=user:65534 id=served linger=no held many; do
 		local options=(-o "$how")
 		[[ $how != held ]] || options=(-o linger=no -o "log_on_success+=BYTES")
+		[[ $how != many ]] || many options || return
 		start_server "${options[@]}" -o listen+=127.0.0.1:0 "unix:s.$how" echo hi
 		PORT=${ADDRESSES[1]##*:}
 		mkfifo in.$how
@@ -455,6 +456,29 @@ held_idle() { # held_idle CLIENTS [OPTION...]: so many are held; what they cost,
 	done
 }
 
+# many OPTIONS: linger = no beside so many descriptors that the child shares their table
+many() {
+	local -n options_=$1
+	local i
+	[[ $(ulimit -n) -gt 1200 ]] || ulimit -n 2000 || skip "not enough descriptors"
+	options_=(-o linger=no)
+	for ((i = 0; i < 1000; i++)); do options_+=(-o "listen+=127.0.0.1:0"); done
+}
+
+@test "linger = no, beside a thousand descriptors: replies, ends and errors are as with few" {
+	requires strace
+	local options; many options || return
+	WRAP="strace -D -f -qq -e trace=clone,clone3,futex,execve -o calls" start_server "${options[@]}" 127.0.0.1:0 sh -c 'echo hi; ls /proc/$$/fd'
+	run -0 ask; [[ ${lines[*]} == "hi 0 1 2" ]]
+	grep -q CLONE_PIDFD calls || skip "this kernel's way to start a child is another one"
+	grep -qE 'CLONE_VM\|.*CLONE_FILES' calls
+	grep -q 'FUTEX_WAKE_PRIVATE' calls
+	run -0 "$PEER" -n 50 "tcp:127.0.0.1:$PORT"; [[ $output == "50 450" ]]
+	start_server "${options[@]}" 127.0.0.1:0 ./missing
+	run -0 ask; [[ -z $output ]]
+	wait_log 'ERROR: missing cannot execute "./missing": No such file'
+}
+
 @test "a command that sets SO_LINGER cannot hold up the master" {
 	requires python3
 	cat >linger.py <<-'X'
@@ -467,13 +491,18 @@ held_idle() { # held_idle CLIENTS [OPTION...]: so many are held; what they cost,
 	except BlockingIOError: pass
 	import os; os._exit(0)
 	X
-	start_server -o linger=no -o hangup=kill -o listen+=127.0.0.1:0 127.0.0.1:0 python3 linger.py
-	"$PEER" -c go -t 30000 "tcp:127.0.0.1:$PORT" >/dev/null 3>&- & local p=$!
-	wait_log 'EXIT: python3'
-	local start; start=$(now_ms)
-	kill -USR1 "$PID"; wait_log STATE
-	(($(now_ms) - start < 3000))
-	kill "$p"; wait "$p" || :
+	local options how
+	for how in hangup many; do
+		options=(-o linger=no -o hangup=kill)
+		[[ $how != many ]] || many options || return
+		start_server "${options[@]}" -o listen+=127.0.0.1:0 127.0.0.1:0 python3 linger.py
+		"$PEER" -c go -t 30000 "tcp:127.0.0.1:$PORT" >/dev/null 3>&- & local p=$!
+		wait_log 'EXIT: python3'
+		local start; start=$(now_ms)
+		kill -USR1 "$PID"; wait_log STATE
+		(($(now_ms) - start < 3000)) || die "$how: held up" || return
+		kill "$p"; wait "$p" || :
+	done
 }
 
 @test "linger = no, but held: the end of stream comes at once" {

@@ -2,8 +2,10 @@
 
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/futex.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "child/raw.h"
 
@@ -28,6 +30,27 @@ leave(struct start *s, enum step step, long result)
 			leave(s, (step), r_); \
 	} while (0)
 
+#ifdef RAW_NATIVE
+
+/*
+ * Nothing of the command has run, and this process still has the connection: so the master's close is
+ * not the last, whatever the command does to the socket. A master that is stopped or gone holds nobody up.
+ */
+static void
+wait_to_be_alone(struct start *s)
+{
+	static const struct timespec longest = { .tv_sec = 1 };
+	static const uint64_t once = 1;
+	long r = 0;
+
+	(void)raw(SYS_write, s->bell, &once, sizeof once);
+
+	while (__atomic_load_n(&s->gone, __ATOMIC_ACQUIRE) == 0 && (r == 0 || r == -EAGAIN || r == -EINTR))
+		r = raw(SYS_futex, &s->gone, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, 0, &longest);
+}
+
+#endif
+
 /*
  * The connection at 0, 1 and 2, and nothing else. A child that shares the master's descriptor
  * table, where all it needs stands at low numbers, first takes a copy of it that ends just above
@@ -41,6 +64,10 @@ descriptors(struct start *s)
 	if (s->bound != 0) {
 		MUST(STEP_DESCRIPTORS, raw(SYS_close_range, s->bound, ~0U, CLOSE_RANGE_UNSHARE));
 		__atomic_store_n(&s->moved, 1, __ATOMIC_RELEASE);
+#ifdef RAW_NATIVE
+		if (s->bell != -1)
+			wait_to_be_alone(s);
+#endif
 	}
 	MUST(STEP_DESCRIPTORS, raw(SYS_dup3, s->in != -1 ? s->in : fd, 0, 0));
 	MUST(STEP_DESCRIPTORS, raw(SYS_dup3, fd, 1, 0));

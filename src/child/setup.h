@@ -25,6 +25,8 @@ struct start {			/* all that one child needs, valid until it has exec'd or ended
 	int err;		/* its descriptor 2; -1: the connection; 2: the master's stays */
 	unsigned bound;		/* it shares the master's table, and needs what is below; 0: it has its own */
 	uint32_t moved;		/* set when it has its own */
+	int bell;		/* an eventfd of the master, told of that; -1: then nothing is waited for */
+	uint32_t gone;		/* it waits until this is set and woken: the master has let go of the connection */
 	uint32_t *failed;	/* in memory that both see: step << 16 | errno, when one fails */
 };
 

@@ -3,11 +3,13 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/utsname.h>
@@ -33,6 +35,7 @@ enum {
 	MOST = 1024,		/* starts in flight */
 	STUCK = 10000,		/* ms */
 	KEPT = 16,		/* slots whose memory is kept when all is quiet */
+	MANY = 1000,		/* descriptors: to copy their table costs more than to wait for the master */
 };
 
 struct slot {			/* what one child in flight works with; not touched until it is clear */
@@ -55,6 +58,7 @@ struct spawner {
 	enum spawn_way way;
 	bool ids_unsafe;	/* fs.suid_dumpable is 1: other users' children must not share memory */
 	int null;		/* the lowest number of all that are ours: in every child's copy */
+	int bell;		/* in it too: an eventfd that says that a child waits; -1: none */
 	struct slot *free;	/* a stack */
 	struct slot *soon;	/* whose low numbers are to be let go as soon as their child has its own table */
 	int pair[PAIRS][2];	/* low numbers for descriptors 0 and 2, where they are not the connection */
@@ -183,6 +187,12 @@ spawner_null(const struct spawner *s)
 	return s->null;
 }
 
+int
+spawner_bell(const struct spawner *s)
+{
+	return s->bell;
+}
+
 enum spawn_way
 spawner_way(const struct spawner *s)
 {
@@ -253,6 +263,11 @@ slot_new(struct spawner *s)
 static void
 make_low_zone(struct spawner *s)
 {
+	int bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+	s->bell = bell != -1 && bell < s->null ? fcntl(bell, F_DUPFD_CLOEXEC, s->null + 1) : bell;
+	if (s->bell != bell)
+		(void)close(bell);
 	while (s->nslots < LOW && slot_new(s) != NULL)
 		;
 	for (unsigned i = s->nslots; i > 0; i--) {
@@ -273,6 +288,7 @@ spawner_new(void)
 	if (s == NULL)
 		return NULL;
 	s->tail = &s->head;
+	s->bell = -1;
 	s->null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (s->null != -1 && s->null < 4) {	/* 3 is LISTEN_FDS's in a child */
 		int fd = fcntl(s->null, F_DUPFD_CLOEXEC, 4);
@@ -311,6 +327,10 @@ let_go_low(struct spawner *s, struct slot *t)
 		t->pair = -1;
 	}
 	t->used_low = false;
+	if (t->start.bell != -1) {
+		__atomic_store_n(&t->start.gone, 1, __ATOMIC_RELEASE);
+		(void)syscall(SYS_futex, &t->start.gone, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1, NULL, NULL, 0);
+	}
 }
 
 bool
@@ -446,6 +466,7 @@ plain(struct slot *t, const struct order *o)
 	t->start.err = o->err;
 	t->start.bound = 0;
 	t->start.moved = 0;
+	t->start.bell = -1;
 }
 
 #ifdef RAW_NATIVE
@@ -478,10 +499,10 @@ find_pair(const struct spawner *s)
 /*
  * Copies what the child needs to low numbers, so that it may share the table until it has its own
  * copy of the lowest. The connection's copy may stay there where the master holds the connection and
- * ends it by shutdown(2), as it does to linger; what is ended by a close is let go soon. Not a
- * connection that the child alone is to have: our copy's close could be the last, and that can take
- * long (the command's SO_LINGER; a stranger's descriptors in a UNIX socket's queue). False: it gets a
- * table of its own.
+ * ends it by shutdown(2), as it does to linger; what is ended by a close is let go soon. A connection
+ * that the child alone is to have must not be ended by our close, which could take long (the command's
+ * SO_LINGER; a stranger's descriptors in a UNIX socket's queue): that child waits for it, or gets a
+ * table of its own where that costs less. False: it gets a table of its own.
  */
 static bool
 share(struct spawner *s, struct slot *t, const struct order *o)
@@ -491,13 +512,16 @@ share(struct spawner *s, struct slot *t, const struct order *o)
 	    o->facts.peer->by_unix;
 	int pair = in || err ? find_pair(s) : -1;
 
-	if (t->low == -1 || o->give_fd || ((in || err) && pair == -1))
+	/* The number of a new descriptor tells how many there are: it is the lowest that is free. */
+	if (t->low == -1 || (o->give_fd && (o->fd < MANY || s->bell == -1)) || ((in || err) && pair == -1))
 		return false;
 	if (dup3(o->fd, t->low, O_CLOEXEC) == -1)
 		return false;
 	t->used_low = true;
 	t->start.fd = t->low;
 	t->start.bound = (unsigned)t->low + 1;
+	t->start.bell = o->give_fd ? s->bell : -1;
+	t->start.gone = 0;
 	if (pair != -1) {
 		t->pair = pair;
 		s->taken[pair] = true;

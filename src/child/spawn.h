@@ -3,8 +3,8 @@
  *
  * Three ways, one behaviour:
  *   async   clone(CLONE_VM) on a stack of its own; the master does not wait for the exec. A
- *           child shares the descriptor table and copies only its lowest numbers, unless it alone is
- *           to have the connection.
+ *           child shares the descriptor table and copies only its lowest numbers; one that alone is
+ *           to have the connection does so only where there are many.
  *           Linux 5.16 and later on x86-64 and aarch64.
  *   vfork   the master waits for the exec. Everywhere else.
  *   fork    for what must run code of libc in the child (a name lookup), under sanitizers and
@@ -57,6 +57,12 @@ int spawn(struct spawner *s, const struct order *o, int64_t now, struct spawned 
 
 /* /dev/null, at a number that every child's copy of the table has: for order.err. Not to be closed. */
 int spawner_null(const struct spawner *s);
+
+/*
+ * An eventfd, readable when a child waits for spawner_settle. The caller watches and closes it. -1: none
+ * ever does.
+ */
+int spawner_bell(const struct spawner *s);
 
 /* Are starts in flight? */
 bool spawner_busy(struct spawner *s);

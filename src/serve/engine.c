@@ -56,6 +56,17 @@ settle(void *arg, int64_t now)
 }
 
 static void
+bell(void *arg, uint32_t events)
+{
+	struct engine *e = arg;
+	uint64_t rung;
+
+	(void)events;
+	(void)!read(spawner_bell(e->spawner), &rung, sizeof rung);
+	(void)spawner_settle(e->spawner);
+}
+
+static void
 tell_dropped(struct unit *u, enum flood f)
 {
 	static const char *const what[FLOODS] = { "refusals", "failed starts", "lines of stderr", "lost datagrams" };
@@ -124,6 +135,8 @@ engine_new(struct loop *loop)
 		errno = why;
 		return NULL;
 	}
+	if (spawner_bell(e->spawner) != -1)	/* unwatched, the timer has to do */
+		e->bell = loop_watch(loop, spawner_bell(e->spawner), EPOLLIN, bell, e);
 	conn_probe(e);
 	return e;
 }
@@ -142,6 +155,8 @@ engine_free(struct engine *e)
 	hash_free(&e->sessions);
 	hash_free(&e->muxed);
 	hash_free(&e->away_by_number);
+	if (e->spawner != NULL)
+		loop_close(e->loop, e->bell, spawner_bell(e->spawner));
 	spawner_free(e->spawner);
 	if (e->load_fd != -1)
 		(void)close(e->load_fd);

@@ -72,6 +72,7 @@ struct unit {
 struct engine {
 	struct loop *loop;
 	struct spawner *spawner;
+	uint32_t bell;		/* the watch of its bell */
 	struct sources sources;
 	struct bans bans;	/* who touched a sensor */
 	struct hash by_pid;	/* connections with a child or a group */

@@ -11,6 +11,7 @@
 #include "base/fd.h"
 #include "base/heap.h"
 #include "base/log.h"
+#include "base/say.h"
 #include "manage/around.h"
 #include "manage/daemon.h"
 #include "manage/inherited.h"

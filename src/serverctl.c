@@ -2,13 +2,12 @@
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/str.h"
+#include "base/say.h"
 #include "manage/around.h"
 #include "manage/ask.h"
 #include "manage/control.h"
@@ -44,19 +43,6 @@ static const struct option long_options[] = {
 	{ "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' },
 	{ "commands", no_argument, NULL, OPT_COMMANDS }, { NULL, 0, NULL, 0 },
 };
-
-static void __attribute__((format(printf, 1, 2)))
-say(const char *fmt, ...)
-{
-	char text[1024], out[2048];
-	va_list ap;
-
-	va_start(ap, fmt);
-	(void)vsnprintf(text, sizeof text, fmt, ap);
-	va_end(ap);
-	(void)str_escape(out, sizeof out, text, strlen(text));
-	(void)fprintf(stderr, "serverctl: %s\n", out);
-}
 
 static int
 help(void)
@@ -188,6 +174,7 @@ main(int argc, char **argv)
 	struct err err;
 	int c, rc;
 
+	say_name = "serverctl";
 	opterr = 0;
 	while ((c = getopt_long(argc, argv, ":C:hV", long_options, NULL)) != -1) {
 		switch (c) {

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/num.h"
-#include "manage/options.h"
+#include "base/say.h"
 
 enum { FIRST = 3 };
 

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/num.h"
+#include "base/say.h"
 #include "base/str.h"
 #include "manage/server.h"
 #include "net/where.h"

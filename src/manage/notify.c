@@ -12,8 +12,8 @@
 
 #include "base/clock.h"
 #include "base/num.h"
+#include "base/say.h"
 #include "base/str.h"
-#include "manage/options.h"
 
 enum {
 	STATUS_EVERY = 2000,	/* ms between two sentences at least: each wakes who watches the unit */

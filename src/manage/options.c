@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/num.h"
+#include "base/say.h"
 #include "base/str.h"
 #include "table/attr.h"
 
@@ -52,20 +52,6 @@ static const struct option long_options[] = {
 	{ "control", required_argument, NULL, 'C' }, { "dump", no_argument, NULL, OPT_DUMP },
 	{ "explain", no_argument, NULL, OPT_EXPLAIN }, { NULL, 0, NULL, 0 },
 };
-
-
-void
-say(const char *fmt, ...)
-{
-	char text[1024], out[2048];
-	va_list ap;
-
-	va_start(ap, fmt);
-	(void)vsnprintf(text, sizeof text, fmt, ap);
-	va_end(ap);
-	(void)str_escape(out, sizeof out, text, strlen(text));
-	(void)fprintf(stderr, "server: %s\n", out);
-}
 
 static int
 list_attributes(void)

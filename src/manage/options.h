@@ -46,7 +46,4 @@ void options_free(struct options *o);
 /* Is a table asked for by an option? */
 bool options_of_table(const struct options *o);
 
-/* "server: SENTENCE" on standard error. */
-void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-
 #endif

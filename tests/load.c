@@ -16,8 +16,9 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "now.h"
 
 struct client {
 	int fd;
@@ -36,15 +37,6 @@ static int nothing;
 static int ep;
 static uint32_t *took;
 static size_t served, failed;
-
-static int64_t
-now_us(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
 
 static void
 begin(struct client *c)

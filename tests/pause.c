@@ -10,22 +10,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "now.h"
 
 enum { APART = 300000, BEFORE = 1000000, MOST = 1 << 20 };
 
 static uint32_t took[2][MOST];
 static size_t n[2], failed;
-
-static int64_t
-now_us(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
 
 static void
 once(const struct sockaddr_in *to, int when)

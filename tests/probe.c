@@ -14,23 +14,15 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "now.h"
 
 enum { MOST = 1 << 20 };
 
 static uint32_t took[MOST];
 static struct sockaddr_in to = { .sin_family = AF_INET }, from = { .sin_family = AF_INET };
 static const char *text;
-
-static int64_t
-now_us(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
 
 /* True: it answered, and came to its end. */
 static int

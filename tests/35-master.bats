@@ -98,7 +98,7 @@ no_rights() { # of the command, as the witness says
 
 @test "T40: what is installed has no rights of its own" {
 	requires make
-	run -0 make -s -C "$BATS_TEST_DIRNAME/.." B="$B" DESTDIR="$PWD/d" PREFIX=/usr install
+	run -0 make -s -C "$BATS_TEST_DIRNAME/.." -o all B="$B" DESTDIR="$PWD/d" PREFIX=/usr install
 	[[ $(find d -type f | wc -l) -gt 5 ]]
 	[[ -z $(find d -perm /6000) ]]
 	! command -v getcap >/dev/null || [[ -z $(getcap -r d) ]]

@@ -48,6 +48,42 @@ table() { cat >table; chmod 644 table; }
 	X
 }
 
+@test "without its UNIX socket rpcbind is told by portmap's protocol, which knows no IPv6" {
+	table <<-'X'
+	rstatd/2-4 dgram rpc/udp wait nobody /bin/cat cat
+	service mine
+	{
+		type        = RPC UNLISTED
+		rpc_number  = 200099
+		rpc_version = 1
+		exec        = cat
+	}
+	service six
+	{
+		type        = RPC UNLISTED
+		rpc_number  = 200100
+		rpc_version = 1
+		v6only      = yes
+		exec        = cat
+	}
+	X
+	in_own_net <<-'X'
+	start_rpcbind
+	rm /run/rpcbind.sock
+	start
+	until_true 10 listed 200099 1 tcp
+	for v in 2 3 4; do listed 100001 $v udp; done
+	[ "$(port_of 200099 1 tcp)" = "$(sed -n 's/^listen mine tcp:\*://p' lines)" ]
+	[ "$(grep -c 200099 list)" = 1 ]
+	[ -z "$(grep 200100 list)" ]
+	grep -q '^listen six tcp6:' lines
+	[ -z "$(grep -E 'RPC|tried again' "$LOG")" ]
+	stop "$PID"
+	until_true 10 eval "! listed 200099 1 tcp && ! listed 100001 3 udp"
+	stop "$RPCBIND"
+	X
+}
+
 @test "while rpcbind cannot be reached it is tried again, told once; a port of one's own is registered" {
 	table <<-'X'
 	service mine

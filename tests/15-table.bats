@@ -642,7 +642,7 @@ says() { grep -qF -- ":$1" <<<"$output" || die "not said: $1" "$output"; }
 	wait_log 'ERROR: the log .*/a.log has reached its hard limit of 500 bytes'
 	grep -q 'START: a pid=' a.log
 	[[ $(wc -c <a.log) -le 500 ]]
-	! logged 'START: a'
+	! logged 'START: a' || die "started"
 	wait_log 'ERROR: cannot write the log .*/b.log: No such file or directory'
 }
 

@@ -485,7 +485,7 @@ cut() {
 		run -0 "$PEER" "tcp:127.0.0.${at#127.0.0.}:$p" 2>/dev/null || run -0 ask "$p"
 		[[ $output == "$at" ]]
 	done
-	! ever 'cannot bind'
+	! ever 'cannot bind' || die "a bind failed"
 }
 
 @test "listeners are added to a service and taken from it, those that stay are the same" {
@@ -723,7 +723,7 @@ cut() {
 	s 'shell = read -r x; echo "single $x"'; reload "1 changed"; say 3 3
 	run -0 "$B/tests/datagrams" "udp:127.0.0.1:$p" x; [[ $output == "single x" ]]
 	again; service b 'listen = 127.0.0.1:0' 'exec = echo b'; reload "1 removed"; say 4 4
-	! gone "$child"
+	! gone "$child" || die "it is gone"
 	stop_server INT
 }
 
@@ -751,10 +751,10 @@ cut() {
 	[[ $(stat -c %a t) == 644 ]]
 	rm s; mv moved s
 	s unix-seqpacket 'exec = echo q'; reload "1 changed"
-	! ever 'cannot bind'
+	! ever 'cannot bind' || die "a bind failed"
 	run -0 "$PEER" "unix-seqpacket:s"; [[ $output == q ]]
 	s fifo 'shell = cat >>got'; sed -i "s|shell = cat >>got|shell = cat >>$PWD/got|" t; reload "1 changed"
-	! ever 'cannot bind'
+	! ever 'cannot bind' || die "a bind failed"
 	[[ -p s ]]
 	echo word >s
 	until_true 5 grep -q word got
@@ -789,7 +789,7 @@ cut() {
 	reload "1 changed"
 	run -0 "$B/tests/datagrams" -k 0 "unix-dgram:$PWD/s" b
 	wait_log 'FAIL: u address'
-	! grep -q b got
+	! grep -q b got || die "it came through"
 }
 
 @test "backlog, sndbuf and rcvbuf change in place, and back to what the system has" {
@@ -941,7 +941,7 @@ hang() { # begins a reload that hangs; READER
 	kill -HUP "$PID"
 	run -0 ask; [[ $output == hi ]]
 	until_true 5 grep -q START its
-	! logged RELOAD
+	! logged RELOAD || die "it reloaded"
 }
 
 @test "HUP opens the log files of a table's services again, of unchanged ones too" {
@@ -963,7 +963,7 @@ hang() { # begins a reload that hangs; READER
 	open_gate g
 	wait_end; [[ $STATUS == 0 ]]
 	wait "${CLIENTS[@]}"; [[ $(<o.1) == bye ]]
-	! logged RELOAD
+	! logged RELOAD || die "it reloaded"
 }
 
 @test "TERM while the table is read: the reading process goes, and nothing of it is taken" {
@@ -973,7 +973,7 @@ hang() { # begins a reload that hangs; READER
 	stop_server
 	[[ $STATUS == 0 ]]
 	gone "$READER"
-	! logged 'LISTEN: b'
+	! logged 'LISTEN: b' || die "it listens"
 }
 
 # --- for long

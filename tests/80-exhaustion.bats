@@ -394,7 +394,7 @@ held_idle() { # held_idle CLIENTS [OPTION...]: so many are held; what they cost,
 	until_true 5 log_has 3 'EXIT: python3 status=1'
 	run -0 awk '/address space/ { print $4 }' "/proc/$PID/limits"
 	[[ $output == unlimited ]]
-	! gone "$PID"
+	! gone "$PID" || die "it is gone"
 }
 
 @test "T23: a command that the kernel kills for want of memory ends with signal 9, which is told; the master is not taken" {
@@ -406,7 +406,7 @@ held_idle() { # held_idle CLIENTS [OPTION...]: so many are held; what they cost,
 	start_server 127.0.0.1:0 python3 -c 'print("in", flush=True); x = b"x" * (300 << 20); print("out")'
 	for i in 1 2 3 4 5; do run -0 ask; [[ $output == in ]] || die "not killed: $output" || return; done
 	until_true 5 log_has 5 'EXIT: python3 signal=9'
-	! gone "$PID"
+	! gone "$PID" || die "it is gone"
 	figure "5 of 5 ended by signal 9, the master lives"
 }
 

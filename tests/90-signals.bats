@@ -11,7 +11,7 @@ held() { # a connection that its command holds until ./go exists; $1: options
 	kill -TERM "$PID"
 	wait_log DRAIN
 	run -5 ask
-	! gone "$PID"
+	! gone "$PID" || die "it is gone"
 	: >go
 	wait "$HELD"
 	[[ $(<held) == "last words" ]]
@@ -389,7 +389,7 @@ end_sessions() { local p; for p in "${SESSIONS[@]}"; do wait "$p" || :; done; }
 	is_refused() { run "$PEER" "tcp:127.0.0.1:$PORT"; [[ $status == 5 ]]; }
 	until_true 5 is_refused
 	refused=$(($(now_ms) - start))
-	! gone "$PID"
+	! gone "$PID" || die "it is gone"
 	start=$(now_ms)
 	open_gate g
 	wait_end; end=$(($(now_ms) - start))

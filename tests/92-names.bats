@@ -317,13 +317,13 @@ inside() {
 	./xinetd -pidfile /run/x.pid
 	waited 'LISTEN: two '
 	grep -E '^<30>.* xinetd\[' syslog
-	! grep 'LISTEN: 0' syslog
+	[ -z "\$(grep 'LISTEN: 0' syslog)" ]
 	kill "\$(cat /run/x.pid)"
 	ended "\$(cat /run/x.pid)"
 
 	# Its own table must be there.
 	rm /etc/xinetd.conf
-	! ./xinetd -inetd_compat 2>said
+	if ./xinetd -inetd_compat 2>said; then exit 1; fi
 	grep '/etc/xinetd.conf: cannot read' said
 	X
 }
@@ -499,7 +499,7 @@ line() { echo "${4-127.0.0.1}:0 stream tcp nowait${3-} $ME $1 ${2-}"; }
 	# In the background, too.
 	"${OWN_RUN[@]}" ./inetd -p pid t2 </dev/null >out 2>&1 3>&-
 	PID=$(<pid)
-	! gone "$PID"
+	! gone "$PID" || die "it is gone"
 	kill "$first"; until_true 5 gone "$first"
 	answers() { [[ $(ask "$taken" 2>/dev/null) == hi ]]; }
 	until_true 10 answers
@@ -525,7 +525,7 @@ line() { echo "${4-127.0.0.1}:0 stream tcp nowait${3-} $ME $1 ${2-}"; }
 	ended \$pid
 	[ ! -e /run/inetd.pid ]
 	rm /etc/inetd.conf
-	! ./inetd 2>said
+	if ./inetd 2>said; then exit 1; fi
 	grep '/etc/inetd.conf: cannot read' said
 	X
 }

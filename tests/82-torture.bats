@@ -57,7 +57,7 @@ every() {
 		done
 		last+=("$n")
 	done
-	((last[0] > 7 && last[1] > 7)) || die "only ${last[*]} calls of $1"
+	((last[0] > 5 && last[1] > 5)) || die "only ${last[*]} calls of $1"
 	figure "$1: $total faults"
 }
 at_rest() { has_children "${1:-0}" && (($(nfds "$PID") <= quiet)); }

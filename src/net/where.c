@@ -251,14 +251,6 @@ where_parse(struct where *w, const char *text, struct err *err)
 	return 0;
 }
 
-int
-where_copy(struct where *to, const struct where *from)
-{
-	*to = *from;
-	to->host = strdup(from->host);
-	return to->host != NULL ? 0 : -1;
-}
-
 void
 where_free(struct where *w)
 {

@@ -25,7 +25,6 @@ struct where {			/* one ADDRESS, taken apart; nothing resolved yet */
 
 /* Reads [SCHEME:]WHERE into *w, which then owns what it says. -1: err. */
 int where_parse(struct where *w, const char *text, struct err *err);
-int where_copy(struct where *to, const struct where *from);	/* -1: no memory */
 void where_free(struct where *w);
 
 /* Do both name the same thing? */

@@ -1,5 +1,6 @@
 #include "table/service.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -74,26 +75,6 @@ copy_logs(struct logs *l, const struct logs *from)
 	return 0;
 }
 
-static int
-copy_listen(struct service *s, const struct service *from)
-{
-	if (from->nlisten == 0)
-		return 0;
-	s->listen = calloc(from->nlisten, sizeof *s->listen);
-	if (s->listen == NULL)
-		return -1;
-	for (; s->nlisten < from->nlisten; s->nlisten++) {
-		struct address *to = &s->listen[s->nlisten];
-
-		to->text = strdup(from->listen[s->nlisten].text);
-		if (where_copy(&to->where, &from->listen[s->nlisten].where) == -1 || to->text == NULL) {
-			address_free(to);
-			return -1;
-		}
-	}
-	return 0;
-}
-
 struct service *
 service_copy(const struct service *from)
 {
@@ -118,8 +99,7 @@ service_copy(const struct service *from)
 			rc = -1;
 	}
 	s->log = (struct logs){ 0 };
-	s->listen = NULL;
-	s->nlisten = 0;
+	assert(from->nlisten == 0);	/* no address is every service's */
 	s->times = NULL;
 	s->ntimes = 0;
 	for (size_t i = 0; i < COUNT(texts); i++)
@@ -139,7 +119,6 @@ service_copy(const struct service *from)
 	for (size_t i = 0; i < COUNT(rule_lists); i++)
 		rc |= rules_copy(MEMBER(s, struct rules, rule_lists[i]), MEMBER(from, struct rules, rule_lists[i]));
 	rc |= copy_logs(&s->log, &from->log);
-	rc |= copy_listen(s, from);
 	if (from->ntimes > 0) {
 		s->times = malloc(from->ntimes * sizeof *s->times);
 		if (s->times != NULL) {

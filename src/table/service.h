@@ -200,7 +200,7 @@ struct service {
 /* With every default in place; one reference. NULL: no memory. */
 struct service *service_new(void);
 
-/* What was written of another, to be completed on its own; nothing of its run. NULL: no memory. */
+/* What was written of another that has no addresses, to be completed on its own; nothing of its run. NULL: no memory. */
 struct service *service_copy(const struct service *from);
 struct service *service_hold(struct service *s);
 

@@ -883,3 +883,15 @@ hard_shapes() {
 	says '1:20: warning: port 80: only root may listen on ports below'
 	says '6:8: error: user "root": only root can run a command as another user'
 }
+
+@test "T10: a table that is too much: entries, files, bytes of all together" {
+	local i
+	for ((i = 1; i <= 20001; i++)); do echo "1$i stream tcp nowait $ME /bin/true"; done >t
+	sed -i 's/^1/127.0.0.1:1/; s/^\(127.0.0.1:\)1\([0-9]*\) /\1\2 /' t
+	check t; [[ $status == 1 ]]; says '20001:1: error: too many entries; at most 20000 are read'
+	[[ $(grep -c 'too many entries' <<<"$output") == 1 ]]
+	head -c 9000000 /dev/zero | tr '\0' '#' >half
+	printf 'include half\ninclude half\nservice a { port = 10001\nexec = true\n}\n' >t
+	check t; [[ $status == 1 ]]; says '2:9: error: half: with this file it is larger than a table can be (16 MiB)'
+	[[ $(grep -c 'with this file' <<<"$output") == 1 ]]
+}

@@ -358,3 +358,16 @@ cat_inherit() {
 	run -0 ask
 	[[ ${lines[0]} == zaphod && ${lines[1]} == "zaphod -c "* ]]
 }
+
+@test "fd:N that is no socket, or does not listen, is refused" {
+	requires python3
+	run -2 timeout 10 "$SERVER" -o user="$ME" fd:5 echo hi 5</dev/null
+	[[ $output == *"descriptor 5 is not a socket"* ]]
+	cat >tied.py <<-'X'
+	import os, socket, sys
+	s = socket.socket(); s.bind(("127.0.0.1", 0)); os.dup2(s.fileno(), 5); os.set_inheritable(5, True)
+	os.execvp(sys.argv[1], sys.argv[1:])
+	X
+	run -1 timeout 10 python3 tied.py "$SERVER" -o user="$ME" fd:5 echo hi
+	[[ $output == *"descriptor 5 is not a listening socket"* ]]
+}

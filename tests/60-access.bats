@@ -119,6 +119,10 @@ with_hosts() {
 	run -0 "$PEER" -b 127.0.0.9 "tcp:127.0.0.1:$PORT"
 	[[ $output == "127.0.0.9 127.0.0.9" ]]
 	wait_log 'START: sh pid=[0-9]+ from=127.0.0.9$'
+	echo '::1 six.example.org' >>hosts
+	start_server -o lookup=yes '[::1]:0' sh -c 'echo $REMOTE_HOST $REMOTE_ADDR'
+	run -0 "$PEER" "${ADDRESSES[0]}"
+	[[ $output == "six.example.org ::1" ]]
 }
 
 @test "T46: a domain in only_from is judged by the confirmed name, in the child" {
@@ -495,4 +499,15 @@ drive() { # drive COMMAND ARGUMENT...: of rules.py; what it measured is the figu
 	run timeout 60 unshare -m -n sh in.sh 3>&-
 	[[ $status == 0 ]] || die "$output" || return
 	figure "$output"
+}
+
+@test "a network's name in a list is that network" {
+	getent networks loopback | grep -q '127\.0\.0\.0' || skip "/etc/networks does not have loopback"
+	start_server -o only_from=loopback -o listen+=127.0.0.1:0 '[::1]:0' echo hi
+	local a
+	for a in "${ADDRESSES[@]}"; do
+		run "$PEER" "$a"
+		[[ $output == "$([[ $a == *'['* ]] || echo hi)" ]] || die "$a: $output" || return
+	done
+	wait_log 'FAIL: echo address from=::1'
 }

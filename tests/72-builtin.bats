@@ -397,6 +397,15 @@ mux() { # a tcpmux with two services, further lines into both
 	say $'plain\nx'; [[ $output == x ]]
 }
 
+# bats test_tags=long
+@test "tcpmux: a line that does not come within 10 s ends with the connection" {
+	mux
+	run -0 "$PEER" -t 20000 -s plain "tcp:127.0.0.1:$PORT"
+	[[ $output == -* || -z $output ]]
+	until_true 5 has_children 1
+	say $'plain\nx'; [[ $output == x ]]
+}
+
 @test "tcpmux: what limits the service behind it holds: instances, per_source, only_from, no_access" {
 	mux 'instances = 1'
 	"$PEER" -s $'plain\nhere' -c go "tcp:127.0.0.1:$PORT" >a 3>&- & local a=$!

@@ -630,12 +630,20 @@ s = socket.create_server(("127.0.0.1", int(sys.argv[1]))); open("bound", "w"); s
 		exec = cat
 		user = $ME
 	}
+	service tcpmux { type = INTERNAL
+		listen = 127.0.0.1:0
+	}
+	service behind { type = TCPMUX
+		exec = cat
+		user = $ME
+	}
 	X
 	"$B/tests/hold" "${PORTS[many]}" 55 <&"$NAPFD" >held 3>&- & local hold=$!
 	until_true 10 grep -qx 55 held
 	fetch /
 	grep -q 'of 80 at most' body
 	grep -q '<small>and 3 more</small>' body
+	grep -q '<small><code>tcpmux:behind</code></small>' body
 	grep -qE '<p class=more>and [56] more: all are in <a href="/status.json">' body
 	kill "$hold"; wait "$hold" || :
 }

@@ -35,7 +35,7 @@ probe = $(shell printf 'int main(void){return 0;}\n' | $(CC) $(1) -Werror -x c -
 ifneq ($(COV),)
 # The counters stand together, for tests/cov/counts.c. Each program has a file of its own for them.
 ours += --coverage -fprofile-update=atomic -fdata-sections
-$B/server $B/serverctl $B/client $B/tests/unit: libs = -D_GNU_SOURCE -DCOUNTS='"$(abspath $B)/counts/$(@F)"' \
+$B/server $B/serverctl $B/client $B/tests/unit $B/tests/fuzz/%: libs = -D_GNU_SOURCE -DCOUNTS='"$(abspath $B)/counts/$(@F)"' \
 	tests/cov/counts.c -T tests/cov/counts.ld -Wl,--wrap=__gcov_exit -lgcov
 else ifeq ($(SANITIZE),)
 harden := $(foreach f,-fstack-protector-strong -fstack-clash-protection -fcf-protection=full \
@@ -113,7 +113,7 @@ $B/tests/%: tests/%.c $B/flags
 fuzzers := $(patsubst tests/fuzz/%.c,$B/tests/fuzz/%,$(filter-out tests/fuzz/main.c,$(wildcard tests/fuzz/*.c)))
 $(fuzzers): $B/tests/fuzz/%: tests/fuzz/%.c tests/fuzz/main.c $(wildcard tests/fuzz/*.h) $B/libserver.a $B/flags
 	@mkdir -p $(@D)
-	$(CC) $(filter-out -MMD -MP,$(ours)) $(warn) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(link) -o $@ $< tests/fuzz/main.c $B/libserver.a
+	$(CC) $(filter-out -MMD -MP,$(ours)) $(warn) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(link) -o $@ $< tests/fuzz/main.c $B/libserver.a $(libs)
 tools: $(tools) $(fuzzers) $B/tests/keep
 
 run: all

@@ -111,11 +111,12 @@ check_root(const struct where *w, const char *directory)
 {
 	bool path = w->scheme == SCHEME_UNIX || w->scheme == SCHEME_FIFO;
 	size_t n = strlen(directory), whole = n + 1 + strlen(w->host);
-	struct where c;
+	struct where c = *w;
 	struct err err = { .text = "" };
 	int rc;
 
-	CHECK(where_copy(&c, w) == 0 && c.host != w->host);
+	c.host = strdup(w->host);
+	CHECK(c.host != NULL);
 	same(w, &c);
 	rc = where_root(&c, directory, &err);
 	if (!path || w->host[0] == '/' || w->host[0] == '@') {

@@ -22,6 +22,7 @@
 #include "base/put.h"
 #include "base/state.h"
 #include "base/str.h"
+#include "child/vars.h"
 #include "manage/escape.h"
 #include "manage/plan.h"
 #include "net/loop.h"
@@ -1245,12 +1246,55 @@ machines(void)
 	CHECK(strcmp(peer_print(&(struct peer){ .kind = PEER_NONE }, text), "") == 0);
 }
 
+/* What a child is told of its connection, beside what every child of the service gets. */
+static void
+variables(void)
+{
+	char *base[] = { (char []){ "A=1" } };
+	struct environment env = { .refs = 1, .n = 1, .var = base };
+	const struct service service = { .id = (char []){ "x" }, .run.env = &env };
+	const struct addr ip = { .len = sizeof ip.in, .in = { .sin_family = AF_INET, .sin_port = htons(80), .sin_addr = { htonl(0x7f000001) } } };
+	const struct addr un = { .len = offsetof(struct sockaddr_un, sun_path) + 2, .un = { .sun_family = AF_UNIX, .sun_path = "s" } };
+	const struct addr vm = { .len = sizeof vm.vm, .vm = { .svm_family = AF_VSOCK, .svm_cid = 3, .svm_port = 5 } };
+	const struct addr fifo = { .len = 0 };
+	const struct {
+		struct peer peer;
+		const struct addr *local;
+		bool dgram, listening;
+		const char *has;
+	} of[] = {
+		{ { .kind = PEER_VSOCK, .cid = 7, .port = 99 }, &vm, false, false, "PROTO=VSOCK REMOTE_HOST=cid:7 REMOTE_ADDR=7 REMOTE_PORT=99 " },
+		{ { .kind = PEER_UNIX, .uid = 1, .gid = 2, .pid = 3 }, &un, false, false,
+		    "PROTO=UNIX UNIXREMOTEEUID=1 UNIXREMOTEEGID=2 UNIXREMOTEPID=3 UNIXLOCALPATH=s " },
+		{ { .kind = PEER_NONE }, &vm, false, true, "PROTO=VSOCK " },
+		{ { .kind = PEER_NONE }, &fifo, false, true, "PROTO=FIFO " },
+		{ { .kind = PEER_NONE }, &ip, true, true, "PROTO=UDP UDPLOCALIP=127.0.0.1 UDPLOCALPORT=80 " },
+		{ { .kind = PEER_NONE }, &un, false, true, "PROTO=UNIX UNIXLOCALPATH=s " },
+	};
+
+	for (size_t i = 0; i < sizeof of / sizeof of[0]; i++) {
+		const struct facts f = { .service = &service, .peer = &of[i].peer, .dgram = of[i].dgram,
+			.listening = of[i].listening, .local = of[i].local, .conn = 42 };
+		char block[2048], all[2048] = "";
+		size_t need = vars_fill(NULL, 0, &f);
+
+		CHECK(need <= sizeof block && vars_fill(block, need, &f) == need);
+		CHECK(vars_fill(block, need - 1, &f) == need);	/* told, when it does not fit */
+		CHECK(vars_fill(block, sizeof block, &f) == need);
+		for (char **p = (char **)(void *)block; *p != NULL; p++) {
+			(void)strcat(all, *p);
+			(void)strcat(all, " ");
+		}
+		CHECK(strstr(all, of[i].has) != NULL && strstr(all, "A=1 ") != NULL);
+	}
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
 } cases[] = {
 	{ "numbers", numbers }, { "durations", durations }, { "words", words }, { "escapes", escapes }, { "utf8", utf8 },
-	{ "shown", shown }, { "machines", machines },
+	{ "shown", shown }, { "machines", machines }, { "variables", variables },
 	{ "puts", puts_ }, { "lexing", lexing }, { "idents", idents }, { "bans", bans },
 	{ "likeness", likeness }, { "addresses", addresses }, { "names", names }, { "prefixes", prefixes },
 	{ "precedence", precedence }, { "bad_rules", bad_rules }, { "times", times }, { "paces", paces },

@@ -8,7 +8,7 @@ struct claim {			/* one address of a service */
 	size_t listen;
 	struct where *where;
 	const char *host;
-	int family;
+	int scheme, type, family;
 };
 
 static int
@@ -17,10 +17,10 @@ by_address(const void *pa, const void *pb)
 	const struct claim *a = pa, *b = pb;
 	int d;
 
-	if (a->where->scheme != b->where->scheme)
-		return a->where->scheme < b->where->scheme ? -1 : 1;
-	if (a->where->type != b->where->type)
-		return a->where->type < b->where->type ? -1 : 1;
+	if (a->scheme != b->scheme)
+		return a->scheme < b->scheme ? -1 : 1;
+	if (a->type != b->type)
+		return a->type < b->type ? -1 : 1;
 	if (a->where->port != b->where->port)
 		return a->where->port < b->where->port ? -1 : 1;
 	if (a->where->cid != b->where->cid)
@@ -36,18 +36,22 @@ by_address(const void *pa, const void *pb)
 static bool
 same_host(const struct claim *a, const struct claim *b)
 {
-	return a->where->scheme == b->where->scheme && a->where->type == b->where->type &&
-	    a->where->port == b->where->port && a->where->cid == b->where->cid &&
-	    strcmp(a->host, b->host) == 0 && strcmp(a->where->iface, b->where->iface) == 0;
+	return a->scheme == b->scheme && a->type == b->type && a->where->port == b->where->port &&
+	    a->where->cid == b->where->cid && strcmp(a->host, b->host) == 0 && strcmp(a->where->iface, b->where->iface) == 0;
 }
 
 static struct claim
 claim_of(struct item *i, size_t listen)
 {
 	struct where *w = &i->service->listen[listen].where;
-	struct claim c = { .item = i, .listen = listen, .where = w, .host = w->host, .family = w->family };
+	struct claim c = { .item = i, .listen = listen, .where = w, .host = w->host, .scheme = (int)w->scheme,
+		.type = w->type, .family = w->family };
 	struct ip ip;
 
+	if ((w->scheme == SCHEME_UNIX && w->host[0] != '@') || w->scheme == SCHEME_FIFO) {
+		c.scheme = SCHEME_UNIX;	/* at a path is one thing, whichever it is */
+		c.type = 0;
+	}
 	if (w->scheme != SCHEME_TCP && w->scheme != SCHEME_UDP)
 		return c;
 	if (strcmp(w->host, "0.0.0.0") == 0 || strcmp(w->host, "::") == 0) {

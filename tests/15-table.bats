@@ -895,3 +895,58 @@ hard_shapes() {
 	check t; [[ $status == 1 ]]; says '2:9: error: half: with this file it is larger than a table can be (16 MiB)'
 	[[ $(grep -c 'with this file' <<<"$output") == 1 ]]
 }
+
+@test "--explain: a service that is off, in each way; a faulty one, by its name and its id" {
+	table t <<-X
+	defaults
+	{
+		disabled = off1
+		enabled  = on byid
+		user     = $ME
+	}
+	service on { port = 5001
+		exec = true
+	}
+	service off1 { port = 5002
+		exec = true
+	}
+	service off2 { port = 5003
+		exec = true
+	}
+	service off3 { port = 5004
+		disable = yes
+		exec = true
+	}
+	service off4 { port = 5005
+		flags = DISABLE
+		exec = true
+	}
+	service off5 { id = other
+		port = 5006
+		exec = true
+	}
+	service bad { id = byid
+		port = 5007
+		exec = true
+		user = no-such-user }
+	X
+	local name line
+	explained() { run timeout 10 "$SERVER" -f t --explain "$1" 127.0.0.1; [[ ${lines[0]} == "$2" ]] || die "$1: $output"; }
+	explained on served; [[ $status == 0 ]]
+	while read -r name line; do
+		explained "$name" "refused: disabled t:$line" || return
+		[[ $status == 1 && ${lines[1]} == *"the service is disabled (t:$line)" ]] || die "$output" || return
+	done <<-'X'
+	off1 3
+	off2 4
+	off3 17
+	off4 21
+	off5 4
+	other 4
+	X
+	for name in bad byid; do explained "$name" 'refused: faulty t:28'; [[ $status == 1 ]] || return; done
+	explained none 'no service of that name: none'; [[ $status == 2 ]]
+	echo '}' >>t
+	explained none 'the table has an error outside its entries, and not this service; server -t tells more: none'; [[ $status == 2 ]]
+	explained on 'refused: faulty t:7'; [[ $status == 1 ]]
+}

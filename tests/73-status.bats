@@ -760,3 +760,16 @@ s = socket.create_server(("127.0.0.1", int(sys.argv[1]))); open("bound", "w"); s
 	for i in 1280 360; do [[ -s $out/status-$i-light.png && -s $out/status-$i-dark.png ]]; done
 	: >go
 }
+
+@test "a foreign Host is refused where only this machine may ask, and let in where others may" {
+	requires python3
+	local row
+	for row in "403 127.0.0.1" "403 127.0.0.0/8 ::1" "403 127.1.0.0/16 127.0.0.1 ::1/128" "200 0.0.0.0/0" \
+	    "200 127.0.0.1 192.0.2.0/24" "200 127.0.0.1 2001:db8::/32" "200 127.0.0.1 ::/0"; do
+		printf 'service status\n{\ntype = INTERNAL\nlisten = tcp:127.0.0.1:0\nonly_from = %s\n}\n' "${row#* }" >t
+		start_server -f t
+		"$PEER" -t 20000 -s $'GET /healthz HTTP/1.1\r\nHost: evil.example\r\n\r\n' "tcp:127.0.0.1:$PORT" >answer
+		[[ $(head -n 1 answer) == "HTTP/1.1 ${row%% *} "* ]] || die "$row: $(head -n 1 answer)" || return
+		stop_server TERM
+	done
+}

@@ -159,7 +159,10 @@ python() {
 
 @test "instances counts who is about to say who he is" {
 	serves -o instances=1
+	local before; before=$(nfds "$PID")
+	more() { (($(nfds "$PID") > before)); }
 	"$PEER" -s "PROXY" -c go "tcp:127.0.0.1:$PORT" >a 3>&- & local a=$!
+	until_true 5 more
 	"$PEER" -s $'PROXY TCP4 192.0.2.8 192.0.2.99 1 2\r\n' -H "tcp:127.0.0.1:$PORT" >b 3>&- & local b=$!
 	wait_log 'PAUSE: sh service_limit'
 	: >go

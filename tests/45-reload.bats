@@ -909,6 +909,21 @@ hang() { # begins a reload that hangs; READER
 	until_true 5 has_children 0
 }
 
+# bats test_tags=long
+@test "T10: a reading process that is stopped is given up after a minute" {
+	start_hanging
+	hang
+	kill -STOP "$READER"
+	wait_log 'RELOAD: refused: the process that read the table hangs; everything goes on as before' 80
+	run -0 ask; [[ $output == a ]]
+	until_true 5 has_children 0
+	rm hang
+	sed -i 's/echo a$/echo new/' t
+	kill -HUP "$PID"
+	wait_log 'RELOAD: 0 added, 1 changed'
+	run -0 ask; [[ $output == new ]]
+}
+
 @test "a HUP while a reload goes on: the table is read once more" {
 	start_hanging
 	hang

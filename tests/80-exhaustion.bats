@@ -195,6 +195,37 @@ memory_again() { kill "$STRACE"; wait "$STRACE" || :; }
 	starved 10 out_of_memory memory_again
 }
 
+# bats test_tags=long
+@test "a start that hangs (a file system that does not answer) is killed after 10 s, and told" {
+	requires_root; requires python3
+	cp "$(type -P echo)" ./answer
+	# Whoever would run the program waits for a word of this one, which never comes.
+	cat >hold.py <<-'X'
+	import ctypes, sys
+	libc = ctypes.CDLL(None, use_errno=True)
+	FAN_CLASS_CONTENT, FAN_MARK_ADD, FAN_OPEN_EXEC_PERM, AT_FDCWD = 4, 1, 0x40000, -100
+	fd = libc.fanotify_init(FAN_CLASS_CONTENT, 0)
+	if fd == -1 or libc.fanotify_mark(fd, FAN_MARK_ADD, ctypes.c_uint64(FAN_OPEN_EXEC_PERM), AT_FDCWD, b"./answer") == -1:
+	    print("no", flush=True); sys.exit(0)
+	print("held", flush=True)
+	sys.stdin.read()
+	X
+	start_server 127.0.0.1:0 "$PWD/answer" hi
+	run -0 ask; [[ $output == hi ]]
+	mkfifo go; exec {w}<>go
+	python3 hold.py <&"$w" >said 3>&- & local p=$!
+	until_true 5 test -s said
+	[[ $(<said) == held ]] || skip "no fanotify that holds a start"
+	local start; start=$(now_ms)
+	run "$PEER" -t 30000 "tcp:127.0.0.1:$PORT"
+	[[ -z $output ]]
+	(($(now_ms) - start >= 9000 && $(now_ms) - start < 20000)) || die "$(($(now_ms) - start)) ms" || return
+	logged 'ERROR: the start of process [0-9]+ took more than 10 s; killed'
+	wait_log 'EXIT: answer signal=9'
+	kill "$p"; wait "$p" || :
+	run -0 ask; [[ $output == hi ]]
+}
+
 @test "T19: no process to be had (RLIMIT_NPROC): accepted connections are kept and served later" {
 	requires_root; requires setpriv
 	# A user of our own, so that nobody else's processes count.

@@ -40,10 +40,7 @@ static void
 wait_to_be_alone(struct start *s)
 {
 	static const struct timespec longest = { .tv_sec = 1 };
-	static const uint64_t once = 1;
 	long r = 0;
-
-	(void)raw(SYS_write, s->bell, &once, sizeof once);
 
 	while (__atomic_load_n(&s->gone, __ATOMIC_ACQUIRE) == 0 && (r == 0 || r == -EAGAIN || r == -EINTR))
 		r = raw(SYS_futex, &s->gone, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, 0, &longest);
@@ -59,15 +56,14 @@ wait_to_be_alone(struct start *s)
 static void
 descriptors(struct start *s)
 {
+	static const uint64_t once = 1;
 	int fd = s->fd;
 
 	if (s->bound != 0) {
 		MUST(STEP_DESCRIPTORS, raw(SYS_close_range, s->bound, ~0U, CLOSE_RANGE_UNSHARE));
 		__atomic_store_n(&s->moved, 1, __ATOMIC_RELEASE);
-#ifdef RAW_NATIVE
 		if (s->bell != -1)
-			wait_to_be_alone(s);
-#endif
+			(void)raw(SYS_write, s->bell, &once, sizeof once);
 	}
 	MUST(STEP_DESCRIPTORS, raw(SYS_dup3, s->in != -1 ? s->in : fd, 0, 0));
 	MUST(STEP_DESCRIPTORS, raw(SYS_dup3, fd, 1, 0));
@@ -81,6 +77,10 @@ descriptors(struct start *s)
 	 */
 #ifdef SYS_close_range
 	(void)raw(SYS_close_range, s->listening ? 4 : 3, ~0U, 0);
+#endif
+#ifdef RAW_NATIVE
+	if (s->bell != -1)
+		wait_to_be_alone(s);
 #endif
 }
 

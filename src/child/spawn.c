@@ -12,9 +12,11 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 
+#include "child/burial.h"
 #include "child/clone.h"
 #include "child/raw.h"
 #include "child/setup.h"
@@ -51,6 +53,7 @@ struct slot {			/* what one child in flight works with; not touched until it is 
 	int low;		/* its number in the low zone; -1: it has none */
 	int pair;		/* which of the spawner's; -1: none */
 	bool used_low;		/* those numbers still hold copies */
+	bool by_unix;		/* its connection */
 	struct slot *next_soon;	/* they must not for long */
 };
 
@@ -66,6 +69,7 @@ struct spawner {
 	struct slot *head, **tail;	/* in flight, oldest first */
 	struct slot *all[MOST];
 	unsigned nslots;
+	int highest;		/* of the connections that came: there have been so many descriptors */
 };
 
 void *
@@ -313,12 +317,34 @@ spawner_new(void)
 	return s;
 }
 
+/* A child that waits for this goes on. */
+static void
+wake(struct slot *t)
+{
+	__atomic_store_n(&t->start.gone, 1, __ATOMIC_RELEASE);
+	(void)syscall(SYS_futex, &t->start.gone, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1, NULL, NULL, 0);
+}
+
+/*
+ * Ours may be the last of a connection that the child alone was to have: it was killed before it had a
+ * table, or the master was not there for a second. Then its close must not wait either.
+ */
+static void
+close_gently(const struct slot *t)
+{
+	(void)setsockopt(t->low, SOL_SOCKET, SO_LINGER, &(struct linger){ 0, 0 }, sizeof(struct linger));
+	if (t->by_unix)
+		(void)spawn_burial(t->low, -1);
+}
+
 /* Puts /dev/null back on the low numbers, so that the copies there are closed. */
 static void
 let_go_low(struct spawner *s, struct slot *t)
 {
 	if (!t->used_low)
 		return;
+	if (t->start.bell != -1 && __atomic_load_n(&t->ctid, __ATOMIC_ACQUIRE) == 0)
+		close_gently(t);
 	(void)dup3(s->null, t->low, O_CLOEXEC);
 	if (t->pair != -1) {
 		for (int k = 0; k < 2; k++)
@@ -327,10 +353,8 @@ let_go_low(struct spawner *s, struct slot *t)
 		t->pair = -1;
 	}
 	t->used_low = false;
-	if (t->start.bell != -1) {
-		__atomic_store_n(&t->start.gone, 1, __ATOMIC_RELEASE);
-		(void)syscall(SYS_futex, &t->start.gone, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1, NULL, NULL, 0);
-	}
+	if (t->start.bell != -1)
+		wake(t);
 }
 
 bool
@@ -350,6 +374,14 @@ spawner_settle(struct spawner *s)
 		let_go_low(s, t);
 	}
 	return s->soon != NULL;
+}
+
+void
+spawner_let_go(struct spawner *s)
+{
+	for (struct slot *t = s->soon; t != NULL; t = t->next_soon)
+		if (t->start.bell != -1)
+			wake(t);
 }
 
 /* Looks at starts in flight, at most `most` that are not over, oldest first. */
@@ -512,8 +544,9 @@ share(struct spawner *s, struct slot *t, const struct order *o)
 	    o->facts.peer->by_unix;
 	int pair = in || err ? find_pair(s) : -1;
 
-	/* The number of a new descriptor tells how many there are: it is the lowest that is free. */
-	if (t->low == -1 || (o->give_fd && (o->fd < MANY || s->bell == -1)) || ((in || err) && pair == -1))
+	/* A new descriptor has the lowest number that is free; one above may be open ever since. */
+	s->highest = o->fd > s->highest ? o->fd : s->highest;
+	if (t->low == -1 || (o->give_fd && (s->highest < MANY || s->bell == -1)) || ((in || err) && pair == -1))
 		return false;
 	if (dup3(o->fd, t->low, O_CLOEXEC) == -1)
 		return false;
@@ -522,6 +555,7 @@ share(struct spawner *s, struct slot *t, const struct order *o)
 	t->start.bound = (unsigned)t->low + 1;
 	t->start.bell = o->give_fd ? s->bell : -1;
 	t->start.gone = 0;
+	t->by_unix = o->facts.peer->by_unix;
 	if (pair != -1) {
 		t->pair = pair;
 		s->taken[pair] = true;
@@ -619,8 +653,20 @@ start_vfork(struct slot *t, struct spawned *out)
 	return 0;
 }
 
+/* In a process of its own: others' connections, whose end must not wait for what it does first. */
+static void
+leave_low(const struct spawner *s)
+{
+	for (unsigned i = 0; i < s->nslots; i++)
+		if (s->all[i]->used_low)
+			(void)close(s->all[i]->low);
+	for (int i = 0; i < PAIRS; i++)
+		for (int k = 0; k < 2 && s->taken[i]; k++)
+			(void)close(s->pair[i][k]);
+}
+
 static int
-start_fork(struct slot *t, const struct order *o, struct spawned *out)
+start_fork(struct spawner *s, struct slot *t, const struct order *o, struct spawned *out)
 {
 	struct facts f = o->facts;
 	pid_t pid = fork();
@@ -628,6 +674,8 @@ start_fork(struct slot *t, const struct order *o, struct spawned *out)
 	if (pid == -1)
 		return -1;
 	if (pid == 0) {
+		if (o->before != NULL)
+			leave_low(s);
 		if (o->before != NULL && (!o->before(o->arg, &f) || fill(t, &f) == -1))
 			_exit(0);
 		setup_child(&t->start);
@@ -681,7 +729,7 @@ spawn(struct spawner *s, const struct order *o, int64_t now, struct spawned *out
 		rc = start_vfork(t, out);
 		break;
 	case SPAWN_FORK:
-		rc = start_fork(t, o, out);
+		rc = start_fork(s, t, o, out);
 		break;
 	}
 	if (rc == -1) {

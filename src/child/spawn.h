@@ -73,6 +73,9 @@ bool spawner_busy(struct spawner *s);
  */
 bool spawner_settle(struct spawner *s);
 
+/* This process ends: a child that waits for spawner_settle needs not any more. */
+void spawner_let_go(struct spawner *s);
+
 /*
  * Once a second while a start is in flight: kills starts older than 10 s (a hung file system, a
  * SIGSTOP from its own user), calls `told` with each one's pid, and lets go of low descriptors of

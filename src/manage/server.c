@@ -485,6 +485,7 @@ server_abandon(struct server *s)
 	if (s->phase != PHASE_QUIT)
 		return false;
 	upgrade_abandon(s->upgrade);
+	spawner_let_go(s->engine->spawner);
 	services_abandon(s->services);
 	control_abandon(s->control);
 	return true;

@@ -287,6 +287,7 @@ go(struct upgrade *u)
 	log_say(LEVEL_NOTICE, "upgrade", "this process becomes %s", program);
 	(void)log_flush(0);
 	keep_open(&fds, true);
+	spawner_let_go(server_engine(u->server)->spawner);
 	become(u->exe, state, false);
 	(void)err_sys(&err, errno, "%s: cannot execute it", program);
 	keep_open(&fds, false);
@@ -304,8 +305,10 @@ is_still(struct upgrade *u, int64_t now)
 {
 	struct spawner *s = server_engine(u->server)->spawner;
 
-	for (int ms = 0; ms < STILL && now >= u->still_at && spawner_busy(s); ms++)
+	for (int ms = 0; ms < STILL && now >= u->still_at && spawner_busy(s); ms++) {
+		(void)spawner_settle(s);
 		(void)poll(NULL, 0, 1);
+	}
 	if (now >= u->still_at)
 		u->still_at = now + STILL_AGAIN;
 	return !spawner_busy(s);

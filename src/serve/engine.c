@@ -155,8 +155,10 @@ engine_free(struct engine *e)
 	hash_free(&e->sessions);
 	hash_free(&e->muxed);
 	hash_free(&e->away_by_number);
-	if (e->spawner != NULL)
+	if (e->spawner != NULL) {
+		spawner_let_go(e->spawner);
 		loop_close(e->loop, e->bell, spawner_bell(e->spawner));
+	}
 	spawner_free(e->spawner);
 	if (e->load_fd != -1)
 		(void)close(e->load_fd);

@@ -878,6 +878,32 @@ cut() {
 	[[ $(count_log 'what is inherited can only be taken at the start$') == "$(grep -c 'service c' t)" ]]
 }
 
+@test "T14: a limit for each source that a reload brings counts those who are there already" {
+	local how
+	for how in reload upgrade; do
+		again; service a 'listen = 127.0.0.1:0' 'exec = cat'
+		start_server -f t
+		exec {one}<>"/dev/tcp/127.0.0.1/$PORT" {two}<>"/dev/tcp/127.0.0.1/$PORT"
+		until_true 5 has_children 2
+		again; service a 'listen = 127.0.0.1:0' 'exec = cat' 'per_source = 2'
+		run -0 "$SERVERCTL" -C "$CTL" "$how"
+		[[ $how == reload ]] || wait_log 'UPGRADE: .* goes on'
+		run "$PEER" -s x -H "tcp:127.0.0.1:$PORT"; [[ -z $output ]] || die "$how: $output" || return
+		wait_log 'FAIL: a per_source_limit from=127.0.0.1'
+		run -0 "$PEER" -b 127.0.0.2 -s x -H "tcp:127.0.0.1:$PORT"; [[ $output == x ]]
+		# Wider sources: the other one is the same now.
+		again; service a 'listen = 127.0.0.1:0' 'exec = cat' 'per_source = 2' 'source_prefix = 24 64'
+		run -0 "$SERVERCTL" -C "$CTL" reload
+		run "$PEER" -b 127.0.0.2 -s x -H "tcp:127.0.0.1:$PORT"; [[ -z $output ]] || die "$how: $output" || return
+		exec {one}>&-
+		until_true 5 has_children 1
+		run -0 "$PEER" -b 127.0.0.2 -s x -H "tcp:127.0.0.1:$PORT"; [[ $output == x ]]
+		exec {two}>&-
+		until_true 5 has_children 0
+		stop_server
+	done
+}
+
 # --- the process that reads
 
 start_hanging() { # a server whose reading process hangs while ./hang exists

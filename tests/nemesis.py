@@ -275,7 +275,7 @@ class Nemesis:
         self.flight -= 1
 
     def inodes(self):
-        """Which socket listens where: one that both tables have is to be the same."""
+        """Which sockets listen where: one that both tables have is to be the same."""
         if self.dead or self.flight != 0:
             return
         found, t = {}, now()
@@ -289,12 +289,12 @@ class Nemesis:
                         break  # those that listen come first
                     ip, port = w[1].split(":")
                     if ip == packed and w[2] == "00000000:0000":
-                        found[f"{kind}:{self.ip}:{int(port, 16)}"] = w[9]
+                        found.setdefault(f"{kind}:{self.ip}:{int(port, 16)}", []).append(w[9])
         with open("/proc/net/unix") as f:
             for l in f:
                 w = l.split()
                 if len(w) == 8 and w[7].startswith(self.dir) and w[3] == "00010000":
-                    found["unix:" + w[7]] = w[6]
+                    found.setdefault("unix:" + w[7], []).append(w[6])
         self.event(t=t, inodes=found, life=self.life)
 
     # --- the server

@@ -298,18 +298,21 @@ class Verdict:
     # --- the rest
 
     def same_sockets(self):
-        was = None
+        last, before = {}, None
         for e in self.events:
             if "inodes" not in e:
                 continue
-            if was is not None and was["life"] == e["life"] and not self.any(DEAD, was["t"], e["t"]):
-                for a in self.alts:
-                    if None in self.entries(a, was["t"], e["t"]):
-                        continue
-                    if was["inodes"].get(a) != e["inodes"].get(a):
-                        self.violation(f"{a} is in both tables and has another socket", was["t"], e["t"],
-                                       {"was": was["inodes"].get(a), "is": e["inodes"].get(a)})
-            was = e
+            if before is None or before["life"] != e["life"] or self.any(DEAD, before["t"], e["t"]):
+                last = {}
+            before = e
+            for a in self.alts:
+                here = e["inodes"].get(a, [])
+                if len(here) > 1:
+                    continue  # one that an earlier table had leaves: it is there a little longer
+                if a in last and here != last[a][1] and None not in self.entries(a, last[a][0], e["t"]):
+                    self.violation(f"{a} is in both tables and has another socket", last[a][0], e["t"],
+                                   {"was": last[a][1], "is": here})
+                last[a] = e["t"], here
 
     def answers(self):
         """What serverctl was told."""

@@ -9,6 +9,7 @@
 #include "manage/opening.h"
 #include "manage/rpc.h"
 #include "serve/away.h"
+#include "serve/connection.h"
 #include "serve/listener.h"
 
 struct services {
@@ -455,6 +456,7 @@ services_apply(struct services *s, struct plan *p, bool first, struct applied *d
 	away_flush(s->engine);	/* those on their way go where they were to go */
 	openings_hurry(s->openings);
 	change(&w, did);
+	conn_count_anew(s->engine);
 	keep_sockets(&w);
 	move_sockets(&w);
 	rc = open_all_new(&w, first, err);

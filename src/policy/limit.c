@@ -119,6 +119,18 @@ source_of(struct sources *s, uint64_t service, const struct source_limits *l, co
 	return x;
 }
 
+static bool
+limited(const struct source_limits *l)
+{
+	return l->most != UINT32_MAX || l->rate.n != 0;
+}
+
+bool
+source_anew(const struct source_limits *was, const struct source_limits *is)
+{
+	return limited(is) && (!limited(was) || was->v4 != is->v4 || was->v6 != is->v6);
+}
+
 enum source_verdict
 source_enter(struct sources *s, uint64_t service, const struct source_limits *l,
     const struct peer *p, int64_t now, struct source **out)
@@ -126,7 +138,7 @@ source_enter(struct sources *s, uint64_t service, const struct source_limits *l,
 	struct source *x;
 
 	*out = NULL;
-	if (l->most == UINT32_MAX && l->rate.n == 0)
+	if (!limited(l))
 		return SOURCE_OK;
 	x = source_of(s, service, l, p, now);
 	if (x == NULL)
@@ -146,7 +158,7 @@ source_count(struct sources *s, uint64_t service, const struct source_limits *l,
 {
 	struct source *x;
 
-	if (l->most == UINT32_MAX && l->rate.n == 0)
+	if (!limited(l))
 		return NULL;
 	x = source_of(s, service, l, p, 0);
 	if (x != NULL && x->live++ == 0)

@@ -6,6 +6,7 @@
 #ifndef POLICY_LIMIT_H
 #define POLICY_LIMIT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/hash.h"
@@ -50,6 +51,9 @@ enum source_verdict source_enter(struct sources *s, uint64_t service, const stru
 /* Counts one that was let in before, by a predecessor of this program. NULL: nothing is limited, or no memory. */
 struct source *source_count(struct sources *s, uint64_t service, const struct source_limits *l, const struct peer *p);
 void source_leave(struct sources *s, struct source *source);
+
+/* Are those who were let in under `was` to be counted again, by source_count, when `is` holds? */
+bool source_anew(const struct source_limits *was, const struct source_limits *is);
 
 /* For a successor: what is told of the sources whose rate counts still at `now`; and it knows one again. */
 void sources_each(const struct sources *s, int64_t now, void (*each)(const struct carried_source *c, void *arg),

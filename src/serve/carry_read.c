@@ -24,7 +24,6 @@ struct kept_conn {
 	struct conn *conn;
 	uint64_t number;	/* it may be gone, and be another one */
 	enum state state;
-	bool counted;
 	char *header;		/* owned: hex */
 };
 
@@ -424,7 +423,6 @@ read_conn(struct carry *k, const struct fact *r)
 	/* No pid, no child; and a signal to it would be one to many. */
 	if ((x->state == CONN_RUNNING || x->state == CONN_GROUP) && x->conn->pid <= 1)
 		x->state = CONN_FREE;
-	x->counted = state_get(r, "counted", 0) != 0;
 	x->header = header != NULL ? strdup(header) : NULL;
 	k->nconns++;
 	if (state_get(r, "handed", -1) != -1)
@@ -530,8 +528,7 @@ resume(struct carry *k, struct kept_conn *x)
 	struct conn *c = x->conn;
 	struct engine *e = k->engine;
 
-	if (x->counted)
-		c->source = source_count(&e->sources, c->unit->number, &c->unit->conf->source, &c->peer);
+	conn_count(c, x->state);
 	switch (x->state) {
 	case CONN_RUNNING:
 		if (c->tell != -1)

@@ -174,7 +174,6 @@ write_conn(const struct writer *w, const struct conn *c)
 	state_number(w->out, "untaken", c->untaken);
 	state_number(w->out, "bytes_in", (int64_t)c->bytes_in);
 	state_number(w->out, "bytes_out", (int64_t)c->bytes_out);
-	state_number(w->out, "counted", c->source != NULL);
 	state_number(w->out, "told", c->told);
 	state_number(w->out, "refused", c->refused);
 	state_number(w->out, "asked", c->asked);

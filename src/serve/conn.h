@@ -62,6 +62,9 @@ struct conn {
 /* pool: a new one, in no state; conn_room was asked. Takes fd and source. */
 struct conn *conn_new(struct unit *u, int fd, const struct peer *peer, struct source *source);
 
+/* Counts it for its source, as the service is now, if in that state it counts. */
+void conn_count(struct conn *c, enum state state);
+
 /* connection: starts its child. -1: errno, and it is as it was. */
 int conn_start(struct conn *c, const struct addr *local);
 

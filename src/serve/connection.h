@@ -73,6 +73,9 @@ void conn_probe(struct engine *e);
 /* Is nothing left: no child, no group, nobody lingering or waiting? */
 bool conn_none(const struct engine *e);
 
+/* What lives of those services that say so (`anew`) is counted for its sources, as they are now. */
+void conn_count_anew(struct engine *e);
+
 /* Calls `each` for every connection there is. */
 struct conn;
 void conn_each(const struct engine *e, void (*each)(const struct conn *c, void *arg), void *arg);

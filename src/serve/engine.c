@@ -252,6 +252,7 @@ unit_change(struct unit *u, struct service *conf)
 	}
 	u->log = sink_get(conf->log.to, conf->log.n);
 	sink_put(log);	/* it may be the same one */
+	u->anew = source_anew(&was->source, &conf->source);
 	watch(u->engine, conf, 1);
 	watch(u->engine, was, -1);
 	service_free(was);

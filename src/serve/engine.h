@@ -64,6 +64,7 @@ struct unit {
 	bool flooded;		/* lines were dropped and not told yet */
 	bool retired;		/* gone from the table: it stays while `uses` says so */
 	bool claimed;		/* by an entry of the plan that is being applied */
+	bool anew;		/* its connections' sources are to be counted again: conn_count_anew */
 	uint64_t started, failed, refused[REASONS];
 	struct past *past;	/* owned; NULL: nothing to tell */
 	struct history *history;	/* owned; NULL: nothing came lately, or nobody looks */

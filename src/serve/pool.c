@@ -159,6 +159,32 @@ conn_free(struct conn *c)
 }
 
 void
+conn_count(struct conn *c, enum state state)
+{
+	struct sources *s = &c->unit->engine->sources;
+
+	if (c->asked || c->handed != NULL || (state != CONN_WAITING && state != CONN_RUNNING && state != CONN_AWAY))
+		return;
+	source_leave(s, c->source);
+	c->source = source_count(s, c->unit->number, &c->unit->conf->source, &c->peer);
+}
+
+void
+conn_count_anew(struct engine *e)
+{
+	bool any = false;
+
+	for (const struct unit *u = e->units; u != NULL; u = u->next)
+		any = any || u->anew;
+	for (struct chunk *k = any ? e->chunks : NULL; k != NULL; k = k->next)
+		for (int i = 0; i < CHUNK; i++)
+			if (k->conn[i].state != CONN_FREE && k->conn[i].unit->anew)
+				conn_count(&k->conn[i], k->conn[i].state);
+	for (struct unit *u = e->units; u != NULL; u = u->next)
+		u->anew = false;
+}
+
+void
 conn_each(const struct engine *e, void (*each)(const struct conn *c, void *arg), void *arg)
 {
 	for (const struct chunk *k = e->chunks; k != NULL; k = k->next)

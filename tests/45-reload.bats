@@ -878,7 +878,7 @@ cut() {
 	[[ $(count_log 'what is inherited can only be taken at the start$') == "$(grep -c 'service c' t)" ]]
 }
 
-@test "T14: a limit for each source that a reload brings counts those who are there already" {
+@test "T32: a limit for each source that a reload brings counts those who are there already" {
 	local how
 	for how in reload upgrade; do
 		again; service a 'listen = 127.0.0.1:0' 'exec = cat'

@@ -22,8 +22,7 @@ in_own_net() {
 }
 
 table() { cat >table; chmod 644 table; }
-
-@test "services of both grammars are registered, with every version and protocol, and forgotten at the end" {
+programs() { # one of each grammar
 	table <<-'X'
 	rstatd/2-4 dgram rpc/udp wait nobody /bin/cat cat
 	service mine
@@ -34,6 +33,10 @@ table() { cat >table; chmod 644 table; }
 		exec        = cat
 	}
 	X
+}
+
+@test "services of both grammars are registered, with every version and protocol, and forgotten at the end" {
+	programs
 	in_own_net <<-'X'
 	start_rpcbind
 	start
@@ -49,15 +52,8 @@ table() { cat >table; chmod 644 table; }
 }
 
 @test "without its UNIX socket rpcbind is told by portmap's protocol, which knows no IPv6" {
-	table <<-'X'
-	rstatd/2-4 dgram rpc/udp wait nobody /bin/cat cat
-	service mine
-	{
-		type        = RPC UNLISTED
-		rpc_number  = 200099
-		rpc_version = 1
-		exec        = cat
-	}
+	programs
+	cat >>table <<-'X'
 	service six
 	{
 		type        = RPC UNLISTED

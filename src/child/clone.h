@@ -4,6 +4,10 @@
 
 #include "child/raw.h"
 
+#ifndef CLONE_PIDFD
+#define CLONE_PIDFD 0x00001000
+#endif
+
 #ifdef RAW_NATIVE
 
 /*

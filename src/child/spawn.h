@@ -18,8 +18,7 @@
 #include <sys/types.h>
 
 #include "child/vars.h"
-
-enum spawn_way { SPAWN_ASYNC, SPAWN_VFORK, SPAWN_FORK };
+#include "child/way.h"
 
 struct spawner;
 

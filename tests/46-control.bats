@@ -156,7 +156,7 @@ refuses() { run "$PEER" "tcp:127.0.0.1:${PORTS[$1]}"; [[ $status == 5 ]]; }
 	ctl reload
 	[[ $status == 0 && $output == "0 added, 0 changed, 2 removed, 0 as before, 0 off, 0 faulty" ]]
 	[[ $stderr == "server: warning: the table enables no service" ]]
-	logged 'TABLE: server: warning: the table enables no service'
+	wait_log 'TABLE: server: warning: the table enables no service'
 	rm t
 	ctl explain a 127.0.0.1
 	[[ $status == 2 && $output == "the table cannot be read; "*": a" ]]

@@ -510,6 +510,32 @@ many() {
 	wait_log 'ERROR: missing cannot execute "./missing": No such file'
 }
 
+# It waits for the master to let go of its connection.
+waits() {
+	local x; x=$(<"/proc/$PID/task/$PID/children") && child=${x%% *}
+	[[ -n $child && $(<"/proc/$child/wchan") == *futex* ]]
+}
+
+@test "linger = no, beside a thousand descriptors: a child that waits for the master holds no other connection" {
+	requires_root; requires strace
+	local options child waited=; many options || return
+	# That it is beside a thousand does not hang on its own number: what start_server closes leaves a gap below.
+	start_server "${options[@]}" 127.0.0.1:0 sleep 60
+	strace -qq -e trace=clone,clone3 -e inject=clone,clone3:delay_exit=700000 -o calls -p "$PID" 3>&- & local t=$!
+	until_true 5 grep -q "^TracerPid:	$t\$" "/proc/$PID/status"
+	"$PEER" -t 10000 "tcp:127.0.0.1:$PORT" >/dev/null 3>&- & local p=$!
+	if until_true 3 waits; then
+		waited=yes
+		run -0 ls "/proc/$child/fd"; [[ ${lines[*]} == "0 1 2" ]]
+	else
+		run -1 grep CLONE_PIDFD calls
+	fi
+	kill "$t"; wait "$t" || :
+	kill "$p"; wait "$p" || :
+	kill -KILL "$child"
+	[[ -n $waited ]] || skip "this kernel's way to start a child is another one"
+}
+
 @test "a command that sets SO_LINGER cannot hold up the master" {
 	requires python3
 	cat >linger.py <<-'X'

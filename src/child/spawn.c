@@ -57,7 +57,6 @@ struct spawner {
 	struct slot *head, **tail;	/* in flight, oldest first */
 	struct slot *all[MOST];
 	unsigned nslots;
-	int highest;		/* of the connections that came: there have been so many descriptors */
 };
 
 void *
@@ -427,9 +426,7 @@ share(struct spawner *s, struct slot *t, const struct order *o)
 	    o->facts.peer->by_unix;
 	int pair = in || err ? find_pair(s) : -1;
 
-	/* A new descriptor has the lowest number that is free; one above may be open ever since. */
-	s->highest = o->fd > s->highest ? o->fd : s->highest;
-	if (t->low == -1 || (o->give_fd && (s->highest < MANY || s->bell == -1)) || ((in || err) && pair == -1))
+	if (t->low == -1 || (o->give_fd && (o->highest < MANY || s->bell == -1)) || ((in || err) && pair == -1))
 		return false;
 	if (dup3(o->fd, t->low, O_CLOEXEC) == -1)
 		return false;

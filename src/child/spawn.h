@@ -27,6 +27,7 @@ struct order {			/* one child to be started; borrowed for the call but for `run`
 	int fd;			/* the connection, or with facts.listening the listener */
 	int in;			/* for descriptor 0; -1: the connection */
 	bool give_fd;		/* it is closed here once the child runs; else the caller keeps it */
+	int highest;		/* descriptor of the caller, about: its table is so large */
 	int err;		/* for descriptor 2: -1 the connection, 2 the master's, else this one */
 	bool give_err;		/* as give_fd */
 	uint32_t *failed;	/* in memory from spawn_shared(); 0, until a step fails: step << 16 | errno */

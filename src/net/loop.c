@@ -21,6 +21,7 @@ struct watch {
 
 struct loop {
 	int epoll;
+	int highest;		/* descriptor that was watched */
 	int64_t now;
 	struct watch *watch;	/* owned; [0] is never used */
 	uint32_t nwatch;	/* there is room for; beyond `used` they were never touched */
@@ -107,10 +108,17 @@ loop_watch(struct loop *l, int fd, uint32_t events, loop_ready *ready, void *arg
 	if (epoll_ctl(l->epoll, EPOLL_CTL_ADD, fd, &ev) == -1)
 		return 0;
 	l->free = l->watch[i].next;
+	l->highest = fd > l->highest ? fd : l->highest;
 	l->watch[i].fd = fd;
 	l->watch[i].ready = ready;
 	l->watch[i].arg = arg;
 	return i;
+}
+
+int
+loop_highest(const struct loop *l)
+{
+	return l->highest;
 }
 
 int

@@ -51,6 +51,9 @@ void loop_drop(struct loop *l, uint32_t watch, int fd);
 /* Ends the watch and leaves the descriptor open. */
 void loop_unwatch(struct loop *l, uint32_t watch);
 
+/* The highest descriptor that was ever watched: there have been so many. */
+int loop_highest(const struct loop *l);
+
 /* (Re)starts a timer whose fire and arg are set. Cannot fail: room is made by loop_timer_room. */
 void loop_timer(struct loop *l, struct timer *t, int64_t at);
 void loop_timer_stop(struct loop *l, struct timer *t);

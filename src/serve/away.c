@@ -493,7 +493,12 @@ send_some(struct worker_state *w)
 	memcpy(CMSG_DATA(&control.head), fds, n * sizeof fds[0]);
 	if (sendmsg(w->channel, &h, MSG_DONTWAIT | MSG_NOSIGNAL) == -1)
 		return -1;
-	w->unsent = c;
+	/* On their way they stay open. Only tcpmux's come back. */
+	for (; w->unsent != c; w->unsent = w->unsent->next)
+		if (w->unsent->conf->internal != BUILTIN_TCPMUX) {
+			loop_close(w->engine->loop, 0, w->unsent->fd);
+			w->unsent->fd = -1;
+		}
 	return 0;
 }
 
@@ -614,12 +619,6 @@ take_report(struct worker_state *w, const struct report *r)
 	if (c == NULL)
 		return;
 	switch (r->kind) {
-	case REPORT_TAKEN:
-		if (c->conf->internal != BUILTIN_TCPMUX) {
-			loop_close(e->loop, 0, c->fd);
-			c->fd = -1;
-		}
-		break;
 	case REPORT_LOST:
 		unit_say(c->unit, LEVEL_ERR, "error", "the worker could not take a connection: %s", strerror(r->fault));
 		end.status = 1;

@@ -329,8 +329,8 @@ conn_start(struct conn *c, const struct addr *local)
 	int p[2] = { -1, -1 }, why;
 	struct order o = {
 		.facts = { .service = c->conf, .peer = &c->peer, .local = local, .conn = c->number },
-		.fd = c->fd, .in = -1, .give_fd = connected && !holds_fd(c->conf), .err = -1, .failed = &e->failed[c->index],
-		.starting = &c->unit->starting,
+		.fd = c->fd, .in = -1, .give_fd = connected && !holds_fd(c->conf), .highest = loop_highest(e->loop),
+		.err = -1, .failed = &e->failed[c->index], .starting = &c->unit->starting,
 	};
 
 	if (c->dialog != NULL) {

@@ -38,7 +38,6 @@ struct target {
 };
 
 enum report_kind {
-	REPORT_TAKEN,		/* it has the connection: the master's copy may go */
 	REPORT_LOST,		/* it came without its descriptor */
 	REPORT_DONE,		/* it is over: bytes from the client, to it */
 	REPORT_IDLE,		/* it is ended for idleness; done follows */

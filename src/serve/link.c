@@ -356,7 +356,6 @@ links_take(struct links *in, const struct job *j, int fd)
 	l->up = (struct flow){ .from = fd, .to = fd, .parted = j->peer.by_unix };
 	hash_put(&in->by_number, &l->node, hash_number(j->number));
 	in->n++;
-	(void)link_tell(l, REPORT_TAKEN);
 	if (j->kind == JOB_RELAY) {
 		l->state = LINK_RESOLVING;
 		l->place = place_find(j->target);

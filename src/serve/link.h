@@ -13,7 +13,7 @@
 
 struct links;			/* all there are; they live as long as the process */
 
-enum { LINK_REPORTS = 3 };	/* of one, at most: taken; idle or no target; its end */
+enum { LINK_REPORTS = 2 };	/* of one, at most: idle or no target; its end */
 
 /* A report, to be filled in at once. Cannot fail: who takes a job has room for all of its link. */
 typedef struct report *link_report(void *arg, uint64_t number, enum report_kind kind);

@@ -17,7 +17,7 @@
 enum {
 	ROOM_LEAST = 4 * REPORTS,
 	AGAIN = 100,		/* ms until a send that failed for want of memory is tried again */
-	KEPT = 2,		/* ms that a report may wait for others when the master can do without */
+	KEPT = 1,		/* ms that a report waits for others: each message wakes the master */
 };
 
 struct worker {
@@ -31,7 +31,6 @@ struct worker {
 	struct report *report;	/* owned: those that are not sent yet */
 	size_t nreports, room;
 	int64_t oldest;		/* when the first of them came */
-	bool pressing;		/* one among them that is to be told at once */
 };
 
 /* Reads no more messages until the event, or, without one, for a while. */
@@ -72,7 +71,6 @@ flush_reports(struct worker *w)
 			break;
 		}
 	}
-	w->pressing = false;
 	w->nreports -= sent;
 	memmove(w->report, w->report + sent, w->nreports * sizeof w->report[0]);
 	if (why != 0)
@@ -118,8 +116,6 @@ new_report(void *arg, uint64_t number, enum report_kind kind)
 	assert(w->nreports <= w->room);
 	if (w->nreports == 1)
 		w->oldest = loop_now(w->loop);
-	/* That a connection is taken mostly comes just before its end, and costs the master no turn of its own then. */
-	w->pressing |= kind != REPORT_TAKEN;
 	*r = (struct report){ .kind = kind, .number = number };
 	return r;
 }
@@ -211,14 +207,12 @@ worker_run(int channel, void *arg)
 	if (w.watch == 0)
 		_exit(1);
 	while (!w.closed || links_number(w.links) > 0) {
-		bool keeps = w.nreports > 0 && !w.blocked;
-		int came = loop_run_once(w.loop, links_busy(w.links) || (keeps && w.pressing) ? 0 : keeps ? w.oldest + KEPT : -1);
+		int came = loop_run_once(w.loop, links_busy(w.links) ? 0 : w.nreports > 0 && !w.blocked ? w.oldest + KEPT : -1);
 
 		if (came == -1)
 			_exit(1);
 		links_run(w.links);
-		/* While there is work they gather: each message wakes the master. */
-		if (!w.blocked && w.nreports > 0 && ((w.pressing && came == 0) || loop_now(w.loop) - w.oldest >= KEPT))
+		if (!w.blocked && w.nreports > 0 && loop_now(w.loop) - w.oldest >= KEPT)
 			flush_reports(&w);
 	}
 	_exit(0);

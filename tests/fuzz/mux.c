@@ -94,10 +94,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		CHECK(shutdown(pair[0], SHUT_WR) == 0);
 		turn(loop, links);
 	}
-	CHECK(ntold == 2 && told[0].kind == REPORT_TAKEN && named() && told[1].number == number);
+	CHECK(ntold == 1 && named() && told[0].number == number);
 	CHECK(links_number(links) == 0 && !links_busy(links));
 	used = model(data, sent, name);
-	CHECK(memcmp(name, told[1].name, sizeof name) == 0);
+	CHECK(memcmp(name, told[0].name, sizeof name) == 0);
 	for (left = 0; left < sent - used;) {
 		ssize_t n = recv(ours, rest, sizeof rest, MSG_DONTWAIT);
 

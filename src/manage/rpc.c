@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -39,6 +40,7 @@ struct rpc {
 struct task {			/* of the process */
 	const struct rpc *rpc;
 	bool set;
+	char done[1 + sizeof(struct err)];	/* its answer then: a NUL, and what could not be registered here */
 };
 
 static bool
@@ -63,10 +65,11 @@ program_of(const struct unit *u, const struct listener *l)
 
 /* -1: err; its system is 0 if rpcbind says no. */
 static int
-register_one(const struct unit *u, const struct listener *l, struct err *err)
+register_one(struct task *t, const struct unit *u, const struct listener *l, struct err *err)
 {
 	const struct program p = program_of(u, l);
 	struct rpcb_entry e = { .program = p.number };
+	int r;
 
 	for (unsigned long v = p.from; v <= p.to; v++) {
 		for (unsigned i = 0; i < NETIDS; i++) {
@@ -79,19 +82,23 @@ register_one(const struct unit *u, const struct listener *l, struct err *err)
 				e.at = (struct addr){ .len = sizeof e.at.in, .in = { .sin_family = AF_INET } };
 				e.at.in.sin_port = l->bound.addr->in6.sin6_port;
 			}
-			if (rpcb_call(&e, true, err) == -1)
+			r = rpcb_call(&e, true, err);
+			if (r == -1)
 				return -1;
+			if (r == 1 && (p.on & 3) == 0)
+				(void)snprintf(t->done + 1, sizeof t->done - 1, "%s (%s) is not registered: rpcbind's own protocol is "
+				    "not to be had, and portmap's knows no IPv6", u->conf->id, l->bound.name);
 		}
 	}
 	return 0;
 }
 
 static int
-register_all(const struct engine *e, struct err *err)
+register_all(struct task *t, struct err *err)
 {
-	for (const struct unit *u = e->units; u != NULL; u = u->next)
+	for (const struct unit *u = t->rpc->engine->units; u != NULL; u = u->next)
 		for (const struct listener *l = is_rpc(u) ? u->listeners : NULL; l != NULL; l = l->next)
-			if (register_one(u, l, err) == -1)
+			if (register_one(t, u, l, err) == -1)
 				return -1;
 	return 0;
 }
@@ -150,14 +157,14 @@ forget_gone(const struct rpc *r, struct err *err)
  * of what is to be; then all are set.
  */
 static int
-work(const struct task *t, struct err *err)
+work(struct task *t, struct err *err)
 {
 	const struct rpc *r = t->rpc;
 
 	if (t->set && r->nhad > 0) {
 		if (forget_gone(r, err) == -1)
 			return -1;
-		if (register_all(r->engine, err) == 0)
+		if (register_all(t, err) == 0)
 			return 0;
 		if (err->system != 0)
 			return -1;
@@ -168,18 +175,19 @@ work(const struct task *t, struct err *err)
 	for (const struct unit *u = t->set ? r->engine->units : NULL; u != NULL; u = u->next)
 		if (is_rpc(u) && forget(u->conf->rpc_number, u->conf->rpc_version.from, u->conf->rpc_version.to, err) == -1)
 			return -1;
-	return t->set ? register_all(r->engine, err) : 0;
+	return t->set ? register_all(t, err) : 0;
 }
 
 static void
 run(int answer, void *arg)
 {
+	struct task *t = arg;
 	struct err err;
 
 	(void)setsid();		/* the master takes who ends in its own group for a burial */
 	(void)alarm(LONGEST);
-	if (work(arg, &err) == 0)
-		(void)!write(answer, "", 1);
+	if (work(t, &err) == 0)
+		(void)!write(answer, t->done, 1 + strlen(t->done + 1));
 	else
 		(void)!write(answer, err.text, strlen(err.text) + 1);
 }
@@ -226,7 +234,7 @@ answered(void *arg, uint32_t events)
 {
 	struct rpc *r = arg;
 	struct loop *l = r->engine->loop;
-	char text[sizeof(struct err)] = "registering takes too long";
+	char text[sizeof(struct err) + 1] = "registering takes too long";
 	ssize_t n = read(r->answer, text, sizeof text - 1);
 
 	(void)events;
@@ -235,10 +243,12 @@ answered(void *arg, uint32_t events)
 	loop_close(l, r->watch, r->answer);
 	r->watch = 0;
 	r->answer = -1;
-	text[sizeof text - 1] = '\0';
+	text[n > 0 ? (size_t)n : sizeof text - 1] = '\0';
 	if (n > 0 && text[0] == '\0') {
 		if (r->told)
 			log_say(LEVEL_NOTICE, "rpc", "the RPC services are registered");
+		if (n > 1)
+			log_say(LEVEL_WARNING, "rpc", "%s", text + 1);
 		r->told = false;
 		r->delay = 0;
 		if (r->more)
@@ -322,13 +332,13 @@ any(const struct engine *e)
 static int
 start(struct rpc *r)
 {
-	const struct task t = { .rpc = r, .set = true };
+	struct task t = { .rpc = r, .set = true };
 	int fds[2];
 	pid_t pid;
 
 	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) == -1)
 		return -1;
-	pid = helper_start(fds[1], false, NULL, run, (void *)(uintptr_t)&t);
+	pid = helper_start(fds[1], false, NULL, run, &t);
 	(void)close(fds[1]);
 	if (pid == -1 || note_programs(r, true) == -1) {
 		(void)close(fds[0]);

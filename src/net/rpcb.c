@@ -168,7 +168,7 @@ rpcb_call(const struct rpcb_entry *e, bool set, struct err *err)
 		return err_sys(err, errno, "cannot reach rpcbind");
 	if (old && strchr(e->netid, '6') != NULL) {	/* neither to be told nor known there */
 		(void)close(fd);
-		return 0;
+		return 1;
 	}
 	len = old ? build_old(e, set, xid, call + 4) : rpcb_build(e, set, xid, call + 4);
 	mark = htonl((uint32_t)LAST << 24 | (uint32_t)len);

@@ -27,7 +27,7 @@ size_t rpcb_build(const struct rpcb_entry *e, bool set, uint32_t xid, char out[R
 /* Does the reply, behind its record mark, say yes? Pure. */
 bool rpcb_agrees(const char *reply, size_t n, uint32_t xid);
 
-/* Waits at most 5 s. -1: err. */
+/* Waits at most 5 s. 1: only portmap is there, which knows no IPv6. -1: err. */
 int rpcb_call(const struct rpcb_entry *e, bool set, struct err *err);
 
 #endif

@@ -1,55 +1,12 @@
-#include "serve/away.h"
+#include "serve/away_parts.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
-#include "base/clock.h"
-#include "child/helper.h"
-#include "serve/conn.h"
-#include "serve/job.h"
 #include "serve/mux.h"
-#include "serve/worker.h"
-
-enum {
-	AGAIN_LEAST = 100, AGAIN_MOST = 10000,	/* ms until a worker that died is replaced */
-	SPARE = 256,		/* descriptors of the worker that are not connections */
-	EACH = 2,		/* that a connection takes there, beside pipes in use */
-	LINGERING = 8,		/* the part of all that those may have that only linger there */
-	QUEUE = 1 << 20,
-};
-
-struct worker_state {
-	struct engine *engine;
-	pid_t pid;
-	int channel;		/* -1: there is none now */
-	uint32_t watch;
-	struct worker_state *next;	/* of those that a predecessor of this program started */
-	unsigned n, most;	/* connections it has; may have */
-	struct conn *unsent;	/* the first of those that are not sent yet; in the engine's list, all behind it too */
-	bool blocked;		/* the channel takes no more for now */
-	bool old;		/* started by a predecessor of this program: it finishes what it has */
-	bool leaving;		/* it is to end when nothing lingers there any more */
-	struct timer again;
-	int64_t delay;
-	int64_t since;
-	struct place_of *place;	/* owned: the targets, by their number from 1 */
-	uint32_t nplaces, nfree;
-	uint32_t told;		/* all up to that number are */
-};
-
-struct place_of {
-	struct unit *unit;	/* whose target has that number; NULL: it is free */
-	bool told;		/* the worker, and of it this one */
-};
-
-static void channel_ready(void *arg, uint32_t events);
-static void unblock(struct worker_state *w);
 
 bool
 away_serves(const struct service *s)
@@ -93,122 +50,8 @@ kind_of(const struct service *s)
 	}
 }
 
-/* --- the worker */
-
-static int
-send_target(struct worker_state *w, uint32_t id)
-{
-	const struct where *to = w->place[id - 1].unit->conf->target;
-	struct target t = { .kind = JOB_TARGET, .id = id, .scheme = to->scheme, .type = to->type,
-		.family = to->family, .port = to->port, .cid = to->cid };
-
-	memcpy(t.host, to->host, strlen(to->host) + 1);
-	return send(w->channel, &t, sizeof t, MSG_DONTWAIT | MSG_NOSIGNAL) == -1 ? -1 : 0;
-}
-
-/* Until there is room in the channel, or for want of memory a little later. */
-static void
-block(struct worker_state *w, int why)
-{
-	struct engine *e = w->engine;
-
-	w->blocked = true;
-	if (why == EAGAIN)
-		(void)loop_change(e->loop, w->watch, EPOLLIN | EPOLLOUT);
-	else
-		loop_timer(e->loop, &w->again, loop_now(e->loop) + AGAIN_LEAST);
-}
-
-/*
- * Tells where relays lead, as far as the channel takes it: the worker may be busy with its reports,
- * and each would wait for the other. Jobs come behind all of it.
- */
-static void
-tell_targets(struct worker_state *w)
-{
-	for (; w->told < w->nplaces && w->channel != -1 && !w->blocked; w->told++) {
-		struct place_of *p = &w->place[w->told];
-
-		if (p->unit == NULL || p->told)
-			continue;
-		if (send_target(w, w->told + 1) == -1) {
-			block(w, errno);
-			return;
-		}
-		p->told = true;
-	}
-}
-
-static int
-start_worker(struct worker_state *w)
-{
-	struct engine *e = w->engine;
-	int pair[2], size = QUEUE, why;
-	struct rlimit r;
-
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == -1)
-		return -1;
-	for (int i = 0; i < 2; i++)
-		if (setsockopt(pair[i], SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size) == -1)
-			(void)setsockopt(pair[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
-	w->most = SPARE / EACH;
-	if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur / 2 > SPARE) {
-		rlim_t all = r.rlim_cur < CONN_MOST ? r.rlim_cur : CONN_MOST;
-
-		w->most = (unsigned)((all - all / LINGERING - SPARE) / EACH);
-	}
-	w->pid = helper_start(pair[1], false, &e->lower, worker_run, NULL);
-	why = errno;
-	(void)close(pair[1]);
-	if (w->pid == -1) {
-		(void)close(pair[0]);
-		errno = why;
-		return -1;
-	}
-	w->channel = pair[0];
-	w->watch = loop_watch(e->loop, w->channel, EPOLLIN, channel_ready, w);
-	if (w->watch == 0) {
-		why = errno;
-		(void)close(w->channel);
-		w->channel = -1;
-		errno = why;
-		return -1;
-	}
-	w->since = loop_now(e->loop);
-	w->told = 0;
-	for (uint32_t i = 0; i < w->nplaces; i++)
-		w->place[i].told = false;
-	tell_targets(w);
-	return 0;
-}
-
-/* A number for the unit's target. -1: no memory. */
-static int
-number_place(struct worker_state *w, struct unit *u)
-{
-	uint32_t i = w->nplaces;
-
-	if (w->nfree > 0) {
-		for (i = 0; w->place[i].unit != NULL; i++)
-			;
-		w->nfree--;
-	} else {
-		struct place_of *p = realloc(w->place, (w->nplaces + 1) * sizeof *p);
-
-		if (p == NULL)
-			return -1;
-		w->place = p;
-		w->nplaces++;
-	}
-	w->place[i] = (struct place_of){ .unit = u };
-	u->place = i + 1;
-	if (w->told > i)
-		w->told = i;
-	return 0;
-}
-
-static void
-unlist(struct worker_state *w, struct conn *c)
+void
+away_unlist(struct worker_state *w, struct conn *c)
 {
 	struct engine *e = w->engine;
 
@@ -234,9 +77,8 @@ enlist(struct worker_state *w, struct conn *c)
 	c->pid = w->pid;
 }
 
-/* Whose connection it is; NULL: nobody's any more. */
-static struct worker_state *
-worker_of(const struct conn *c)
+struct worker_state *
+away_worker(const struct conn *c)
 {
 	struct engine *e = c->unit->engine;
 	struct worker_state *w = e->worker;
@@ -248,13 +90,12 @@ worker_of(const struct conn *c)
 	return w;
 }
 
-/* What it counts for is given back. */
-static void
-over(struct worker_state *w, struct conn *c, const struct ended *end)
+void
+away_over(struct worker_state *w, struct conn *c, const struct ended *end)
 {
 	struct unit *u = c->unit;
 
-	unlist(w, c);
+	away_unlist(w, c);
 	u->live--;
 	record_exit(c, end);
 	source_leave(&w->engine->sources, c->source);
@@ -265,159 +106,11 @@ over(struct worker_state *w, struct conn *c, const struct ended *end)
 		(void)shutdown(w->channel, SHUT_WR);	/* it ends with what lingers there */
 }
 
-static void
-start_again(void *arg, int64_t now)
-{
-	struct worker_state *w = arg;
-
-	if (w->channel != -1) {		/* it was only blocked */
-		unblock(w);
-		return;
-	}
-	if (start_worker(w) == 0)
-		return;
-	w->delay = w->delay * 2 > AGAIN_MOST ? AGAIN_MOST : w->delay * 2;
-	log_say(LEVEL_ERR, "error", "cannot start the worker: %s; it is tried again", strerror(errno));
-	loop_timer(w->engine->loop, &w->again, now + w->delay);
-}
-
-static void
-old_free(struct worker_state *w)
-{
-	struct worker_state **at = &w->engine->old_workers;
-
-	while (*at != w)
-		at = &(*at)->next;
-	*at = w->next;
-	free(w);
-}
-
-/* The worker is gone, and what it served with it. An old one is freed. */
-static void
-lost(struct worker_state *w)
-{
-	struct engine *e = w->engine;
-	const struct ended end = { .status = 1 };
-
-	if (w->channel == -1)
-		return;
-	loop_close(e->loop, w->watch, w->channel);
-	w->channel = -1;
-	w->watch = 0;
-	w->blocked = false;
-	if (!w->old)
-		loop_timer_stop(e->loop, &w->again);
-	if (!e->stopping && !w->leaving && !w->old) {
-		log_say(LEVEL_ERR, "error", "the worker (process %d) has ended, and %u connections with it; it is "
-		    "started again", (int)w->pid, w->n);
-		w->delay = loop_now(e->loop) - w->since > AGAIN_MOST || w->delay == 0 ? AGAIN_LEAST :
-		    w->delay * 2 > AGAIN_MOST ? AGAIN_MOST : w->delay * 2;
-		loop_timer(e->loop, &w->again, loop_now(e->loop) + w->delay);
-	}
-	if (w->old && w->n > 0 && !e->stopping)
-		log_say(LEVEL_ERR, "error", "an old worker (process %d) has ended, and %u connections with it", (int)w->pid,
-		    w->n);
-	for (struct conn *c = e->away, *next; c != NULL; c = next) {
-		next = c->next;
-		if (c->pid == w->pid)
-			over(w, c, &end);
-	}
-	if (w->old)
-		old_free(w);
-}
-
-int
-away_prepare(struct unit *u)
-{
-	struct engine *e = u->engine;
-	struct worker_state *w = e->worker;
-
-	if (w == NULL) {
-		w = calloc(1, sizeof *w);
-		if (w == NULL || loop_timer_room(e->loop) == -1) {
-			free(w);
-			errno = ENOMEM;
-			return -1;
-		}
-		w->engine = e;
-		w->channel = -1;
-		w->again.fire = start_again;
-		w->again.arg = w;
-		e->worker = w;
-	}
-	if (w->channel == -1 && w->again.place == 0 && start_worker(w) == -1)
-		return -1;
-	if (u->conf->target != NULL && u->place == 0) {
-		if (number_place(w, u) == -1)
-			return -1;
-		tell_targets(w);
-	}
-	return 0;
-}
-
-void
-away_refresh(struct engine *e)
-{
-	struct worker_state *w = e->worker;
-	struct ip ip;
-
-	for (uint32_t i = 0; w != NULL && i < w->nplaces; i++) {
-		const struct unit *u = w->place[i].unit;
-
-		if (u == NULL || u->conf->target->scheme != SCHEME_TCP || ip_parse(u->conf->target->host, &ip))
-			continue;
-		w->place[i].told = false;
-		if (w->told > i)
-			w->told = i;
-	}
-}
-
-void
-away_forget(struct unit *u)
-{
-	struct worker_state *w = u->engine->worker;
-
-	if (u->place == 0 || w == NULL)
-		return;
-	/*
-	 * What is on its way to the worker comes there before whatever has the number next; what is not
-	 * sent yet takes the unit's number of then.
-	 */
-	w->place[u->place - 1].unit = NULL;
-	w->nfree++;
-	u->place = 0;
-}
-
 bool
 away_none(const struct engine *e)
 {
 	return e->away == NULL;
 }
-
-void
-away_kill(struct engine *e)
-{
-	if (e->worker != NULL && e->worker->channel != -1)
-		(void)kill(e->worker->pid, SIGKILL);
-	for (const struct worker_state *w = e->old_workers; w != NULL; w = w->next)
-		(void)kill(w->pid, SIGKILL);
-}
-
-bool
-away_reaped(struct engine *e, pid_t pid)
-{
-	struct worker_state *w = e->old_workers;
-
-	while (w != NULL && w->pid != pid)
-		w = w->next;
-	if (w == NULL && e->worker != NULL && e->worker->pid == pid)
-		w = e->worker;
-	if (w != NULL)
-		lost(w);
-	return w != NULL;
-}
-
-/* --- connections */
 
 const char *
 away_full(const struct engine *e)
@@ -439,21 +132,6 @@ unsigned
 away_live(const struct engine *e)
 {
 	return e->worker != NULL ? (unsigned)e->worker->n : 0;
-}
-
-bool
-away_gone(struct engine *e)
-{
-	struct worker_state *w = e->worker;
-
-	if (w == NULL || w->channel == -1)
-		return e->old_workers == NULL;
-	/* What still lingers there is waited for: the channel ends when that has. */
-	if (w->n == 0 && !w->leaving) {
-		w->leaving = true;
-		(void)shutdown(w->channel, SHUT_WR);
-	}
-	return false;
 }
 
 static struct job
@@ -509,20 +187,20 @@ away_flush(struct engine *e)
 
 	if (w == NULL)
 		return;
-	tell_targets(w);
+	away_tell_targets(w);
 	while (w->unsent != NULL && w->channel != -1 && !w->blocked) {
 		if (send_some(w) == 0)
 			continue;
 		if (errno == EPIPE || errno == ECONNRESET) {
-			lost(w);
+			away_lost(w);
 			return;
 		}
-		block(w, errno);
+		away_block(w, errno);
 	}
 }
 
-static void
-unblock(struct worker_state *w)
+void
+away_unblock(struct worker_state *w)
 {
 	w->blocked = false;
 	(void)loop_change(w->engine->loop, w->watch, EPOLLIN);
@@ -550,7 +228,7 @@ away_serve(struct unit *u, int fd, const struct peer *peer, const struct addr *l
 		conn_set_timer(c);
 	}
 	if (w->channel == -1) {	/* it ended while a header was awaited */
-		over(w, c, &(struct ended){ .status = 1 });
+		away_over(w, c, &(struct ended){ .status = 1 });
 		return true;
 	}
 	if (w->unsent == NULL)
@@ -561,7 +239,7 @@ away_serve(struct unit *u, int fd, const struct peer *peer, const struct addr *l
 void
 away_end(struct conn *c)
 {
-	struct worker_state *w = worker_of(c);
+	struct worker_state *w = away_worker(c);
 	struct engine *e = c->unit->engine;
 	const struct job j = { .kind = JOB_END, .number = c->number };
 
@@ -571,7 +249,7 @@ away_end(struct conn *c)
 	/* It must not overtake its job, nor be lost: it is said again until the end is told. */
 	if (w->unsent == NULL)
 		(void)send(w->channel, &j, sizeof j, MSG_DONTWAIT | MSG_NOSIGNAL);
-	c->deadline = loop_now(e->loop) + AGAIN_LEAST;
+	c->deadline = loop_now(e->loop) + AWAY_AGAIN;
 	conn_set_timer(c);
 }
 
@@ -622,7 +300,7 @@ take_report(struct worker_state *w, const struct report *r)
 	case REPORT_LOST:
 		unit_say(c->unit, LEVEL_ERR, "error", "the worker could not take a connection: %s", strerror(r->fault));
 		end.status = 1;
-		over(w, c, &end);
+		away_over(w, c, &end);
 		break;
 	case REPORT_IDLE:
 		conn_say_kill(c, "idle_timeout");
@@ -640,27 +318,27 @@ take_report(struct worker_state *w, const struct report *r)
 			end.status = SIGTERM;
 		}
 		record_traffic(c);
-		over(w, c, &end);
+		away_over(w, c, &end);
 		break;
 	case REPORT_NAME: {
 		int fd = c->fd;
 
 		c->fd = -1;
 		mux_named(c, fd, r->name);
-		over(w, c, &end);
+		away_over(w, c, &end);
 		break;
 	}
 	}
 }
 
-static void
-channel_ready(void *arg, uint32_t events)
+void
+away_ready(void *arg, uint32_t events)
 {
 	struct worker_state *w = arg;
 	struct report r[REPORTS];
 
 	if ((events & EPOLLOUT) != 0)
-		unblock(w);
+		away_unblock(w);
 	for (int turn = 0; turn < 16 && w->channel != -1; turn++) {
 		ssize_t n = recv(w->channel, r, sizeof r, MSG_DONTWAIT);
 
@@ -669,11 +347,11 @@ channel_ready(void *arg, uint32_t events)
 		if (n == -1 && errno != ECONNRESET) {	/* for want of memory */
 			w->blocked = true;
 			(void)loop_change(w->engine->loop, w->watch, 0);
-			loop_timer(w->engine->loop, &w->again, loop_now(w->engine->loop) + AGAIN_LEAST);
+			loop_timer(w->engine->loop, &w->again, loop_now(w->engine->loop) + AWAY_AGAIN);
 			return;
 		}
 		if (n <= 0) {
-			lost(w);
+			away_lost(w);
 			return;
 		}
 		for (size_t i = 0; i < (size_t)n / sizeof r[0] && w->channel != -1; i++)
@@ -682,54 +360,15 @@ channel_ready(void *arg, uint32_t events)
 }
 
 bool
-away_carry(const struct engine *e, size_t i, struct carried_worker *out)
-{
-	const struct worker_state *w = e->worker;
-
-	/* Who has no connection ends when the channel does. */
-	bool first = w != NULL && w->channel != -1 && w->n > 0;
-
-	if (!first || i > 0) {
-		w = e->old_workers;
-		for (i -= first; i > 0 && w != NULL; i--)
-			w = w->next;
-	}
-	if (w != NULL)
-		*out = (struct carried_worker){ w->pid, w->channel };
-	return w != NULL;
-}
-
-bool
 away_unsent(const struct engine *e)
 {
 	return e->worker != NULL && e->worker->unsent != NULL;
 }
 
-int
-away_resume(struct engine *e, const struct carried_worker *had)
-{
-	struct worker_state *w = calloc(1, sizeof *w);
-
-	if (w == NULL)
-		return -1;
-	*w = (struct worker_state){ .engine = e, .pid = had->pid, .channel = had->channel, .old = true,
-		.next = e->old_workers };
-	w->watch = loop_watch(e->loop, w->channel, EPOLLIN, channel_ready, w);
-	if (w->watch == 0) {
-		int why = errno;
-
-		free(w);
-		errno = why;
-		return -1;
-	}
-	e->old_workers = w;
-	return 0;
-}
-
 bool
 away_resume_conn(struct conn *c)
 {
-	struct worker_state *w = worker_of(c);
+	struct worker_state *w = away_worker(c);
 
 	if (w == NULL)
 		return false;
@@ -738,40 +377,4 @@ away_resume_conn(struct conn *c)
 	if (c->deadline != 0)
 		conn_set_timer(c);
 	return true;
-}
-
-void
-away_resumed(struct engine *e)
-{
-	for (const struct worker_state *w = e->old_workers; w != NULL; w = w->next)
-		if (w->n == 0)
-			(void)shutdown(w->channel, SHUT_WR);
-}
-
-void
-away_free(struct engine *e)
-{
-	struct worker_state *w = e->worker;
-
-	while (e->away != NULL) {
-		struct conn *c = e->away;
-
-		unlist(worker_of(c), c);
-		c->unit->live--;
-		conn_free(c);
-	}
-	for (struct worker_state *old = e->old_workers, *next; old != NULL; old = next) {
-		next = old->next;
-		loop_close(e->loop, old->watch, old->channel);
-		old_free(old);
-	}
-	if (w == NULL)
-		return;
-	loop_timer_stop(e->loop, &w->again);
-	loop_timer_leave(e->loop);
-	if (w->channel != -1)
-		loop_close(e->loop, w->watch, w->channel);
-	free(w->place);
-	free(w);
-	e->worker = NULL;
 }

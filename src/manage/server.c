@@ -6,10 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/signalfd.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -19,6 +16,7 @@
 #include "manage/control.h"
 #include "manage/daemon.h"
 #include "manage/notify.h"
+#include "manage/reaper.h"
 #include "manage/reload.h"
 #include "manage/services.h"
 #include "manage/site.h"
@@ -30,9 +28,6 @@
 #include "serve/listener.h"
 
 enum {
-	SWEEP = 200,		/* ms between searches for strangers */
-	SWEEP_LEAST = 5,	/* where somebody waits for one */
-	SWEEP_MOST = 1024,	/* processes reaped in one */
 	SAID_LINES = 100,	/* of a successor that is refused, in the log */
 	DESCRIPTORS = 4096,	/* room made in the descriptor table at the start */
 };
@@ -65,80 +60,11 @@ struct server {
 	char *lines;		/* owned: what the first plan says of its table */
 	int64_t grace;
 	struct timer phase_over;	/* of the drain, then of the stop */
-	int signals, child;	/* signalfds */
-	uint32_t signals_watch, child_watch;
-	struct timer sweep;
-	int64_t swept;
+	struct reaper *reaper;	/* owned */
+	int signals;		/* a signalfd */
+	uint32_t signals_watch;
 	pid_t pid;
 };
-
-/* --- reaping */
-
-/* Reaps whoever has ended, children and strangers. */
-static void
-sweep(struct server *s)
-{
-	int i;
-
-	for (i = 0; i < SWEEP_MOST; i++) {
-		siginfo_t si = { .si_pid = 0 };
-		struct ended end = { .pid = 0 };
-
-		/* First only who: its group can be asked while it is a zombie. */
-		if (waitid(P_ALL, 0, &si, WEXITED | WNOHANG | WNOWAIT) == -1 || si.si_pid == 0)
-			break;
-		end.pid = si.si_pid;
-		end.group = getpgid(end.pid);
-		end.status = si.si_status;
-		end.signalled = si.si_code != CLD_EXITED;
-		if (syscall(SYS_waitid, P_PID, end.pid, &si, WEXITED | WNOHANG, &end.usage) == -1)
-			break;
-		if (!upgrade_reaped(s->upgrade, &end))
-			conn_reaped(s->engine, &end);
-	}
-	s->swept = loop_now(s->loop);
-	if (i == SWEEP_MOST)	/* there may be more, and no further signal */
-		loop_timer(s->loop, &s->sweep, s->swept);
-}
-
-/* For a connection that waits for the last of its group. */
-static void
-sweep_soon(void *arg)
-{
-	struct server *s = arg;
-
-	if (loop_now(s->loop) - s->swept >= SWEEP_LEAST)
-		sweep(s);
-}
-
-static void
-sweep_due(void *arg, int64_t now)
-{
-	struct server *s = arg;
-
-	(void)now;
-	sweep(s);
-	(void)loop_change(s->loop, s->child_watch, EPOLLIN | EPOLLONESHOT);
-}
-
-/*
- * SIGCHLD. Children are found by their pidfd; a search walks all of them in the kernel, so for
- * strangers' sake it is made a few times a second at most.
- */
-static void
-child_ready(void *arg, uint32_t events)
-{
-	struct server *s = arg;
-	struct signalfd_siginfo si;
-
-	(void)events;
-	while (read(s->child, &si, sizeof si) == (ssize_t)sizeof si)
-		;
-	if (s->engine->no_pidfd || loop_now(s->loop) - s->swept >= SWEEP)
-		sweep_due(s, 0);
-	else
-		loop_timer(s->loop, &s->sweep, s->swept + SWEEP);
-}
 
 /* --- the end */
 
@@ -416,14 +342,10 @@ open_signals(struct server *s, struct err *err)
 	for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
 		(void)sigaddset(&set, ours[i]);
 	s->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	(void)sigemptyset(&set);
-	(void)sigaddset(&set, SIGCHLD);
-	s->child = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (s->signals == -1 || s->child == -1)
+	if (s->signals == -1)
 		return err_sys(err, errno, "signalfd");
 	s->signals_watch = loop_watch(s->loop, s->signals, EPOLLIN, signals_ready, s);
-	s->child_watch = loop_watch(s->loop, s->child, EPOLLIN | EPOLLONESHOT, child_ready, s);
-	if (s->signals_watch == 0 || s->child_watch == 0)
+	if (s->signals_watch == 0)
 		return err_sys(err, errno, "epoll");
 	return 0;
 }
@@ -438,20 +360,17 @@ server_new(const struct config *c, const struct master *m, struct err *err)
 		(void)err_sys(err, errno, "cannot start");
 		return NULL;
 	}
-	s->signals = s->child = -1;
+	s->signals = -1;
 	s->config = c;
 	s->master = m;
 	s->started = time(NULL);
-	s->swept = INT64_MIN / 2;
 	s->phase_over.fire = phase_over;
 	s->phase_over.arg = s;
-	s->sweep.fire = sweep_due;
-	s->sweep.arg = s;
 	reset_signals();
 	s->loop = loop_new();
 	/* The engine first: its low descriptors must be free. */
 	if (s->loop == NULL || (s->engine = engine_new(s->loop)) == NULL ||
-	    loop_timer_room(s->loop) == -1 || loop_timer_room(s->loop) == -1) {
+	    loop_timer_room(s->loop) == -1) {
 		(void)err_sys(err, errno, "cannot start");
 		server_free(s);
 		return NULL;
@@ -459,9 +378,13 @@ server_new(const struct config *c, const struct master *m, struct err *err)
 	s->services = services_new(s->engine);
 	s->reload = reload_new(s->engine, c, reloading, reloaded, s);
 	s->upgrade = upgrade_new(s);
-	if (s->services == NULL || s->reload == NULL || s->upgrade == NULL || open_signals(s, err) == -1) {
-		if (s->services == NULL || s->reload == NULL || s->upgrade == NULL)
-			(void)err_sys(err, ENOMEM, "cannot start");
+	if (s->services == NULL || s->reload == NULL || s->upgrade == NULL) {
+		(void)err_sys(err, ENOMEM, "cannot start");
+		server_free(s);
+		return NULL;
+	}
+	s->reaper = reaper_new(s->engine, s->upgrade, err);
+	if (s->reaper == NULL || open_signals(s, err) == -1) {
 		server_free(s);
 		return NULL;
 	}
@@ -472,10 +395,7 @@ server_new(const struct config *c, const struct master *m, struct err *err)
 	s->engine->answer = answer;
 	s->engine->answer_arg = s;
 	s->pid = getpid();
-	s->engine->sweep = sweep_soon;
-	s->engine->sweep_arg = s;
 	fd_reserve(DESCRIPTORS);
-	(void)prctl(PR_SET_CHILD_SUBREAPER, 1);
 	return s;
 }
 
@@ -512,13 +432,12 @@ server_free(struct server *s)
 		unit_free(s->engine->units);
 	while (s->engine != NULL && s->engine->gone != NULL)
 		unit_free(s->engine->gone);
+	reaper_free(s->reaper);
 	service_free(s->defaults);
 	free(s->lines);
 	engine_free(s->engine);
 	if (s->signals != -1)
 		(void)close(s->signals);
-	if (s->child != -1)
-		(void)close(s->child);
 	loop_free(s->loop);
 	free(s);
 }
@@ -641,7 +560,7 @@ server_resumed(struct server *s, const char *shown, bool reload)
 	s->carry = NULL;
 	server_log_diagnostics(s, false);
 	/* Of who ended meanwhile the signal may be lost. */
-	loop_timer(s->loop, &s->sweep, loop_now(s->loop));
+	reaper_look(s->reaper);
 	log_say(LEVEL_NOTICE, "upgrade", "done: version %s goes on with %u children", VERSION, s->engine->live);
 	control_upgraded(s->control, NULL, shown != NULL ? shown : "");
 	if (reload)

@@ -73,7 +73,7 @@ programs() { # one of each grammar
 	[ "$(grep -c 200099 list)" = 1 ]
 	[ -z "$(grep 200100 list)" ]
 	grep -q '^listen six tcp6:' lines
-	until_true 10 grep -q 'RPC: six (tcp6:.*) is not registered' "$LOG"
+	until_true 10 grep -q 'RPC: not registered, .*: six (tcp6:' "$LOG"
 	[ "$(grep -cE 'RPC|tried again' "$LOG")" = 1 ]
 	stop "$PID"
 	until_true 10 eval "! listed 200099 1 tcp && ! listed 100001 3 udp"

@@ -904,6 +904,20 @@ cut() {
 	done
 }
 
+@test "T32: another source_cps holds for the next connection, and counts those that came before" {
+	local how line
+	for how in reload upgrade; do
+		again; service a 'listen = 127.0.0.1:0' 'exec = echo hi' 'source_cps = 1/1h'
+		start_server -f t
+		[[ $(ask) == hi && $(ask) == "" ]] || die "the first rate" || return
+		again; service a 'listen = 127.0.0.1:0' 'exec = echo hi' 'source_cps = 3/1h'
+		run -0 "$SERVERCTL" -C "$CTL" "$how"
+		[[ $how == reload ]] || wait_log 'UPGRADE: .* goes on'
+		[[ $(ask) == hi && $(ask) == hi && $(ask) == "" ]] || die "$how: the second" || return
+		stop_server
+	done
+}
+
 # --- the process that reads
 
 start_hanging() { # a server whose reading process hangs while ./hang exists

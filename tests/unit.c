@@ -428,17 +428,27 @@ paces(void)
 static void
 buckets(void)
 {
-	int64_t full = 0;
+	struct bucket b = { 0 };
 	int taken = 0;
 
 	for (int i = 0; i < 10; i++)
-		taken += bucket_take(&full, 3, 1000, 5000);
+		taken += bucket_take(&b, 3, 1000, 5000);
 	CHECK(taken == 3);
-	CHECK(!bucket_take(&full, 3, 1000, 5300) && bucket_take(&full, 3, 1000, 5334));
-	CHECK(!bucket_take(&full, 3, 1000, 5335));
+	CHECK(!bucket_take(&b, 3, 1000, 5300) && bucket_take(&b, 3, 1000, 5334));
+	CHECK(!bucket_take(&b, 3, 1000, 5335));
 	for (taken = 0; taken < 3; taken++)
-		CHECK(bucket_take(&full, 3, 1000, 9000));
-	CHECK(!bucket_take(&full, 3, 1000, 9000));
+		CHECK(bucket_take(&b, 3, 1000, 9000));
+	CHECK(!bucket_take(&b, 3, 1000, 9000));
+	/* Another rate: three are missing of five, then of two. */
+	CHECK(bucket_take(&b, 5, 3600000, 9000) && bucket_take(&b, 5, 3600000, 9000));
+	CHECK(!bucket_take(&b, 5, 3600000, 9000) && !bucket_take(&b, 2, 1000, 9000));
+	CHECK(!bucket_take(&b, 2, 1000, 9499) && bucket_take(&b, 2, 1000, 9500));
+	CHECK(bucket_take(&b, 1000, 1000, 9500) && b.full == INT64_C(9503000));
+	/* What it was told is beyond any rate. */
+	b.full = INT64_MAX;
+	CHECK(!bucket_take(&b, 1000, 1000, 9500) && b.full == INT64_C(10500000));
+	b.each = INT64_MIN;
+	CHECK(bucket_take(&b, 1000, 1000, 9501));
 }
 
 static void

@@ -63,6 +63,15 @@ program_of(const struct unit *u, const struct listener *l)
 		((unsigned)four | (unsigned)six << 2) << (l->type == SOCK_DGRAM) };
 }
 
+static void
+note_left(struct task *t, const char *id, const char *name)
+{
+	size_t n = 1 + strlen(t->done + 1);
+
+	(void)snprintf(t->done + n, sizeof t->done - n, "%s%s (%s)", n > 1 ? ", " :
+	    "not registered, as portmap's protocol, which alone is there, knows no IPv6: ", id, name);
+}
+
 /* -1: err; its system is 0 if rpcbind says no. */
 static int
 register_one(struct task *t, const struct unit *u, const struct listener *l, struct err *err)
@@ -85,9 +94,8 @@ register_one(struct task *t, const struct unit *u, const struct listener *l, str
 			r = rpcb_call(&e, true, err);
 			if (r == -1)
 				return -1;
-			if (r == 1 && (p.on & 3) == 0)
-				(void)snprintf(t->done + 1, sizeof t->done - 1, "%s (%s) is not registered: rpcbind's own protocol is "
-				    "not to be had, and portmap's knows no IPv6", u->conf->id, l->bound.name);
+			if (r == 1 && (p.on & 3) == 0 && v == p.from)
+				note_left(t, u->conf->id, l->bound.name);
 		}
 	}
 	return 0;
@@ -245,7 +253,7 @@ answered(void *arg, uint32_t events)
 	r->answer = -1;
 	text[n > 0 ? (size_t)n : sizeof text - 1] = '\0';
 	if (n > 0 && text[0] == '\0') {
-		if (r->told)
+		if (r->told && n == 1)
 			log_say(LEVEL_NOTICE, "rpc", "the RPC services are registered");
 		if (n > 1)
 			log_say(LEVEL_WARNING, "rpc", "%s", text + 1);

@@ -16,7 +16,7 @@ struct source {
 	struct hash_node node;
 	struct key key;
 	unsigned live;
-	int64_t full;			/* of the bucket */
+	struct bucket bucket;
 	struct source *older, *newer;	/* while live is 0 */
 };
 
@@ -108,7 +108,7 @@ source_of(struct sources *s, uint64_t service, const struct source_limits *l, co
 
 	if (x != NULL)
 		return x;
-	while (s->idle >= IDLE_MOST || (s->oldest != NULL && s->oldest->full < now * 1000))
+	while (s->idle >= IDLE_MOST || (s->oldest != NULL && s->oldest->bucket.full < now * 1000))
 		forget(s, s->oldest);
 	x = calloc(1, sizeof *x);
 	if (x == NULL)
@@ -143,7 +143,7 @@ source_enter(struct sources *s, uint64_t service, const struct source_limits *l,
 	x = source_of(s, service, l, p, now);
 	if (x == NULL)
 		return SOURCE_MEMORY;
-	if (l->rate.n != 0 && !bucket_take(&x->full, l->rate.n, l->rate.per, now))
+	if (l->rate.n != 0 && !bucket_take(&x->bucket, l->rate.n, l->rate.per, now))
 		return SOURCE_RATE;
 	if (x->live >= l->most)
 		return SOURCE_LIMIT;
@@ -173,9 +173,9 @@ sources_each(const struct sources *s, int64_t now, void (*each)(const struct car
 		for (const struct hash_node *n = s->hash.bucket[i]; n != NULL; n = n->next) {
 			const struct source *x = (const struct source *)n;
 
-			if (x->full > now * 1000)
-				each(&(struct carried_source){ x->key.service, x->key.ip, x->key.id, x->key.kind, x->full },
-				    arg);
+			if (x->bucket.full > now * 1000)
+				each(&(struct carried_source){ x->key.service, x->key.ip, x->key.id, x->key.kind,
+				    x->bucket }, arg);
 		}
 }
 
@@ -190,7 +190,7 @@ source_resume(struct sources *s, const struct carried_source *c)
 	x->key.ip = c->ip;
 	x->key.id = c->id;
 	x->key.kind = c->kind;
-	x->full = c->full;
+	x->bucket = c->bucket;
 	hash_put(&s->hash, &x->node, hash_bytes(&x->key, sizeof x->key));
 	link_idle(s, x);
 }
@@ -201,6 +201,6 @@ source_leave(struct sources *s, struct source *x)
 	if (x == NULL || --x->live > 0)
 		return;
 	link_idle(s, x);
-	if (x->full == 0)	/* no rate: nothing to remember */
+	if (x->bucket.full == 0)	/* no rate: nothing to remember */
 		forget(s, x);
 }

@@ -19,7 +19,7 @@ struct carried_source {		/* what a successor of this program is told of one */
 	uint64_t service;
 	struct ip ip;
 	uint32_t id, kind;
-	int64_t full;
+	struct bucket bucket;
 };
 
 struct sources {

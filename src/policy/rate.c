@@ -99,15 +99,23 @@ pace_count(struct pace *p, int64_t now)
 }
 
 bool
-bucket_take(int64_t *full, unsigned n, int64_t per, int64_t now)
+bucket_take(struct bucket *b, unsigned n, int64_t per, int64_t now)
 {
 	int64_t us = now * 1000, each = per * 1000 / n;
-	int64_t from = *full > us ? *full : us;
+	int64_t left = b->full > us ? b->full - us : 0;
 
 	if (each == 0)
 		each = 1;
-	if (from + each - us > per * 1000)
+	if (b->each != each && b->each > 0) {
+		int64_t missing = left / b->each + (left % b->each != 0);
+
+		left = (missing < n ? missing : n) * each;
+	}
+	left = left < per * 1000 ? left : per * 1000;
+	b->each = each;
+	b->full = us + left;
+	if (left + each > per * 1000)
 		return false;
-	*full = from + each;
+	b->full += each;
 	return true;
 }

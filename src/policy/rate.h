@@ -39,10 +39,16 @@ unsigned pace_starts(const struct pace *p, int64_t *out, unsigned n);
 /* One has started. */
 void pace_count(struct pace *p, int64_t now);
 
+/* One source's bucket; all 0 to begin with. Microseconds. */
+struct bucket {
+	int64_t full;		/* when it is full again, by the clock */
+	int64_t each;		/* in which a token comes, of the rate that was asked last */
+};
+
 /*
- * One source's bucket of n tokens that fills n each `per`: *full is the state, the time at which
- * it is full again, in microseconds of the clock; 0 to begin with. True: a token was taken.
+ * A bucket of n tokens that fills n each `per`. True: a token was taken. Where the rate is another
+ * one than before, as many are missing as were.
  */
-bool bucket_take(int64_t *full, unsigned n, int64_t per, int64_t now);
+bool bucket_take(struct bucket *b, unsigned n, int64_t per, int64_t now);
 
 #endif

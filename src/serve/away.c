@@ -191,11 +191,9 @@ away_flush(struct engine *e)
 	while (w->unsent != NULL && w->channel != -1 && !w->blocked) {
 		if (send_some(w) == 0)
 			continue;
-		if (errno == EPIPE || errno == ECONNRESET) {
-			away_lost(w);
-			return;
-		}
-		away_block(w, errno);
+		if (errno != EPIPE && errno != ECONNRESET)
+			away_block(w, errno);
+		w->blocked = true;	/* where it is gone, the channel's end tells: who calls this may hold a connection of it */
 	}
 }
 

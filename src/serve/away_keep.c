@@ -9,13 +9,13 @@
 #include <unistd.h>
 
 #include "child/helper.h"
+#include "serve/link.h"
 #include "serve/worker.h"
 
 enum {
 	AGAIN_MOST = 10000,	/* ms until a worker that died is replaced */
 	SPARE = 256,		/* descriptors of the worker that are not connections */
-	EACH = 2,		/* that a connection takes there, beside pipes in use */
-	LINGERING = 8,		/* the part of all that those may have that only linger there */
+	EACH = 2,		/* that a connection takes there */
 	QUEUE = 1 << 20,
 };
 
@@ -74,7 +74,7 @@ start_worker(struct worker_state *w)
 	if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur / 2 > SPARE) {
 		rlim_t all = r.rlim_cur < CONN_MOST ? r.rlim_cur : CONN_MOST;
 
-		w->most = (unsigned)((all - all / LINGERING - SPARE) / EACH);
+		w->most = (unsigned)((all - all / LINGERING_PART - all / PIPES_PART - SPARE) / EACH);
 	}
 	w->pid = helper_start(pair[1], false, &e->lower, worker_run, NULL);
 	why = errno;

@@ -449,7 +449,7 @@ read_source(struct carry *k, const struct fact *r)
 {
 	const struct kept_unit *u = find_unit(k, r);
 	struct carried_source c = { .id = (uint32_t)state_get(r, "id", 0), .kind = (uint32_t)state_get(r, "kind", 0),
-		.full = state_get(r, "full", 0) };
+		.bucket = { state_get(r, "full", 0), state_get(r, "each", 0) } };
 
 	if (u == NULL)
 		return;

@@ -229,7 +229,8 @@ write_source(const struct carried_source *c, void *arg)
 	state_bytes(w->out, "ip", &c->ip, sizeof c->ip);
 	state_number(w->out, "id", c->id);
 	state_number(w->out, "kind", c->kind);
-	state_number(w->out, "full", c->full);
+	state_number(w->out, "full", c->bucket.full);
+	state_number(w->out, "each", c->bucket.each);
 	state_end(w->out);
 }
 

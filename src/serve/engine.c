@@ -409,7 +409,7 @@ flood_allows(struct unit *u, enum flood f)
 	static const unsigned burst[FLOODS] = { 60, 60, 1000, 20 };
 	struct loop *l = u->engine->loop;
 
-	if (bucket_take(&u->flood_full[f], burst[f], burst[f] * SECOND, loop_now(l))) {
+	if (bucket_take(&u->flood[f], burst[f], burst[f] * SECOND, loop_now(l))) {
 		tell_dropped(u, f);
 		u->flood_line[f] = loop_now(l);
 		return true;

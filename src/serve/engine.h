@@ -57,7 +57,7 @@ struct unit {
 	struct pace pace;
 	struct listener *listeners;	/* a list */
 	struct sink *log;	/* held: where its lines go, maybe several places; NULL: the master's own log */
-	int64_t flood_full[FLOODS];	/* of each kind of lines a bucket, as policy/rate keeps one */
+	struct bucket flood[FLOODS];	/* of each kind of lines */
 	unsigned flood_dropped[FLOODS];
 	int64_t flood_line[FLOODS];	/* when one was written last */
 	struct unit *next_flooded;	/* in the engine's list, if `flooded` */

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -24,7 +25,13 @@ struct rest {			/* what was copied and not taken at once */
 };
 
 static struct pipe *pipes;	/* that are empty */
-static unsigned npipes;
+static unsigned npipes, nall, most_pipes = UINT_MAX;
+
+void
+flow_pipes(unsigned most)
+{
+	most_pipes = most;
+}
 
 static struct pipe *
 pipe_take(void)
@@ -37,13 +44,14 @@ pipe_take(void)
 		npipes--;
 		return p;
 	}
-	p = malloc(sizeof *p);
+	p = nall < most_pipes ? malloc(sizeof *p) : NULL;
 	if (p == NULL || pipe2(fd, O_CLOEXEC | O_NONBLOCK) == -1) {
 		free(p);
 		return NULL;
 	}
 	(void)fcntl(fd[1], F_SETPIPE_SZ, PIPE_SIZE);
 	*p = (struct pipe){ .in = fd[1], .out = fd[0] };
+	nall++;
 	return p;
 }
 
@@ -62,6 +70,7 @@ pipe_leave(struct pipe *p, bool empty)
 	(void)close(p->in);
 	(void)close(p->out);
 	free(p);
+	nall--;
 }
 
 void

@@ -45,4 +45,7 @@ enum moved flow_drop(struct flow *f);
 /* Nothing of what it holds is wanted any more. */
 void flow_let_go(struct flow *f);
 
+/* So many pipes at most, for all flows; the others copy. */
+void flow_pipes(unsigned most);
+
 #endif

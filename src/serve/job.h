@@ -38,7 +38,8 @@ struct target {
 };
 
 enum report_kind {
-	REPORT_LOST,		/* it came without its descriptor */
+	/* 0 was said by workers of an older program, and is ignored. */
+	REPORT_LOST = 1,	/* it came without its descriptor, or there was no memory */
 	REPORT_DONE,		/* it is over: bytes from the client, to it */
 	REPORT_IDLE,		/* it is ended for idleness; done follows */
 	REPORT_NO_TARGET,	/* nobody answered for the relay: errno in `fault`, 0: no such host; done follows */

@@ -14,7 +14,6 @@
 enum {
 	MUX_WAIT = 10 * SECOND,
 	NO_PROGRESS = 60 * SECOND,	/* a client that takes nothing for so long is cut */
-	LINGERING_PART = 8,	/* of all descriptors, that may only linger */
 };
 
 struct links *
@@ -31,8 +30,10 @@ links_new(struct loop *loop, link_report *report, void *arg)
 	in->report = report;
 	in->arg = arg;
 	in->more_end = &in->more;
-	in->lingering_most = getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < UINT32_MAX ?
-	    (unsigned)r.rlim_cur / LINGERING_PART : UINT32_MAX;
+	if (getrlimit(RLIMIT_NOFILE, &r) == -1 || r.rlim_cur > UINT32_MAX)
+		r.rlim_cur = UINT32_MAX;
+	in->lingering_most = (unsigned)r.rlim_cur / LINGERING_PART;
+	flow_pipes((unsigned)r.rlim_cur / PIPES_PART / 2);
 	place_begin(loop, relay_known);
 	return in;
 }

@@ -13,6 +13,9 @@
 
 struct links;			/* all there are; they live as long as the process */
 
+/* Of the worker's descriptors the parts that connections may have that only linger, and pipes. */
+enum { LINGERING_PART = 8, PIPES_PART = 8 };
+
 enum { LINK_REPORTS = 2 };	/* of one, at most: idle or no target; its end */
 
 /* A report, to be filled in at once. Cannot fail: who takes a job has room for all of its link. */
@@ -21,7 +24,7 @@ typedef struct report *link_report(void *arg, uint64_t number, enum report_kind 
 /* NULL: no memory. */
 struct links *links_new(struct loop *loop, link_report *report, void *arg);
 
-/* Takes fd, and tells so. False: no memory, and fd is the caller's. */
+/* Takes fd. False: no memory, and fd is the caller's. */
 bool links_take(struct links *in, const struct job *j, int fd);
 
 /* As the master wants it; number 0: all. */

@@ -331,12 +331,26 @@ choose(const struct listener *l)
 	return l->type == SOCK_DGRAM ? datagram_take : accept_take;
 }
 
+/*
+ * May clients of a UNIX socket send descriptors along? A command may want them; the worker reads none, and to
+ * close a stranger's might take long. (A kernel before 6.16 cannot be told.)
+ */
+static void
+set_rights(const struct listener *l, const struct bound *b)
+{
+	int on = !away_serves(l->unit->conf);
+
+	if (l->type == SOCK_STREAM && b->addr->sa.sa_family == AF_UNIX)
+		(void)setsockopt(b->fd, SOL_SOCKET, SO_PASSRIGHTS, &on, sizeof on);
+}
+
 /* What the way of taking needs; -1: errno. And the end of it. */
 static int
 begin(struct listener *l, const struct bound *b)
 {
 	struct unit *u = l->unit;
 
+	set_rights(l, b);
 	if (l->take == accept_take)
 		return away_serves(u->conf) && !l->restored ? away_prepare(u) : 0;
 	if (l->take == handover_take)
@@ -526,6 +540,7 @@ settle(struct listener *l)
 		return 0;
 	if (take != l->take && become(l, take) == -1)
 		return -1;
+	set_rights(l, &l->bound);
 	if (take == accept_take && away_serves(l->unit->conf) && away_prepare(l->unit) == -1)
 		return -1;
 	l->moved = false;

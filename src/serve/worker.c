@@ -17,7 +17,7 @@
 enum {
 	ROOM_LEAST = 4 * REPORTS,
 	AGAIN = 100,		/* ms until a send that failed for want of memory is tried again */
-	KEPT = 1,		/* ms that a report waits for others: each message wakes the master */
+	APART = 1,		/* ms between messages with reports: each wakes the master */
 };
 
 struct worker {
@@ -30,7 +30,7 @@ struct worker {
 	struct timer again;
 	struct report *report;	/* owned: those that are not sent yet */
 	size_t nreports, room;
-	int64_t oldest;		/* when the first of them came */
+	int64_t told;		/* when some were sent last */
 };
 
 /* Reads no more messages until the event, or, without one, for a while. */
@@ -57,6 +57,7 @@ flush_reports(struct worker *w)
 	bool was = w->blocked;
 	int why = 0;
 
+	w->told = loop_now(w->loop);
 	if (w->closed)
 		w->nreports = 0;
 	while (sent < w->nreports) {
@@ -114,8 +115,6 @@ new_report(void *arg, uint64_t number, enum report_kind kind)
 	struct report *r = &w->report[w->nreports++];
 
 	assert(w->nreports <= w->room);
-	if (w->nreports == 1)
-		w->oldest = loop_now(w->loop);
 	*r = (struct report){ .kind = kind, .number = number };
 	return r;
 }
@@ -207,12 +206,10 @@ worker_run(int channel, void *arg)
 	if (w.watch == 0)
 		_exit(1);
 	while (!w.closed || links_number(w.links) > 0) {
-		int came = loop_run_once(w.loop, links_busy(w.links) ? 0 : w.nreports > 0 && !w.blocked ? w.oldest + KEPT : -1);
-
-		if (came == -1)
+		if (loop_run_once(w.loop, links_busy(w.links) ? 0 : w.nreports > 0 && !w.blocked ? w.told + APART : -1) == -1)
 			_exit(1);
 		links_run(w.links);
-		if (!w.blocked && w.nreports > 0 && loop_now(w.loop) - w.oldest >= KEPT)
+		if (!w.blocked && w.nreports > 0 && loop_now(w.loop) - w.told >= APART)
 			flush_reports(&w);
 	}
 	_exit(0);

@@ -225,10 +225,9 @@ class Attributes:
         return got, True
 
     def kill_after(self, k):
-        self.seen("b.log")
         s = connect(self.to("b"))
         pid = s.recv(64)
-        self.line("b.log", "KILL: b")
+        self.server.ask("kill b")
         if k == 1:
             got = ended(s)
             s.close()
@@ -383,7 +382,7 @@ class Attributes:
         yield Row("timeout", ("1h", "50ms"), self.lives, of="b")
         yield Row("idle_timeout", ("1h", "50ms"), self.lives, of="b")
         yield Row("kill_after", ("1m", "20ms"), self.kill_after, of="b", instead=True,
-                  base=("shell = trap '' TERM; echo $$; exec " + KEEP, "timeout = 50ms"))
+                  base=("shell = trap '' TERM; echo $$; exec " + KEEP,))
         yield Row("hangup", ("ignore", "kill"), self.hangup, of="b", base=(hold_on,), instead=True)
         yield Row("linger", ("2s", "no"), self.linger, of="b", instead=True,
                   base=("shell = echo $$; exec >/dev/null 2>&1 </dev/null; read -r x <%s/go" % HERE,))

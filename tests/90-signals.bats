@@ -119,8 +119,9 @@ held() { # a connection that its command holds until ./go exists; $1: options
 # storm COUNT RUNS: so many HUP, then others mixed, then TERM among them.
 storm() {
 	printf 'service a\n{\n\tlisten = 127.0.0.1:0\n\texec = echo hi\n}\n' >t; chmod 644 t
-	local i start took longest=0 reloads all=0
-	for ((i = 0; i < $2; i++)); do
+	local round start took longest=0 reloads all=0
+	# Not i: bats' own run has that one too.
+	for ((round = 0; round < $2; round++)); do
 		: >"$LOG"
 		start_server -f t
 		# No handler is there to do anything: they are read from a descriptor.

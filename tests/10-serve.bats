@@ -166,12 +166,15 @@ load helper
 	wait_log 'EXIT: sh status=0 bytes_in=2 bytes_out=100000$'
 }
 
-@test "CPU and MAXRSS are told when they say something" {
+@test "CPU and MAXRSS are told when they are asked for" {
 	start_server -o log_on_success='EXIT CPU MAXRSS' -s 127.0.0.1:0 \
 		'x=$(head -c 20000000 /dev/zero | tr "\0" a); echo ${#x}'
 	run -0 ask
 	[[ $output == 20000000 ]]
-	wait_log 'EXIT: sh status=0 cpu=[0-9]+\.[0-9]{3}\(sec\) maxrss=[0-9]+\(KiB\)$'
+	wait_log 'EXIT: sh status=0 cpu=[0-9]+\.[0-9]{3}\(sec\) maxrss=[2-9][0-9]{4}\(KiB\)$'
+	start_server -o log_on_success='EXIT MAXRSS' 127.0.0.1:0 true
+	run -0 ask
+	wait_log 'EXIT: true status=0 maxrss=[1-9][0-9]*\(KiB\)$'
 }
 
 @test "log_on_failure chooses the words; nothing means no line" {

@@ -340,7 +340,8 @@ says() { grep -qF -- ":$1" <<<"$output" || die "not said: $1" "$output"; }
 	exec = cat
 	rlimit_files = 65
 	linger = 1s
-	deny_time = 5 }
+	deny_time = 4.5m
+	rlimit_cpu = 1.5m }
 	service w { listen = 127.0.0.1:2003
 	exec = cat
 	wait = yes }
@@ -354,6 +355,7 @@ says() { grep -qF -- ":$1" <<<"$output" || die "not said: $1" "$output"; }
 		grep -qxF " $line" <<<"$output" || die "no $line" "$output"
 	done
 	run -0 dumped t own
+	[[ $output == *" rlimit_cpu = 90"* ]]
 	[[ $output == *" rlimit_files = 65"*" deny_time = 5"*" linger = 1s"* && $output == *" max_load = 2.5"* ]]
 	# What cannot hold where the command accepts is not there; of limits that is told.
 	run -0 dumped t w
@@ -945,7 +947,7 @@ hard_shapes() {
 	other 4
 	X
 	for name in bad byid; do explained "$name" 'refused: faulty t:28'; [[ $status == 1 ]] || return; done
-	explained none 'no service of that name: none'; [[ $status == 2 ]]
+	explained none 'server: there is no service none'; [[ $status == 2 ]]
 	echo '}' >>t
 	explained none 'the table has an error outside its entries, and not this service; server -t tells more: none'; [[ $status == 2 ]]
 	explained on 'refused: faulty t:7'; [[ $status == 1 ]]

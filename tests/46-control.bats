@@ -759,3 +759,18 @@ refuses() { run "$PEER" "tcp:127.0.0.1:${PORTS[$1]}"; [[ $status == 5 ]]; }
 	[[ $(<said) == "serverctl: there is no connection 99999" ]]
 	run -0 ask; [[ $output == hi ]]
 }
+
+@test "what a killed predecessor leaves for a moment does not keep a server from its control socket" {
+	requires python3
+	cat >holds.py <<-'X'
+	import os, socket, time
+	s = socket.socket(socket.AF_UNIX); s.bind("ctl.1"); s.listen()
+	print("there", flush=True)
+	s.accept(); s.close()
+	X
+	python3 holds.py >there 3>&- & local p=$!
+	until_true 5 test -s there
+	start_server 127.0.0.1:0 cat
+	wait "$p"
+	run -0 "$SERVERCTL" -C ctl.1 status
+}

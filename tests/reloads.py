@@ -133,7 +133,7 @@ class Attributes:
         self.sources += 1
         return "127.7.%d.%d" % (self.sources // 250, self.sources % 250 + 1)
 
-    def line(self, file, word):
+    def line(self, file, word, seconds=20):
         """The next line of a log that holds the word."""
         found = []
 
@@ -148,7 +148,7 @@ class Attributes:
                         found.append(l)
                         return True
             return False
-        until(20, lambda: os.path.exists(file) and there(), "%s in %s" % (word, file))
+        until(seconds, lambda: os.path.exists(file) and there(), "%s in %s" % (word, file))
         return found[0]
 
     def seen(self, *files):
@@ -307,6 +307,20 @@ class Attributes:
         self.echo(source)
         return self.line(file, word)
 
+    def fail_line(self, source):
+        """Of many in a minute one in a second is written."""
+        def there():
+            self.echo(source)
+            try:
+                found.append(self.line("b.log", "FAIL: b", 1.5))
+            except Wrong:
+                return False
+            return True
+        found = []
+        self.seen("b.log")
+        until(20, there, "FAIL: b in b.log")
+        return found[0]
+
     def tag(self, k):
         self.echo()
         while True:
@@ -399,7 +413,7 @@ class Attributes:
         yield Row("log_tag", ("one", "two"), self.tag, of="b", base=("log_type = SYSLOG daemon",))
         yield Row("log_on_success", ("PID", "PID PORT"), lambda k: (" port=" in self.log_line("START: b"), k == 1), of="b")
         yield Row("log_on_failure", ("HOST", "HOST PORT"), lambda k: (
-            " port=" in self.log_line("FAIL: b", source=source), k == 1), of="b", base=("no_access = " + source,))
+            " port=" in self.fail_line(source), k == 1), of="b", base=("no_access = " + source,))
 
     # the tables
 

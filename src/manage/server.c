@@ -1,6 +1,7 @@
 #include "manage/server.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -30,6 +31,7 @@
 enum {
 	SAID_LINES = 100,	/* of a successor that is refused, in the log */
 	DESCRIPTORS = 4096,	/* room made in the descriptor table at the start */
+	TRIES = 25, TRY_AGAIN = 20,	/* ms apart: for the control socket, at the start */
 };
 
 enum { NOBODY = 65534 };
@@ -610,7 +612,13 @@ server_control(struct server *s, const char *path, struct err *err)
 
 	if (path == NULL && (s->config == NULL || !control_default(usual)))
 		return 0;
-	s->control = control_open(s, path != NULL ? path : usual, err);
+	/* A process of a predecessor that was killed may have it for another moment. */
+	for (int i = 0; i < TRIES; i++) {
+		s->control = control_open(s, path != NULL ? path : usual, err);
+		if (s->control != NULL || err->system != EADDRINUSE)
+			break;
+		(void)poll(NULL, 0, TRY_AGAIN);
+	}
 	return s->control != NULL ? 0 : -1;
 }
 

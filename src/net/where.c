@@ -170,7 +170,7 @@ parse_inet(struct where *w, char host_of[WHERE_HOST], const char *text, const ch
 			    text, rest);
 	}
 	if ((size_t)(end - host) >= (size_t)WHERE_HOST)
-		return err_set(err, "%.60s…: the host's name is too long", text);
+		return err_set(err, "%.60s...: the host's name is too long", text);
 	memcpy(host_of, host, (size_t)(end - host));
 	percent = strchr(host_of, '%');
 	if (percent != NULL) {

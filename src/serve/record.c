@@ -197,7 +197,6 @@ record_exit(const struct conn *c, const struct ended *end)
 		.duration = loop_now(c->unit->engine->loop) - c->started,
 		.maxrss = end->usage.ru_maxrss,
 		.cpu = timeval_ms(&end->usage.ru_utime) + timeval_ms(&end->usage.ru_stime) };
-	struct rusage own;
 
 	/* An EXIT line is written when something of the end is to be told; then with its pid. */
 	ev.fields = c->conf->on_success & (RECORD_EXIT | RECORD_DURATION | RECORD_CPU | RECORD_MAXRSS |
@@ -214,10 +213,6 @@ record_exit(const struct conn *c, const struct ended *end)
 	ev.bytes_out = c->bytes_out;
 	if (!c->counted && c->state != CONN_AWAY)
 		ev.fields &= ~(unsigned)LOG_BYTES;
-	/* Until the exec the child's memory was the master's: a figure not above that says nothing. */
-	if ((ev.fields & LOG_MAXRSS) != 0 && getrusage(RUSAGE_SELF, &own) == 0 &&
-	    ev.maxrss <= own.ru_maxrss)
-		ev.fields &= ~(unsigned)LOG_MAXRSS;
 	log_event(&ev, &style);
 }
 

@@ -238,10 +238,8 @@ table_explain(const struct table *t, const char *service, const char *address, c
 		    "the table has an error outside its entries, and not this service", service);
 		return 2;
 	}
-	if (q.s == NULL) {
-		buf_addf(out, "no service of that name: %s\n", service);
-		return 2;
-	}
+	if (q.s == NULL)
+		return err_set(err, "there is no service %s", service);
 	if (unsound)
 		step(&q, "faulty", NULL, NULL, "the table has an error outside its entries; server -t tells it");
 	else if (q.s->off && t->off != NULL && words_have(t->off, q.s->id))

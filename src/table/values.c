@@ -291,13 +291,15 @@ static int
 set_rlimit(struct service *s, const struct attr *a, const struct setting *v, struct err *err)
 {
 	uint64_t n;
+	int64_t ms;
 
 	if (value_one(v, a, err) == -1)
 		return -1;
 	if (strcasecmp(v->word[0], "unlimited") == 0)
 		n = RLIM_INFINITY;
-	else if (a->min != 0 ? !num_parse(v->word[0], 0, a->max, &n) :
-	    !num_parse_size(v->word[0], a->max, &n))
+	else if (a->min != 0 && num_parse_duration(v->word[0], SECOND, YEARS, &ms))
+		n = (uint64_t)(ms + SECOND - 1) / SECOND;
+	else if (a->min != 0 ? !num_parse(v->word[0], 0, a->max, &n) : !num_parse_size(v->word[0], a->max, &n))
 		return value_fault(err, 0, a, v->word[0]);
 	if (s->rlimit == NULL && (s->rlimit = calloc(LIMITS, sizeof *s->rlimit)) == NULL)
 		return value_no_memory(a, err);

@@ -97,7 +97,7 @@ add_rules(struct rules *r, const struct attr *a, const struct setting *v, size_t
 		for (; p[n] != '\0' && (depth > 0 || p[n] != ','); n++)
 			depth += p[n] == '{' ? 1 : p[n] == '}' ? -1 : 0;
 		if (n >= sizeof buf)
-			return value_fault(err, i, a, "…");
+			return value_fault(err, i, a, "...");
 		memcpy(buf, p, n);
 		buf[n] = '\0';
 		p += n + (p[n] == ',');

@@ -9,6 +9,7 @@
 #include <strings.h>
 #include <sys/socket.h>
 
+#include "base/clock.h"
 #include "base/num.h"
 #include "net/addr.h"
 #include "net/where.h"
@@ -185,20 +186,23 @@ set_range(struct service *s, const struct attr *a, const struct setting *v, stru
 	return 0;
 }
 
+enum { MINUTE = 60 * SECOND };
+
 static int
 set_deny(struct service *s, const struct attr *a, const struct setting *v, struct err *err)
 {
-	uint64_t n;
+	int64_t ms;
 
 	if (value_one(v, a, err) == -1)
 		return -1;
 	if (strcasecmp(v->word[0], "forever") == 0)
-		n = FOREVER;
+		s->deny_time = FOREVER;
 	else if (strcasecmp(v->word[0], "never") == 0)
-		n = 0;
-	else if (!num_parse(v->word[0], 0, UINT64_C(60) * 24 * 36500, &n))
+		s->deny_time = 0;
+	else if (!num_parse_duration(v->word[0], MINUTE, INT64_C(60) * 24 * 36500 * MINUTE, &ms))
 		return value_fault(err, 0, a, v->word[0]);
-	s->deny_time = (unsigned)n;
+	else
+		s->deny_time = (unsigned)((ms + MINUTE - 1) / MINUTE);
 	return 0;
 }
 

@@ -484,6 +484,7 @@ drive() { # drive COMMAND ARGUMENT...: of rules.py; what it measured is the figu
 	ip link set lo up
 	python3 silent.py & d=\$!
 	until [ -e up ]; do sleep 0.02; done
+	: >lines
 	"$SERVER" -C ctl -r 9 -f t 9>lines </dev/null 2>>"$LOG" & s=\$!
 	until grep -q ready lines; do sleep 0.02; done
 	python3 "$BATS_TEST_DIRNAME/rules.py" silence ctl; rc=\$?

@@ -380,7 +380,7 @@ work_with_table(struct options *o, struct master *m, struct inherited_state *had
 		    o->shell ? "-s" : o->word[0]);
 		return EXIT_USAGE;
 	}
-	if (table_try_options(o->attr, o->nattr, &err) == -1) {
+	if (table_try_options(m, o->attr, o->nattr, &err) == -1) {
 		say("%s", err.text);
 		return EXIT_USAGE;
 	}

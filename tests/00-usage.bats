@@ -33,6 +33,8 @@ wrong() {
 	wrong "--explain takes SERVICE ADDRESS" --explain x 1.2.3.4 5:00 y
 	wrong "needs a table" -o disable=yes 0 date
 	wrong "belongs to one service" -o port=5 -t
+	wrong 'user "nosuch": there is no such user' -t -o user=nosuch
+	wrong 'group "nosuch": there is no such group' -t -o group=nosuch
 	wrong "did you mean instances" -o instnaces=5 -t
 }
 

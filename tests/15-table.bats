@@ -365,6 +365,27 @@ says() { grep -qF -- ":$1" <<<"$output" || die "not said: $1" "$output"; }
 	dump t >once; "$SERVER" --dump -f once 2>/dev/null | cmp - once
 }
 
+@test "-o takes away what stands in the table's defaults; what is not there is told" {
+	table t <<-X
+	defaults
+	{
+		only_from = 10.0.0.1 10.0.0.2
+	}
+	service a
+	{
+		listen = 127.0.0.1:2001
+		exec = cat
+		user = $ME
+	}
+	X
+	run -0 "$SERVER" --dump -f t -o only_from-=10.0.0.1
+	[[ $output == *" only_from       = 10.0.0.2"* ]] || die "$output"
+	run -1 "$SERVER" -t -f t -o only_from-=10.0.0.3
+	[[ ${lines[0]} == 'server: error: -o only_from-=10.0.0.3: "10.0.0.3" is not in the list of only_from' ]] || die "$output"
+	run -1 timeout 10 "$SERVER" -f t -o only_from-=10.0.0.3
+	[[ $output == *'nothing is served: an error outside an entry'* ]] || die "$output"
+}
+
 @test "a word may have any byte: \" quotes it, and --dump writes it so" {
 	table t <<-'X'
 	service a

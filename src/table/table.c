@@ -382,8 +382,9 @@ apply_presets(struct service *s, const struct master *m)
 		s->given[i] = s->own[i] = 0;
 }
 
+/* `tried`: s is none of a table. What is taken away may stand in the table only: that is seen then. */
 static int
-apply_options(struct service *s, char *const *option, size_t n, struct err *err)
+apply_options(struct service *s, char *const *option, size_t n, bool tried, struct err *err)
 {
 	for (size_t i = 0; i < n; i++) {
 		size_t len = strcspn(option[i], "=+-");
@@ -395,6 +396,8 @@ apply_options(struct service *s, char *const *option, size_t n, struct err *err)
 		a = attr_find(name);
 		if (a != NULL && (a->flags & ATTR_ENTRY) != 0)
 			return err_set(err, "-o %s: %s belongs to one service; the table says it", option[i], a->name);
+		if (tried && a != NULL && option[i][len] == '-')
+			continue;
 		if (attr_set_option(s, option[i], quiet, NULL, &e) == -1)
 			return err_set(err, "-o %s: %s", option[i], e.text);
 	}
@@ -402,15 +405,18 @@ apply_options(struct service *s, char *const *option, size_t n, struct err *err)
 }
 
 int
-table_try_options(char *const *option, size_t noptions, struct err *err)
+table_try_options(const struct master *m, char *const *option, size_t noptions, struct err *err)
 {
 	struct service *s = service_new();
+	struct err why;
 	int rc;
 
 	if (s == NULL)
 		return err_sys(err, ENOMEM, "-o");
 	s->table = true;
-	rc = apply_options(s, option, noptions, err);
+	rc = apply_options(s, option, noptions, true, err);
+	if (rc == 0 && check_account(s, m, &why) == -1)
+		rc = err_set(err, "-o %s", why.text);
 	service_free(s);
 	return rc;
 }
@@ -443,8 +449,10 @@ make_defaults(struct table *t)
 		apply(t, e, t->defaults);
 		t->conf.broken = t->conf.broken || e->faulty;
 	}
-	if (apply_options(t->defaults, t->option, t->noptions, &err) == -1)
-		t->conf.no_memory = true;	/* they were tried before */
+	if (apply_options(t->defaults, t->option, t->noptions, false, &err) == -1) {
+		diag_add(&t->diags, true, (struct place){ 0 }, err.text, NULL);
+		t->conf.broken = true;
+	}
 	if (t->defaults->enabled.n > 1)
 		qsort(t->defaults->enabled.word, t->defaults->enabled.n, sizeof(char *), by_word);
 	if (t->defaults->disabled.n > 1)
@@ -470,7 +478,7 @@ dialect_of(const struct table *t)
 				    .note = quiet }, &err);
 		}
 	}
-	(void)apply_options(s, t->option, t->noptions, &err);
+	(void)apply_options(s, t->option, t->noptions, true, &err);
 	d = (enum dialect)s->dialect;
 	service_free(s);
 	return d;

@@ -47,8 +47,8 @@ void table_read(struct table *t, const struct master *m, char *const *files, siz
 /* The same for one text, which is copied; includes are not followed. */
 void table_read_text(struct table *t, const struct master *m, const char *text, size_t len);
 
-/* Can every -o be a word of `defaults`? -1: err. */
-int table_try_options(char *const *option, size_t noptions, struct err *err);
+/* Can every -o be a word of `defaults`, as far as that can be said without the table? -1: err. */
+int table_try_options(const struct master *m, char *const *option, size_t noptions, struct err *err);
 
 void table_free(struct table *t);
 

@@ -12,6 +12,8 @@
 
 enum { WORDS = 40 };
 
+static const struct master none;
+
 /* Lines on standard error are ours, and printing; that of no text at all only if it was `given`. */
 static void
 check_said(const char *said, size_t n, bool given)
@@ -44,9 +46,9 @@ check_taken(const struct options *o, int argc, bool other)
 		CHECK(o->word[i] != NULL);
 	if (other) {
 		CHECK(o->ntables > 0 && o->must <= o->ntables && o->nwords == 0 && o->stays && o->npresets > 0);
-		CHECK(table_try_options((char *const *)o->preset, o->npresets, &err) == 0);
+		CHECK(table_try_options(&none, (char *const *)o->preset, o->npresets, &err) == 0);
 	}
-	if (table_try_options(o->attr, o->nattr, &err) == -1)
+	if (table_try_options(&none, o->attr, o->nattr, &err) == -1)
 		CHECK(err.text[0] != '\0' && (!other || o->nattr > 0));
 }
 

@@ -139,6 +139,12 @@ read_address(struct client *c, char **word, int n, struct err *err)
 		}
 	} else if (port_parse(word[0], c->udp ? "udp" : "tcp", &port)) {
 		(void)snprintf(c->text_buf, sizeof c->text_buf, "%slocalhost:%u", scheme, port);
+	} else if (word[0][0] == '\0') {
+		(void)err_set(err, "\"\" is no ADDRESS; for example: client localhost:1024");
+		return 0;
+	} else if (n < 2 && word[0][strspn(word[0], "0123456789")] == '\0') {
+		(void)err_set(err, "%s is no port; ports go from 1 to 65535", word[0]);
+		return 0;
 	} else if (n < 2) {
 		(void)err_set(err, "%s: no port; write %s:PORT or %s PORT", word[0], word[0], word[0]);
 		return 0;

@@ -180,7 +180,10 @@ main(int argc, char **argv)
 		switch (c) {
 		case 'C':
 			path = optarg;
-			break;
+			if (path[0] != '\0')
+				break;
+			say("-C \"\": the path of a socket is wanted, such as /run/server.sock");
+			return EXIT_WRONG;
 		case OPT_JSON:
 			json = true;
 			break;
@@ -204,7 +207,7 @@ main(int argc, char **argv)
 	}
 	command = find(argv[optind]);
 	if (command == NULL) {
-		say("%s: no such command; serverctl -h shows them all", argv[optind]);
+		say("%s: no such command; serverctl -h shows them all", argv[optind][0] != '\0' ? argv[optind] : "\"\"");
 		return EXIT_WRONG;
 	}
 	if ((size_t)(argc - optind - 1) < command->least || (size_t)(argc - optind - 1) > command->most) {

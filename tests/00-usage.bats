@@ -22,6 +22,8 @@ wrong() {
 	wrong "-o: a value is missing" -o
 	wrong "--option: a value is missing" --option
 	wrong "-r nine" -r nine 0 date
+	wrong '-f "": the path of a file is wanted' -t -f ""
+	wrong '-p "": the path' -p "" 0 date
 	wrong "-r 77: not an open descriptor" -r 77 0 date
 }
 

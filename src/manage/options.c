@@ -115,6 +115,10 @@ options_read(struct options *o, int argc, char **argv, bool resumes)
 			o->word[o->nwords++] = argv[optind++];
 			continue;
 		}
+		if ((c == 'f' || c == 'p') && optarg[0] == '\0') {
+			say("-%c \"\": the path of a file is wanted; server -h shows the options", c);
+			return EXIT_USAGE;
+		}
 		switch (c) {
 		case 'o':
 			o->attr[o->nattr++] = optarg;

@@ -26,9 +26,9 @@ static const char *const record_words[] = { "PID", "HOST", "EXIT", "DURATION", "
 
 #define AT(member) offsetof(struct service, member)
 #define BYTES_MOST ((uint64_t)INT64_MAX)
-#define RLIMIT(word, i, form, seconds, help) \
+#define RLIMIT(word, i, form, unit, help) \
 	{ "rlimit_" word, form, "the master's", help, &kind_rlimit, \
-	  i, seconds, BYTES_MOST, NULL, 0 }
+	  i, unit, BYTES_MOST, NULL, 0 }
 
 enum {
 	ON_SUCCESS = RECORD_PID | RECORD_HOST | RECORD_EXIT | RECORD_DURATION | RECORD_PORT |
@@ -110,16 +110,16 @@ const struct attr attrs[] = {
 	  &kind_env, AT(env), 0, 0, NULL, ATTR_LIST | ATTR_EMPTY | ATTR_FREE | ATTR_EACH },
 	{ "passenv", "NAME… or *", "*; in a table TZ and LANG alone", "variables of the server that the command gets; * is all",
 	  &kind_passenv, AT(passenv), 0, 0, NULL, ATTR_LIST | ATTR_EMPTY | ATTR_EACH },
-	RLIMIT("as", 0, "size or UNLIMITED", 0, "address space of the command, bytes"),
-	RLIMIT("core", 1, "size or UNLIMITED", 0, "size of a core file, bytes"),
-	RLIMIT("cpu", 2, "seconds or a duration, or UNLIMITED", 1, "processor time of the command, seconds"),
-	RLIMIT("data", 3, "size or UNLIMITED", 0, "data segment of the command, bytes"),
-	RLIMIT("files", 4, "number or UNLIMITED", 1, "open descriptors of the command"),
-	RLIMIT("fsize", 5, "size or UNLIMITED", 0, "size of a file that the command writes, bytes"),
-	RLIMIT("memlock", 6, "size or UNLIMITED", 0, "memory that the command may lock, bytes"),
-	RLIMIT("nproc", 7, "number or UNLIMITED", 1, "processes of the command's user"),
-	RLIMIT("rss", 8, "size or UNLIMITED", 0, "resident memory of the command, bytes"),
-	RLIMIT("stack", 9, "size or UNLIMITED", 0, "stack of the command, bytes"),
+	RLIMIT("as", 0, "size or UNLIMITED", RLIMIT_IN_BYTES, "address space of the command, bytes"),
+	RLIMIT("core", 1, "size or UNLIMITED", RLIMIT_IN_BYTES, "size of a core file, bytes"),
+	RLIMIT("cpu", 2, "seconds, a duration or UNLIMITED", RLIMIT_IN_SECONDS, "processor time of the command, seconds"),
+	RLIMIT("data", 3, "size or UNLIMITED", RLIMIT_IN_BYTES, "data segment of the command, bytes"),
+	RLIMIT("files", 4, "number or UNLIMITED", RLIMIT_IN_NUMBERS, "open descriptors of the command"),
+	RLIMIT("fsize", 5, "size or UNLIMITED", RLIMIT_IN_BYTES, "size of a file that the command writes, bytes"),
+	RLIMIT("memlock", 6, "size or UNLIMITED", RLIMIT_IN_BYTES, "memory that the command may lock, bytes"),
+	RLIMIT("nproc", 7, "number or UNLIMITED", RLIMIT_IN_NUMBERS, "processes of the command's user"),
+	RLIMIT("rss", 8, "size or UNLIMITED", RLIMIT_IN_BYTES, "resident memory of the command, bytes"),
+	RLIMIT("stack", 9, "size or UNLIMITED", RLIMIT_IN_BYTES, "stack of the command, bytes"),
 	{ "instances", "number or UNLIMITED", "UNLIMITED", "children of the service at once",
 	  &kind_number, AT(instances), 0, UINT32_MAX, NULL, 0 },
 	{ "per_source", "number or UNLIMITED", "UNLIMITED", "children of the service at once for one source",
@@ -145,7 +145,7 @@ const struct attr attrs[] = {
 	  &kind_rules, AT(proxy_from), 0, 0, NULL, ATTR_LIST | ATTR_EMPTY | ATTR_EACH },
 	{ "access_times", "HH:MM-HH:MM…", "always", "when the service is open, local time; may cross midnight",
 	  &kind_times, AT(times), 0, 0, NULL, ATTR_EACH },
-	{ "deny_time", "minutes or a duration, FOREVER or NEVER", "NEVER",
+	{ "deny_time", "minutes, a duration, FOREVER or NEVER", "NEVER",
 	  "with flags SENSOR: who connects there is refused by all services so long",
 	  &kind_deny, AT(deny_time), 0, 0, NULL, 0 },
 	{ "timeout", "duration above 0", "none", "longest life of a child; then TERM to its process group",

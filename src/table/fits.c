@@ -1,5 +1,7 @@
 #include "table/fits.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -14,7 +16,12 @@ struct fit {			/* one service and what its addresses are */
 	bool tcp, stream, dgram, fifo, path;	/* is there such a one? */
 	bool untold;		/* is there a connection that does not tell when something moved? */
 	bool open;		/* fd: what it is shows when it is taken */
+	bool faulty;
+	struct err *first;	/* what is wrong; the note is told of the others */
 };
+
+static void fault(struct fit *f, const char *attr, int word, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
 
 static struct fit
 look(struct service *s)
@@ -54,79 +61,95 @@ reset(struct service *s, const char *attr)
 	attr_forget(s, attr);
 }
 
-/* It cannot hold here: a fault if the service says it itself. */
-static int
-cannot(const struct fit *f, const char *attr, const char *why, struct err *err)
+/* Of a table's entry all are told. */
+static void
+fault(struct fit *f, const char *attr, int word, const char *fmt, ...)
 {
-	if (!attr_given(f->s, attr))
-		return 0;
+	struct err e = { .word = -1 };
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(e.text, sizeof e.text, fmt, ap);
+	va_end(ap);
+	(void)err_at(&e, attr, word);
+	e.fault = f->faulty;
+	if (!f->faulty)
+		*f->first = e;
+	else if (f->s->table)
+		f->note(f->arg, &e);
+	f->faulty = true;
+}
+
+/* It cannot hold here: a fault if the service says it itself. */
+static void
+cannot(struct fit *f, const char *attr, const char *why)
+{
 	if (attr_own(f->s, attr))
-		return err_set(err, "%s: %s", attr, why), err_at(err, attr, 0);
-	reset(f->s, attr);
-	return 0;
+		fault(f, attr, 0, "%s: %s", attr, why);
+	else if (attr_given(f->s, attr))
+		reset(f->s, attr);
 }
 
 /* The same for a limit: that it is not there is told. */
-static int
-cannot_limit(const struct fit *f, const char *attr, const char *why, struct err *err)
+static void
+cannot_limit(struct fit *f, const char *attr, const char *why)
 {
 	if (attr_given(f->s, attr) && !attr_own(f->s, attr))
 		attr_remark(f->note, f->arg, attr, -1, "%s of defaults does not hold for this service: %s", attr, why);
-	return cannot(f, attr, why, err);
+	cannot(f, attr, why);
 }
 
 /* The command accepts: what needs to know who comes cannot hold. */
-static int
-fit_wait(const struct fit *f, struct err *err)
+static void
+fit_wait(struct fit *f)
 {
 	static const char why[] = "with wait = yes the command itself accepts, unseen by the server";
 	static const char *const access[] = { "only_from", "no_access" };
 
 	for (size_t i = 0; i < 2; i++)
 		if (attr_given(f->s, access[i]))
-			return err_set(err, "%s: %s", access[i], why), err_at(err, access[i], 0);
-	return cannot_limit(f, "per_source", why, err) == -1 || cannot_limit(f, "source_cps", why, err) == -1 ||
-	    cannot(f, "idle_timeout", why, err) == -1 || cannot(f, "hangup", why, err) == -1 ||
-	    cannot(f, "proxy_protocol", why, err) == -1 ? -1 : 0;
+			fault(f, access[i], 0, "%s: %s", access[i], why);
+	cannot_limit(f, "per_source", why);
+	cannot_limit(f, "source_cps", why);
+	cannot(f, "idle_timeout", why);
+	cannot(f, "hangup", why);
+	cannot(f, "proxy_protocol", why);
 }
 
-static int
-fit_times(const struct fit *f, struct err *err)
+static void
+fit_times(struct fit *f)
 {
 	struct service *s = f->s;
 
-	if (f->untold && s->redirect.n == 0 && s->internal == BUILTIN_NONE &&
-	    cannot(f, "idle_timeout", "only TCP connections tell when something moved", err) == -1)
-		return -1;
+	if (f->untold && s->redirect.n == 0 && s->internal == BUILTIN_NONE)
+		cannot(f, "idle_timeout", "only TCP connections tell when something moved");
 	if (s->session && !attr_given(s, "idle_timeout")) {
 		s->idle_timeout = SESSION_IDLE;
 		attr_give(s, "idle_timeout");
 	}
 	if ((f->dgram || f->fifo) && !f->stream)
-		return cannot(f, "hangup", "only a connection can be hung up", err);
-	return 0;
+		cannot(f, "hangup", "only a connection can be hung up");
 }
 
-static int
-fit_proxy(const struct fit *f, struct err *err)
+static void
+fit_proxy(struct fit *f)
 {
 	struct service *s = f->s;
 
-	if (!f->stream && !f->open && cannot(f, "proxy_protocol", "only a connection begins with a header", err) == -1)
-		return -1;
-	if (s->proxy_protocol && !s->proxy_from.given)
-		return err_set(err, "proxy_protocol: proxy_from is to say who may send such a header; anybody else "
-		    "could name any address"), err_at(err, "proxy_protocol", 0);
+	if (!f->stream && !f->open)
+		cannot(f, "proxy_protocol", "only a connection begins with a header");
+	else if (s->proxy_protocol && !s->proxy_from.given)
+		fault(f, "proxy_protocol", 0, "proxy_protocol: proxy_from is to say who may send such a header; anybody else "
+		    "could name any address");
 	if (!s->proxy_protocol && attr_own(s, "proxy_from"))
 		attr_remark(f->note, f->arg, "proxy_from", -1, "proxy_from has no effect without proxy_protocol = yes");
 	if (s->redirect.n == 0 && attr_own(s, "send_proxy"))
 		attr_remark(f->note, f->arg, "send_proxy", -1, "send_proxy has no effect without redirect");
-	return 0;
 }
 
 /* No process of the service's own is there: what such a one would find out or do is not. */
-static int
-fit_served_here(const struct fit *f, struct err *err)
+static void
+fit_served_here(struct fit *f)
 {
 	static const char *const lists[] = { "only_from", "no_access" };
 	struct service *s = f->s;
@@ -134,47 +157,47 @@ fit_served_here(const struct fit *f, struct err *err)
 	const char *what = s->redirect.n > 0 ? "redirect" : "a built-in";
 
 	if (f->dgram && s->redirect.n > 0)
-		return err_set(err, "redirect: only connections are relayed"), err_at(err, "redirect", -1);
+		fault(f, "redirect", -1, "redirect: only connections are relayed");
 	if (f->fifo)
-		return err_set(err, "%s: who writes to a named pipe is no connection; only a command reads from it",
-		    what), err_at(err, s->redirect.n > 0 ? "redirect" : "type", -1);
+		fault(f, s->redirect.n > 0 ? "redirect" : "type", -1, "%s: who writes to a named pipe is no connection; only "
+		    "a command reads from it", what);
 	if ((s->flags & FLAG_NAMEINARGS) != 0 && s->redirect.n > 0 && attr_own(s, "flags"))
-		return err_set(err, "flags NAMEINARGS: redirect has no arguments"), err_at(err, "flags", -1);
+		fault(f, "flags", -1, "flags NAMEINARGS: redirect has no arguments");
 	if (s->wait && s->redirect.n > 0)
-		return err_set(err, "wait: redirect accepts itself; wait = no"), err_at(err, "wait", 0);
+		fault(f, "wait", 0, "wait: redirect accepts itself; wait = no");
 	for (size_t i = 0; i < 2; i++)
 		if (rules_need_name(rules[i]))
-			return err_set(err, "%s: %s cannot look up names: give addresses", lists[i], what),
-			    err_at(err, lists[i], -1);
+			fault(f, lists[i], -1, "%s: %s cannot look up names: give addresses", lists[i], what);
 	if ((s->flags & FLAG_IDONLY) != 0)
-		return err_set(err, "flags IDONLY: %s asks nobody who he is", what), err_at(err, "flags", -1);
+		fault(f, "flags", -1, "flags IDONLY: %s asks nobody who he is", what);
 	if (attr_own(s, "lookup") && s->lookup)
 		attr_remark(f->note, f->arg, "lookup", -1, "lookup has no effect with %s", what);
-	return cannot(f, "hangup", "there is no command that could be ended", err);
+	cannot(f, "hangup", "there is no command that could be ended");
 }
 
 int
 fits_check(struct service *s, attr_note *note, void *arg, struct err *err)
 {
+	static const char *const of_paths[] = { "mode", "owner" };
 	struct fit f = look(s);
 
 	f.note = note;
 	f.arg = arg;
-	if (attr_given(s, "mode") && !f.path)
-		return err_set(err, "mode: only the path of a UNIX socket or a FIFO has one"), err_at(err, "mode", 0);
-	if (attr_given(s, "owner") && !f.path)
-		return err_set(err, "owner: only the path of a UNIX socket or a FIFO has one"), err_at(err, "owner", 0);
+	f.first = err;
+	for (size_t i = 0; i < 2; i++)
+		if (attr_given(s, of_paths[i]) && !f.path)
+			fault(&f, of_paths[i], 0, "%s: only the path of a UNIX socket or a FIFO has one", of_paths[i]);
 	if ((s->flags & FLAG_SENSOR) != 0 && (f.dgram || f.fifo))
-		return err_set(err, "flags SENSOR: the sender of a datagram may be anybody; only a connection shows "
-		    "who it is"), err_at(err, "flags", -1);
+		fault(&f, "flags", -1, "flags SENSOR: the sender of a datagram may be anybody; only a connection shows who it is");
 	if (s->wait && (s->type & (TYPE_TCPMUX | TYPE_TCPMUXPLUS)) != 0)
-		return err_set(err, "wait: tcpmux has no socket to hand over; wait = no"), err_at(err, "wait", 0);
-	if ((s->internal != BUILTIN_NONE || s->redirect.n > 0) && fit_served_here(&f, err) == -1)
-		return -1;
-	if (s->wait && s->internal == BUILTIN_NONE && f.stream && fit_wait(&f, err) == -1)
-		return -1;
-	if ((!f.dgram || s->wait || s->internal != BUILTIN_NONE) && !f.open &&
-	    cannot(&f, "session", "only datagrams with wait = no have sessions", err) == -1)
-		return -1;
-	return fit_times(&f, err) == -1 || fit_proxy(&f, err) == -1 ? -1 : 0;
+		fault(&f, "wait", 0, "wait: tcpmux has no socket to hand over; wait = no");
+	if (s->internal != BUILTIN_NONE || s->redirect.n > 0)
+		fit_served_here(&f);
+	if (s->wait && s->internal == BUILTIN_NONE && f.stream)
+		fit_wait(&f);
+	if ((!f.dgram || s->wait || s->internal != BUILTIN_NONE) && !f.open)
+		cannot(&f, "session", "only datagrams with wait = no have sessions");
+	fit_times(&f);
+	fit_proxy(&f);
+	return f.faulty ? -1 : 0;
 }

@@ -297,9 +297,9 @@ set_rlimit(struct service *s, const struct attr *a, const struct setting *v, str
 		return -1;
 	if (strcasecmp(v->word[0], "unlimited") == 0)
 		n = RLIM_INFINITY;
-	else if (a->min != 0 && num_parse_duration(v->word[0], SECOND, YEARS, &ms))
+	else if (a->min == RLIMIT_IN_SECONDS && num_parse_duration(v->word[0], SECOND, YEARS, &ms))
 		n = (uint64_t)(ms + SECOND - 1) / SECOND;
-	else if (a->min != 0 ? !num_parse(v->word[0], 0, a->max, &n) : !num_parse_size(v->word[0], a->max, &n))
+	else if (a->min != RLIMIT_IN_BYTES ? !num_parse(v->word[0], 0, a->max, &n) : !num_parse_size(v->word[0], a->max, &n))
 		return value_fault(err, 0, a, v->word[0]);
 	if (s->rlimit == NULL && (s->rlimit = calloc(LIMITS, sizeof *s->rlimit)) == NULL)
 		return value_no_memory(a, err);

@@ -4,6 +4,9 @@
 
 #include "table/attr.h"
 
+/* What the `min` of a kind_rlimit says. */
+enum { RLIMIT_IN_BYTES, RLIMIT_IN_NUMBERS, RLIMIT_IN_SECONDS };
+
 extern const struct kind kind_number, kind_nice, kind_octal, kind_bytes, kind_duration, kind_linger,
     kind_choice, kind_bool, kind_flags, kind_record, kind_text, kind_name, kind_path,
     kind_words, kind_env, kind_passenv, kind_rlimit, kind_rate, kind_prefix, kind_load, kind_rules,

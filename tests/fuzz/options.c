@@ -5,6 +5,7 @@
 #include <getopt.h>
 
 #include "manage/names.h"
+#include "table/account.h"
 #include "table/table.h"
 
 #include "fuzz.h"
@@ -12,7 +13,8 @@
 
 enum { WORDS = 40 };
 
-static const struct master none;
+static struct account *accounts;
+static const struct master none = { .accounts = &accounts };
 
 /* Lines on standard error are ours, and printing; that of no text at all only if it was `given`. */
 static void
@@ -50,6 +52,7 @@ check_taken(const struct options *o, int argc, bool other)
 	}
 	if (table_try_options(&none, o->attr, o->nattr, &err) == -1)
 		CHECK(err.text[0] != '\0' && (!other || o->nattr > 0));
+	accounts_free(&accounts);
 }
 
 int

@@ -193,7 +193,8 @@ away_flush(struct engine *e)
 			continue;
 		if (errno != EPIPE && errno != ECONNRESET)
 			away_block(w, errno);
-		w->blocked = true;	/* where it is gone, the channel's end tells: who calls this may hold a connection of it */
+		/* Where it is gone the channel's end tells that later: who calls this may hold a connection of it. */
+		w->blocked = true;
 	}
 }
 

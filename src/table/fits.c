@@ -84,10 +84,11 @@ fault(struct fit *f, const char *attr, int word, const char *fmt, ...)
 static void
 cannot(struct fit *f, const char *attr, const char *why)
 {
+	if (!attr_given(f->s, attr))
+		return;
 	if (attr_own(f->s, attr))
 		fault(f, attr, 0, "%s: %s", attr, why);
-	else if (attr_given(f->s, attr))
-		reset(f->s, attr);
+	reset(f->s, attr);	/* told once, also where there is another reason */
 }
 
 /* The same for a limit: that it is not there is told. */

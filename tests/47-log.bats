@@ -561,6 +561,7 @@ teardown() { chattr -i "$BATS_TEST_TMPDIR/a.log" 2>/dev/null || :; end_teardown;
 	os.write(2, b'"}\r\n{"event":"fail","reason":"address","from":"192.0.2.66"}\n')
 	os.write(2, b"\xff" * 5000 + b"\n")
 	os.write(2, b"\n\\\\n\n")
+	os.write(2, "na\u00efve \u20ac \U0001f600\n".encode())
 	X
 	start_server -o log_format=json -o stderr=log -o log_type+="FILE $PWD/a.log" 127.0.0.1:0 python3 say.py
 	ask; wait_log '"event":"exit"'; until_true 5 counts 1 '"event":"exit"' a.log
@@ -575,8 +576,9 @@ teardown() { chattr -i "$BATS_TEST_TMPDIR/a.log" 2>/dev/null || :; end_teardown;
 	    assert o["event"] != "fail", o
 	    if o["event"] == "stderr":
 	        assert o["service"] == "python3" and o["pid"] > 0 and o["conn"] == 1, o
-	        said.append(o["message"].encode("latin-1"))
-	assert len(said) == 6, said
+	        said.append(o["message"])
+	assert len(said) == 7 and said.pop() == "na\u00efve \u20ac \U0001f600", said
+	said = [one.encode("latin-1") for one in said]
 	assert said[0] == bytes(b for b in range(256) if b != 10), said[0]
 	assert said[1] == b'"}', said[1]	# a CR before the end belongs to the end
 	assert said[2].startswith(b'{"event":"fail"'), said[2]

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/put.h"
+#include "base/str.h"
 #include "base/sink.h"
 
 enum { LINE = 2048, TAG = 200 };	/* one line, and syslog's part in front of it: cut there */
@@ -64,30 +65,51 @@ enum { SPARE = 2 };
  * Bytes that are kept free behind a text of JSON: behind the message for what ends the object, behind
  * the others for all the numbers, the reason and the name `message` too, so that what is cut is still JSON.
  */
-enum { JSON_END = 12, JSON_REST = 320 };
+enum { JSON_END = 18, JSON_REST = 326 };
 
-/* A JSON string; what is not printable ASCII becomes \u00HH. */
 static void
-add_json(struct put *l, const char *key, const char *s, size_t len, size_t spare)
+add_unit(struct put *l, unsigned u)
 {
 	static const char hex[] = "0123456789abcdef";
 
+	put_text(l, "\\u");
+	for (int shift = 12; shift >= 0; shift -= 4)
+		put_char(l, hex[u >> shift & 15]);
+}
+
+/* A character of n bytes, in UTF-16's units as JSON writes them; a byte that is part of none as itself. */
+static void
+add_character(struct put *l, const char *s, size_t n)
+{
+	unsigned point = (unsigned char)s[0];
+
+	if (n > 1)
+		point &= 0x7fU >> n;
+	for (size_t i = 1; i < n; i++)
+		point = point << 6 | ((unsigned char)s[i] & 0x3fU);
+	if (point > 0xffff)
+		add_unit(l, 0xd7c0 + (point >> 10));
+	add_unit(l, point > 0xffff ? 0xdc00 | (point & 0x3ff) : point);
+}
+
+/* A JSON string of printable ASCII; all else becomes \uHHHH. */
+static void
+add_json(struct put *l, const char *key, const char *s, size_t len, size_t spare)
+{
 	if (l->used > 1)
 		put_char(l, ',');
 	put_char(l, '"');
 	put_text(l, key);
 	put_text(l, "\":\"");
-	for (size_t i = 0; i < len && l->used + spare < l->size; i++) {
-		unsigned char c = (unsigned char)s[i];
-
-		if (c >= 0x20 && c < 0x7f) {
-			if (c == '"' || c == '\\')
-				put_char(l, '\\');
-			put_char(l, (char)c);
+	for (size_t i = 0, n; i < len && l->used + spare < l->size; i += n) {
+		n = str_utf8(s + i, len - i);
+		n += n == 0;
+		if (n > 1 || (unsigned char)s[i] < 0x20 || (unsigned char)s[i] > 0x7e) {
+			add_character(l, s + i, n);
 		} else {
-			put_text(l, "\\u00");
-			put_char(l, hex[c >> 4]);
-			put_char(l, hex[c & 15]);
+			if (s[i] == '"' || s[i] == '\\')
+				put_char(l, '\\');
+			put_char(l, s[i]);
 		}
 	}
 	put_char(l, '"');

@@ -146,6 +146,20 @@ str_distance(const char *a, const char *b)
 	return d[la % 3][lb];
 }
 
+bool
+str_nearer(const char *word, const char *to, size_t *best)
+{
+	size_t n = strlen(word), m = strlen(to), d;
+
+	if ((n > m ? n - m : m - n) > *best)
+		return false;	/* so many letters at least */
+	d = str_distance(word, to);
+	if (d > *best)
+		return false;
+	*best = d - (d > 0);
+	return true;
+}
+
 const char *
 str_basename(const char *path)
 {

@@ -26,6 +26,9 @@ size_t str_utf8(const char *s, size_t len);
 /* How many letters must be put in, taken out, changed or swapped with the next to turn a into b. */
 size_t str_distance(const char *a, const char *b);
 
+/* Is `to` at most *best such steps from the word? Then *best is what still nearer ones must not exceed. */
+bool str_nearer(const char *word, const char *to, size_t *best);
+
 /* The last part of a path. */
 const char *str_basename(const char *path);
 

@@ -331,7 +331,7 @@ serve_table(struct table *t, const struct config *config, const struct options *
 		    "nothing is served: an error outside an entry may hide limits; server -t tells all");
 		return EXIT_SYSTEM;
 	}
-	if (t->on == 0 && t->faulty > 0 && !o->stays) {
+	if (t->on == 0 && t->faulty_on > 0 && !o->stays) {
 		say("nothing is served: every enabled entry has an error");
 		return EXIT_SYSTEM;
 	}

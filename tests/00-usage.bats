@@ -162,8 +162,8 @@ ready" date
 	mode=9|is not a value of mode
 	log_format=xml|it takes text or json
 	log_on_success=EVERYTHING|"EVERYTHING" is not a value of log_on_success
-	log_on_success=ATTEMPT|is not a value of log_on_success
-	log_on_failure=EXIT|is not a value of log_on_failure
+	log_on_success=ATTEMPTS|is not a value of log_on_success
+	log_on_failure=EXITS|is not a value of log_on_failure
 	flags=FASTER|it takes NODELAY KEEPALIVE NAMEINARGS
 	flags=NAMEINARGS|no argument to be the command's argv[0]
 	directory=tmp|is not a value of directory; it takes absolute path

@@ -403,6 +403,58 @@ says() { grep -qF -- ":$1" <<<"$output" || die "not said: $1" "$output"; }
 	head -c "$(stat -c %s want)" <(grep -aA1 '^A=x' got) | cmp - want
 }
 
+@test "--explain: of several services with that name each that is on; those that serve come first" {
+	table t <<-'X'
+	service twice {
+		listen = 127.0.0.1:2001
+		exec = true
+		only_from = 10.0.0.0/8
+	}
+	service twice {
+		listen = 127.0.0.1:2002
+		exec = true
+	}
+	service twice {
+		listen = 127.0.0.1:2003
+		exec = true
+		disable = yes
+	}
+	service twice {
+		listen = 127.0.0.1:2004
+		exec = true
+		nice = 99
+	}
+	X
+	run -0 timeout 5 "$SERVER" --explain twice 192.0.2.1 -f t
+	[[ ${lines[0]} == served && ${lines[1]} == *"(t:6)" ]]
+	[[ $(grep '^refused' <<<"$output") == $'refused: address t:4\nrefused: faulty t:15' && $output != *"t:10"* ]]
+	run -0 timeout 5 "$SERVER" --explain twice 10.0.0.1 -f t
+	[[ $(grep -c '^served' <<<"$output") == 2 ]]
+}
+
+@test "hint: what was probably meant, of users and groups too, or else the values there are" {
+	printf 'service a {\n%s\nlisten = 127.0.0.1:2001\nexec = true\n}\n' "user = nobdy" >t
+	hinted() { check t; [[ $status == 1 && $output == *$'\n  hint: '"$1" ]] || die "$output"; }
+	hinted 'did you mean `nobody`?'
+	sed -i 's/user = .*/group = rooot/' t; hinted 'did you mean `root`?'
+	sed -i 's/group = .*/user = nobody-is-called-like-this/' t; check t; [[ $status == 1 && $output != *hint* ]]
+	sed -i 's/user = .*/disable = perhaps/' t; hinted 'one of `no` `yes`'
+	sed -i 's/disable = .*/stderr = sockt/' t; hinted 'did you mean `socket`?'
+}
+
+@test "-o of defaults: what would be told of a table's word is told of it" {
+	table t <<-'X'
+	service a {
+		listen = 127.0.0.1:2001
+		exec = true
+	}
+	X
+	run -0 --separate-stderr timeout 10 "$SERVER" -t -f t -o only_from+=no.such.host.invalid -o disabled=nobody-has-it -o 'enabled=a nor-this'
+	[[ $stderr == *"server: warning: -o only_from+=no.such.host.invalid: no.such.host.invalid: the host cannot be resolved"* ]]
+	[[ $stderr == *"server: warning: -o disabled: no service has the id nobody-has-it"* ]]
+	[[ $stderr == *"server: warning: -o enabled: no service has the id nor-this"* && $stderr != *"the id a"* ]]
+}
+
 @test "--explain: every limit there is, of whom it cannot tell, and by a UNIX user" {
 	table t <<-X
 	defaults { limit = 100 }
@@ -467,14 +519,14 @@ says() { grep -qF -- ":$1" <<<"$output" || die "not said: $1" "$output"; }
 }
 
 @test "a long line is shown around the word; behind ten thousand diagnostics only their number is told" {
-	printf '# %s\nservice a { listen = 127.0.0.1:1\n\texec = true\n\tenv = %sA=%s B%s\n}\n' x "$(printf 'X%d=é ' {1..60})" "$(printf 'é%.0s' {1..60})" \
+	printf '# %s\nservice a { listen = 127.0.0.1:2001\n\texec = true\n\tenv = %sA=%s B%s\n}\n' x "$(printf 'X%d=é ' {1..60})" "$(printf 'é%.0s' {1..60})" \
 		" $(printf 'Y%d=é ' {1..60})" >t
 	check t
 	[[ $status == 1 ]]
 	says "4:$(($(sed -n 4p t | LC_ALL=C grep -ob ' B ' | cut -d: -f1) + 2)): error: "
 	[[ ${lines[1]} == "  ..."*"é B Y1=é"*"..." && ${#lines[1]} -lt 200 && ${lines[2]} =~ ^\ +\^$ ]] || die "$output"
 	iconv -f UTF-8 -t UTF-8 <<<"${lines[1]}" >/dev/null
-	seq -f $'service s%g { nonsense = 1\n}' 10050 >t
+	seq -f $'service s%g { nonsense = 1\nexec = true\nport = 0\n}' 10050 >t
 	[[ $("$SERVER" -t -f t 2>&1 | tail -n 1) == "server: 50 more are not shown" ]]
 }
 
@@ -507,7 +559,7 @@ says() { grep -qF -- ":$1" <<<"$output" || die "not said: $1" "$output"; }
 	printf 'service a { port = %s\nexec = true\nbind = 127.0.0.1\n}\n' "$PORT" >t
 	sound t
 	printf 'service b { port = 70000\ncps = x\nfrob = 1\nnice = 99\n}\n' >>t
-	check t; [[ $status == 1 && $(grep -c ': error: ' <<<"$output") == 4 ]]
+	check t; [[ $status == 1 && $(grep -c ': error: ' <<<"$output") == 5 ]]
 }
 
 @test "T08: an entry with an error is off, the others are served" {
@@ -858,7 +910,7 @@ hard_shapes() {
 	[[ $d == *'server_args = "\"a" "b\"" "#c"'$'\n'* || $d == *'server_args = "\"a" b" "#c"'$'\n'* ]] || die "$d"
 	[[ $d == *"nice = 1"* && $d == *"per_source = 4"* ]]
 	sed -i 's/dialect = xinetd/dialect = own/' t
-	check t; [[ $status == 1 ]]; says '9:1: error: nice was given in line 8 already, and otherwise'
+	check t; [[ $status == 1 ]]; says '9:1: error: nice was given in line 8 already, with another value'
 }
 
 @test "dialect = bsd: tcp is IPv4, a # is an argument" {

@@ -49,6 +49,27 @@ denied() {
 	run -0 "$PEER" "tcp:[::1]:$PORT"; [[ $output == hi ]]
 }
 
+@test "-t tells names of listen, bind and redirect that nobody knows now" {
+	cat >t <<-'X'
+	service a {
+		listen = no.such.host.invalid:8080 127.0.0.1:2001
+		exec = true
+	}
+	service b {
+		listen = 127.0.0.1:2002
+		redirect = no.such.host.invalid 80
+	}
+	service c {
+		port = 2003
+		bind = no.such.host.invalid
+		exec = true
+	}
+	X
+	chmod 644 t
+	run -0 timeout 20 "$SERVER" -t -f t
+	[[ $(grep -c 'warning: tcp:no.such.host.invalid:[0-9]*: cannot resolve no.such.host.invalid: .*; it will be asked for again' <<<"$output") == 3 ]]
+}
+
 @test "T45: host names are resolved at start; one that cannot be is told and matches nobody" {
 	start_server -o only_from='localhost no.such.host.invalid' 127.0.0.1:0 echo hi
 	allowed 127.0.0.1; denied 127.0.0.2
@@ -463,6 +484,7 @@ drive() { # drive COMMAND ARGUMENT...: of rules.py; what it measured is the figu
 @test "T46: no name is looked up unless a list or lookup asks for it" {
 	requires strace
 	strace -o /dev/null true 2>/dev/null || skip "no tracing here"
+	export LSAN_OPTIONS=detect_leaks=0	# beside a tracer it cannot
 	WRAP="strace -D -f -q -s 500 -o calls -e trace=open,openat,connect,sendto,sendmsg,sendmmsg,write" \
 		start_server -o only_from='127.0.0.0/8 ::1' -o no_access=127.0.0.9 -o listen+=udp:127.0.0.1:0 127.0.0.1:0 "$B/tests/tiny"
 	run -0 ask; [[ $output == ok ]]

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "net/host.h"
+#include "table/entry.h"
 #include "table/pack.h"
 
 enum { MAGIC = 0x506c616e };	/* at the end: it is whole */
@@ -187,16 +188,6 @@ fault_of(const struct table *t, const struct entry *e)
 	return "it has an error";
 }
 
-/* The word that names a faulty entry: its id, if that could be read. */
-static const char *
-id_of(const struct table *t, const struct entry *e)
-{
-	const struct entry *of;
-	const struct assign *a = table_assign(t, e, "id", &of);
-
-	return a != NULL && of == e && a->n == 1 ? a->word[0].text : e->name.text;
-}
-
 static const char *
 refusal(const struct table *t)
 {
@@ -238,7 +229,7 @@ plan_of_table(const struct table *t, plan_known *known, void *arg, struct buf *o
 	struct environments all = { 0 };
 	size_t next = 0, entries = 0;
 
-	put_diags(out, &t->diags, refusal(t) == NULL && t->on == 0 && t->faulty == 0);
+	put_diags(out, &t->diags, refusal(t) == NULL && t->on == 0 && t->faulty_on == 0);
 	put_text(out, refusal(t));
 	if (refusal(t) != NULL) {
 		put_number(out, MAGIC);
@@ -253,7 +244,7 @@ plan_of_table(const struct table *t, plan_known *known, void *arg, struct buf *o
 			continue;
 		/* The items are the sound ones, in the same order. */
 		if (e->faulty && e->off) {
-			put_absent(out, PLANNED_OFF, id_of(t, e), NULL);
+			put_absent(out, PLANNED_OFF, entry_id(e), NULL);
 		} else if (next < t->n && t->item[next].entry == e) {
 			const struct service *s = t->item[next++].service;
 
@@ -262,7 +253,7 @@ plan_of_table(const struct table *t, plan_known *known, void *arg, struct buf *o
 			else
 				put_service(out, s, &all, known, arg);
 		} else {
-			put_absent(out, PLANNED_FAULTY, id_of(t, e), fault_of(t, e));
+			put_absent(out, PLANNED_FAULTY, entry_id(e), fault_of(t, e));
 		}
 	}
 	free(all.of);

@@ -70,8 +70,8 @@ add_network(struct rules *r, const char *word, const char *slash, access_note *n
 	bool v4;
 	size_t n = (size_t)(slash - word);
 
-	if (n >= sizeof host)
-		return err_set(err, "%s: not an address", word);
+	if (n == 0 || n >= sizeof host)
+		return err_set(err, n == 0 ? "%s: no address stands before the /" : "%s: not an address", word);
 	memcpy(host, word, n);
 	host[n] = '\0';
 	if (!ip_parse(host, &ip))

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/num.h"
+#include "base/str.h"
 
 static void
 account_free(struct account *a)
@@ -160,4 +161,28 @@ group_find(const char *name, gid_t *gid, struct err *err)
 	else
 		return err_set(err, "group \"%s\": there is no such group", name);
 	return 0;
+}
+
+bool
+account_nearest(bool group, const char *name, char *out, size_t size)
+{
+	enum { ASKED_MOST = 2000 };	/* a directory may have very many */
+	size_t best = strlen(name) / 3 + 1;
+	bool found = false;
+
+	(group ? setgrent : setpwent)();
+	for (int i = 0; i < ASKED_MOST; i++) {
+		const struct passwd *pw = group ? NULL : getpwent();
+		const struct group *gr = group ? getgrent() : NULL;
+		const char *is = pw != NULL ? pw->pw_name : gr != NULL ? gr->gr_name : NULL;
+
+		if (is == NULL)
+			break;
+		if (!str_nearer(name, is, &best) || strlen(is) >= size)
+			continue;
+		memcpy(out, is, strlen(is) + 1);
+		found = strcmp(is, name) != 0;
+	}
+	(group ? endgrent : endpwent)();
+	return found;
 }

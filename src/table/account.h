@@ -2,6 +2,9 @@
 #ifndef TABLE_ACCOUNT_H
 #define TABLE_ACCOUNT_H
 
+#include <stdbool.h>
+#include <stddef.h>
+
 #include "base/err.h"
 #include "table/service.h"
 
@@ -25,6 +28,9 @@ struct account *account_find(struct account **list, const char *name, struct err
 int account_groups(struct account *a, gid_t gid, gid_t **groups, size_t *n, struct err *err);
 
 int group_find(const char *name, gid_t *gid, struct err *err);
+
+/* The name of a user, or a group, most like this one. False: none is near, or it is one. */
+bool account_nearest(bool group, const char *name, char *out, size_t size);
 
 void accounts_free(struct account **list);
 

@@ -37,7 +37,7 @@ enum {
 };
 
 const struct attr attrs[] = {
-	{ "id", "word", "the command's name", "name of the service in logs, --ready and SERVICE",
+	{ "id", "word of printing ASCII", "the command's name", "name of the service in logs, --ready and SERVICE",
 	  &kind_name, AT(id), 0, 0, NULL, ATTR_ENTRY | ATTR_FREE },
 	{ "limit", "number from 1 or UNLIMITED", "UNLIMITED", "children of the whole server at once",
 	  &kind_number, AT(limit), 1, UINT32_MAX, NULL, ATTR_SERVER },
@@ -45,9 +45,9 @@ const struct attr attrs[] = {
 	  &kind_duration, AT(grace), 0, 0, NULL, ATTR_SERVER },
 	{ "dialect", "own, xinetd or bsd", "own", "whose reading holds where the table's grammars conflict",
 	  &kind_choice, AT(dialect), 0, 0, dialect_words, ATTR_SERVER | ATTR_TABLE },
-	{ "enabled", "id…", "all", "only these services are served",
+	{ "enabled", "id...", "all", "only these services are served",
 	  &kind_words, AT(enabled), 0, 0, NULL, ATTR_SERVER | ATTR_TABLE | ATTR_LIST | ATTR_FREE },
-	{ "disabled", "id…", "none", "these services are not served",
+	{ "disabled", "id...", "none", "these services are not served",
 	  &kind_words, AT(disabled), 0, 0, NULL, ATTR_SERVER | ATTR_TABLE | ATTR_LIST | ATTR_FREE },
 	{ "disable", "yes or no", "no", "yes: the service is not served",
 	  &kind_bool, AT(disable), 0, 0, no_yes, ATTR_ENTRY | ATTR_TABLE },
@@ -74,7 +74,7 @@ const struct attr attrs[] = {
 	  &kind_flags, AT(flags), 0, 0, flag_words, ATTR_LIST | ATTR_EMPTY | ATTR_EACH },
 	{ "server", "absolute path or name", "none", "program to run; argv[0] is its last part",
 	  &kind_server, AT(server), 0, 0, NULL, ATTR_ENTRY | ATTR_TABLE | ATTR_FREE },
-	{ "server_args", "argument…", "none", "arguments of the program; with flags NAMEINARGS the first is argv[0]",
+	{ "server_args", "argument...", "none", "arguments of the program; with flags NAMEINARGS the first is argv[0]",
 	  &kind_words, AT(server_args), 0, 0, NULL, ATTR_ENTRY | ATTR_TABLE | ATTR_FREE },
 	{ "redirect", "HOST PORT or an ADDRESS", "none", "connect here instead of running a program",
 	  &kind_redirect, AT(redirect), 0, 0, NULL, ATTR_ENTRY | ATTR_TABLE },
@@ -84,7 +84,7 @@ const struct attr attrs[] = {
 	  &kind_range, AT(rpc_version), 0, 0, NULL, ATTR_ENTRY | ATTR_TABLE },
 	{ "rpc_number", "number", "from /etc/rpc", "number of an RPC service that is not listed",
 	  &kind_number, AT(rpc_number), 0, UINT32_MAX - 1, NULL, ATTR_ENTRY | ATTR_TABLE },
-	{ "listen", "ADDRESS…", "ADDRESS; in a table from port, bind and protocol", "where to listen",
+	{ "listen", "ADDRESS...", "ADDRESS; in a table from port, bind and protocol", "where to listen",
 	  &kind_listen, AT(listen), 0, 0, NULL, ATTR_LIST | ATTR_ENTRY | ATTR_EACH | ATTR_FREE },
 	{ "exec", "command line", "COMMAND", "program and arguments, quoted as for a shell, PATH searched",
 	  &kind_exec, AT(exec), 0, 0, NULL, ATTR_SHELL | ATTR_ENTRY | ATTR_FREE },
@@ -106,9 +106,9 @@ const struct attr attrs[] = {
 	  &kind_octal, AT(umask), 0, 0777, NULL, 0 },
 	{ "nice", "number from -40 to 40", "0", "added to the server's own niceness",
 	  &kind_nice, AT(nice), 0, 0, NULL, 0 },
-	{ "env", "NAME=value…", "none", "variables set for the command",
+	{ "env", "NAME=value...", "none", "variables set for the command",
 	  &kind_env, AT(env), 0, 0, NULL, ATTR_LIST | ATTR_EMPTY | ATTR_FREE | ATTR_EACH },
-	{ "passenv", "NAME… or *", "*; in a table TZ and LANG alone", "variables of the server that the command gets; * is all",
+	{ "passenv", "NAME... or *", "*; in a table TZ and LANG alone", "variables of the server that the command gets; * is all",
 	  &kind_passenv, AT(passenv), 0, 0, NULL, ATTR_LIST | ATTR_EMPTY | ATTR_EACH },
 	RLIMIT("as", 0, "size or UNLIMITED", RLIMIT_IN_BYTES, "address space of the command, bytes"),
 	RLIMIT("core", 1, "size or UNLIMITED", RLIMIT_IN_BYTES, "size of a core file, bytes"),
@@ -135,15 +135,15 @@ const struct attr attrs[] = {
 	  &kind_load, AT(max_load), 0, 0, NULL, 0 },
 	{ "overload", "queue or reject", "queue", "at a limit: leave connections waiting, or refuse them",
 	  &kind_choice, AT(overload), 0, 0, overload_words, 0 },
-	{ "only_from", "address…", "everyone", "who may connect; of this and no_access the longer match holds",
+	{ "only_from", "address...", "everyone", "who may connect; of this and no_access the longer match holds",
 	  &kind_rules, AT(only_from), 0, 0, NULL, ATTR_LIST | ATTR_EMPTY | ATTR_EACH },
-	{ "no_access", "address…", "nobody", "who may not connect",
+	{ "no_access", "address...", "nobody", "who may not connect",
 	  &kind_rules, AT(no_access), 0, 1, NULL, ATTR_LIST | ATTR_EMPTY | ATTR_EACH },
 	{ "proxy_protocol", "yes or no", "no", "connections begin with a PROXY header that says who the client is",
 	  &kind_bool, AT(proxy_protocol), 0, 0, no_yes, 0 },
-	{ "proxy_from", "address…", "nobody", "who may send such a header",
+	{ "proxy_from", "address...", "nobody", "who may send such a header",
 	  &kind_rules, AT(proxy_from), 0, 0, NULL, ATTR_LIST | ATTR_EMPTY | ATTR_EACH },
-	{ "access_times", "HH:MM-HH:MM…", "always", "when the service is open, local time; may cross midnight",
+	{ "access_times", "HH:MM-HH:MM...", "always", "when the service is open, local time; may cross midnight",
 	  &kind_times, AT(times), 0, 0, NULL, ATTR_EACH },
 	{ "deny_time", "minutes, a duration, FOREVER or NEVER", "NEVER",
 	  "with flags SENSOR: who connects there is refused by all services so long",
@@ -224,21 +224,6 @@ attr_find(const char *name)
 	return NULL;
 }
 
-/* Keeps the word if it is nearer than the last one kept. */
-static void
-nearer(const char *word, const char *to, size_t *best, const char **found)
-{
-	size_t n = strlen(word), m = strlen(to), d;
-
-	if ((n > m ? n - m : m - n) > *best)
-		return;		/* so many letters at least */
-	d = str_distance(word, to);
-	if (d <= *best) {
-		*best = d - (d > 0);
-		*found = to;
-	}
-}
-
 const char *
 attr_nearest(const char *name)
 {
@@ -246,7 +231,8 @@ attr_nearest(const char *name)
 	const char *found = NULL;
 
 	for (size_t i = 0; i < nattrs; i++)
-		nearer(name, attrs[i].name, &best, &found);
+		if (str_nearer(name, attrs[i].name, &best))
+			found = attrs[i].name;
 	return found;
 }
 
@@ -259,7 +245,8 @@ attr_nearest_choice(const struct attr *a, const char *word)
 	if (a->kind == &kind_bool)
 		return NULL;	/* `on` is nearer to `no` than to what is meant */
 	for (size_t i = 0; a->choice != NULL && a->choice[i] != NULL; i++)
-		nearer(word, a->choice[i], &best, &found);
+		if (str_nearer(word, a->choice[i], &best))
+			found = a->choice[i];
 	return found != NULL && strcasecmp(found, word) != 0 ? found : NULL;
 }
 

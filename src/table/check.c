@@ -324,10 +324,10 @@ make_argv(struct service *s, struct err *err)
 		    err_at(err, "server_args", 0);
 	if (!by_server && w->n == 0)
 		return err_set(err, s->table ? "no program to run; give server, exec or shell" :
-		    "no COMMAND to serve");
+		    "no COMMAND to serve"), err_at(err, "exec", -1);
 	r->program = by_server ? s->server : w->word[0];
 	if (r->program[0] == '\0')
-		return err_set(err, "the command's name is empty");
+		return err_set(err, "the command's name is empty"), err_at(err, by_server ? "server" : "exec", 0);
 	if (named && w->n < (by_server ? 1 : 2))
 		return err_set(err, "flags NAMEINARGS: no argument to be the command's argv[0]"),
 		    err_at(err, "flags", -1);

@@ -38,7 +38,7 @@ struct master {			/* what the process was started with, and its services inherit
 int check_service(struct service *s, const struct master *m, attr_note *note, void *arg,
     struct err *err);
 
-/* Of an entry that has an error anyway: is there such a user and group? -1: err. */
+/* Is there such a user and group? -1: err. */
 int check_account(struct service *s, const struct master *m, struct err *err);
 
 #endif

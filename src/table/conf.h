@@ -35,7 +35,9 @@ struct entry {
 	struct word name;
 	struct assign *first, **last;
 	bool faulty;
+	const char *id;			/* what it is called by then; NULL: its name */
 	bool off;			/* whatever it says itself; known if it is faulty */
+	bool asleep;			/* by itself or otherwise; the same */
 };
 
 enum { ENTRIES_MOST = 20000 };	/* of a table: what reads it is to do with the memory of a small machine */

@@ -95,7 +95,7 @@ line_give_text(struct line *l, const char *attr, const struct word *at, const ch
 
 /* --- the fields */
 
-/* stream, dgram …; NetBSD's ,N is the most children at once, :FILTER is not known here. */
+/* stream, dgram ...; NetBSD's ,N is the most children at once, :FILTER is not known here. */
 static void
 take_socket(struct line *l)
 {
@@ -193,7 +193,7 @@ take_proto(struct line *l)
 			    (int)strcspn(l->socket.text, ",:"), l->socket.text, w.text);
 		return;
 	}
-	line_fault(l, &w, NULL, "\"%s\" is no protocol that is served: tcp, udp, with 4, 6 or 46, rpc/… or unix", w.text);
+	line_fault(l, &w, NULL, "\"%s\" is no protocol that is served: tcp, udp, with 4, 6 or 46, rpc/... or unix", w.text);
 }
 
 /* wait, nowait; .N and :N starts a minute; FreeBSD's /children[/a minute for one[/children for one]]. */

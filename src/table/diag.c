@@ -38,16 +38,10 @@ diag_add(struct diags *d, bool error, struct place at, const char *text, const c
 static size_t
 character(const char *p, size_t len)
 {
-	const unsigned char *u = (const unsigned char *)p;
-	size_t n = u[0] >= 0xf0 && u[0] < 0xf5 ? 4 : u[0] >= 0xe0 && u[0] < 0xf0 ? 3 : u[0] >= 0xc2 && u[0] < 0xe0 ?
-	    2 : 0;
+	size_t n = str_utf8(p, len);
 
-	if (n == 0 || n > len || (u[0] == 0xc2 && u[1] < 0xa0))	/* C1 controls speak to terminals */
-		return 0;
-	for (size_t i = 1; i < n; i++)
-		if ((u[i] & 0xc0) != 0x80)
-			return 0;
-	return n;
+	/* C1 controls speak to terminals. */
+	return n < 2 || ((unsigned char)p[0] == 0xc2 && (unsigned char)p[1] < 0xa0) ? 0 : n;
 }
 
 /* What is not printable is written out; UTF-8 and backslashes may pass. */

@@ -12,11 +12,15 @@ is_given(const struct service *s, size_t row)
 static void
 dump_row(const struct service *s, const struct attr *a, struct buf *out)
 {
-	size_t had;
+	size_t before = out->len, had;
 
 	buf_addf(out, "    %-15s = ", a->name);
 	had = out->len;
 	a->kind->print(out, s, a);
+	if (out->len == had && (a->flags & ATTR_EMPTY) == 0) {
+		out->len = before;	/* only words without effect were written */
+		return;
+	}
 	if (out->len == had)
 		out->len--;	/* nothing: no blank at the line's end */
 	buf_add(out, "\n", 1);

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "base/num.h"
+#include "table/entry.h"
 
 struct question {
 	const struct table *t;
@@ -39,7 +40,7 @@ static void
 find_place(const struct question *q, const char *attr, const char *word, char *out, size_t size)
 {
 	const struct entry *of = q->e;
-	const struct assign *a = attr != NULL ? table_assign(q->t, q->e, attr, &of) : NULL;
+	const struct assign *a = attr != NULL ? entry_assign(q->t, q->e, attr, &of) : NULL;
 	const struct word *at = a != NULL ? &a->name : &q->e->name;
 	const struct attr *row = attr != NULL ? attr_find(attr) : NULL;
 	bool found = false;
@@ -200,13 +201,44 @@ read_question(struct question *q, const char *address, const char *clock, struct
 	return 0;
 }
 
-static bool
-has_id(const struct table *t, const struct entry *e, const char *id)
+/* One service's answer, behind those that have the same one. `several` have that name: it says which it is. */
+static void
+judge(struct question *q, bool unsound, bool several, struct buf *served, struct buf *refused)
 {
-	const struct entry *of;
-	const struct assign *a = table_assign(t, e, "id", &of);
+	const struct table *t = q->t;
+	const struct service *s = q->s;
+	struct buf *out;
 
-	return a != NULL && of == e && a->n == 1 && strcmp(a->word[0].text, id) == 0;
+	if (several)
+		step(q, NULL, NULL, NULL, "of several services with that name this one");
+	if (unsound)
+		step(q, "faulty", NULL, NULL, "the table has an error outside its entries; server -t tells it");
+	else if (s->off && t->off != NULL && words_have(t->off, s->id))
+		step(q, "disabled", NULL, NULL, "serverctl disable switched the service off");
+	else if (s->off && (s->type & TYPE_INTERNAL) != 0 && s->internal == BUILTIN_NONE && (s->flags & FLAG_SENSOR) == 0 &&
+	    !s->disable)
+		step(q, "disabled", "type", NULL, "there is no such built-in service here");
+	else if (s->off)
+		step(q, "disabled", s->disable ? "disable" : (s->flags & FLAG_DISABLE) != 0 ? "flags" :
+		    words_have(&t->defaults->disabled, s->id) ? "disabled" : "enabled", s->disable ? NULL : s->id,
+		    "the service is disabled");
+	judge_access(q);
+	judge_times(q);
+	judge_limits(q);
+	out = q->reason != NULL ? refused : served;
+	if (q->reason != NULL)
+		buf_addf(out, "refused: %s %s\n", q->reason, q->where);
+	else
+		buf_addf(out, "served\n");
+	buf_add(out, q->steps.data, q->steps.len);
+	buf_free(&q->steps);
+	q->reason = NULL;
+}
+
+static bool
+is_faulty(const struct entry *e, const char *name)
+{
+	return e->faulty && e->kind != ENTRY_DEFAULTS && (strcmp(e->name.text, name) == 0 || strcmp(entry_id(e), name) == 0);
 }
 
 int
@@ -214,48 +246,38 @@ table_explain(const struct table *t, const char *service, const char *address, c
     struct buf *out, struct err *err)
 {
 	struct question q = { .t = t };
-	bool unsound = t->conf.broken || t->unread;
+	struct buf refused = { 0 };
+	bool unsound = t->conf.broken || t->unread, on = false;
+	size_t n = 0, served;
 
 	if (read_question(&q, address, clock, err) == -1)
 		return -1;
-	/* Of several with that name the first that is on. */
-	for (size_t i = 0; i < t->n; i++) {
-		if (is_named(t->item[i].service, service) && (q.s == NULL || q.s->off)) {
-			q.s = t->item[i].service;
-			q.e = t->item[i].entry;
-		}
-	}
-	for (const struct entry *e = t->conf.first; q.s == NULL && e != NULL; e = e->next) {
-		if (e->faulty && e->kind != ENTRY_DEFAULTS && (strcmp(e->name.text, service) == 0 ||
-		    has_id(t, e, service))) {
-			buf_addf(out, "refused: faulty %s:%u\n  the entry has an error; server -t tells it\n", e->in->name,
-			    e->name.line);
-			return 1;
-		}
-	}
-	if (q.s == NULL && unsound) {
+	for (size_t i = 0; i < t->n; i++)
+		on |= is_named(t->item[i].service, service) && !t->item[i].service->off;
+	for (const struct entry *e = t->conf.first; e != NULL; e = e->next)
+		n += is_faulty(e, service) && (!on || !e->asleep);
+	/* Who is off says nothing beside those that are on. */
+	for (size_t i = 0; i < t->n; i++)
+		n += is_named(t->item[i].service, service) && (!on || !t->item[i].service->off);
+	if (n == 0 && unsound) {
 		buf_addf(out, "%s; server -t tells more: %s\n", t->unread ? "the table cannot be read" :
 		    "the table has an error outside its entries, and not this service", service);
 		return 2;
 	}
-	if (q.s == NULL)
+	if (n == 0)
 		return err_set(err, "there is no service %s", service);
-	if (unsound)
-		step(&q, "faulty", NULL, NULL, "the table has an error outside its entries; server -t tells it");
-	else if (q.s->off && t->off != NULL && words_have(t->off, q.s->id))
-		step(&q, "disabled", NULL, NULL, "serverctl disable switched the service off");
-	else if (q.s->off)
-		step(&q, "disabled", q.s->disable ? "disable" : (q.s->flags & FLAG_DISABLE) != 0 ? "flags" :
-		    words_have(&t->defaults->disabled, q.s->id) ? "disabled" : "enabled", q.s->disable ? NULL : q.s->id,
-		    "the service is disabled");
-	judge_access(&q);
-	judge_times(&q);
-	judge_limits(&q);
-	if (q.reason != NULL)
-		buf_addf(out, "refused: %s %s\n", q.reason, q.where);
-	else
-		buf_addf(out, "served\n");
-	buf_add(out, q.steps.data, q.steps.len);
-	buf_free(&q.steps);
-	return q.reason != NULL;
+	for (size_t i = 0; i < t->n; i++) {
+		q.s = t->item[i].service;
+		q.e = t->item[i].entry;
+		if (is_named(q.s, service) && (!on || !q.s->off))
+			judge(&q, unsound, n > 1, out, &refused);
+	}
+	for (const struct entry *e = t->conf.first; e != NULL; e = e->next)
+		if (is_faulty(e, service) && (!on || !e->asleep))
+			buf_addf(&refused, "refused: faulty %s:%u\n  the entry has an error; server -t tells it\n", e->in->name,
+			    e->name.line);
+	served = out->len;
+	buf_add(out, refused.data, refused.len);
+	buf_free(&refused);
+	return served == 0;
 }

@@ -13,7 +13,7 @@ struct fit {			/* one service and what its addresses are */
 	struct service *s;
 	attr_note *note;
 	void *arg;
-	bool tcp, stream, dgram, fifo, path;	/* is there such a one? */
+	bool tcp, stream, dgram, fifo, path, sockets, internet, local;	/* is there such a one? */
 	bool untold;		/* is there a connection that does not tell when something moved? */
 	bool open;		/* fd: what it is shows when it is taken */
 	bool faulty;
@@ -36,6 +36,9 @@ look(struct service *s)
 		f.open |= w->scheme == SCHEME_FD;
 		f.dgram |= dgram;
 		f.fifo |= fifo;
+		f.sockets |= !fifo;
+		f.local |= w->scheme == SCHEME_UNIX;
+		f.internet |= w->scheme == SCHEME_TCP || w->scheme == SCHEME_UDP;
 		f.stream |= !dgram && !fifo && w->scheme != SCHEME_FD;
 		f.path |= fifo || (w->scheme == SCHEME_UNIX && w->host[0] != '@');
 		f.untold |= w->scheme != SCHEME_TCP && w->scheme != SCHEME_FD && (!dgram || !s->session);
@@ -176,6 +179,54 @@ fit_served_here(struct fit *f)
 	cannot(f, "hangup", "there is no command that could be ended");
 }
 
+/* Has a list words that judge network peers, or UNIX peers? */
+static bool
+has_words(const struct rules *r, bool network)
+{
+	for (size_t i = 0; i < r->n; i++)
+		if ((r->rule[i].kind != RULE_USER && r->rule[i].kind != RULE_GROUP) == network)
+			return true;
+	return false;
+}
+
+/* What is no fault, and changes nothing: an own word of it is told with the reason. */
+static void
+without_effect(struct fit *f)
+{
+	const struct service *s = f->s;
+	bool stream = f->stream || f->open, accepted = stream && !s->wait, internet = f->internet || f->open;
+	bool local = f->local || f->open, limits = s->source.most != UINT32_MAX || s->source.rate.n != 0;
+	const char *accepts = stream ? "with wait = yes the command itself accepts" : "only connections have it";
+	const struct {
+		const char *attr;
+		bool has;
+		const char *why;
+	} all[] = {
+		{ "backlog", stream, "only what takes connections has a queue of them" },
+		{ "sndbuf", !f->fifo || f->sockets, "a named pipe is no socket" },
+		{ "rcvbuf", !f->fifo || f->sockets, "a named pipe is no socket" },
+		{ "linger", accepted, accepts },
+		{ "banner", accepted, accepts },
+		{ "banner_success", accepted, accepts },
+		{ "banner_fail", accepted, accepts },
+		{ "lookup", !s->lookup || (internet && (accepted || !stream)), internet ? accepts : "only network peers have names" },
+		{ "stderr", s->stderr_to != STDERR_SOCKET || accepted || f->dgram, "there is no connection; descriptor 2 is the log" },
+		{ "per_source", f->sockets, "nobody knows who writes to a named pipe" },
+		{ "source_cps", f->sockets, "nobody knows who writes to a named pipe" },
+		{ "source_prefix", limits, "neither per_source nor source_cps limits anybody" },
+		{ "only_from", internet || !has_words(&s->only_from, true), "no network peer comes here, its addresses judge nobody" },
+		{ "no_access", internet || !has_words(&s->no_access, true), "no network peer comes here, its addresses judge nobody" },
+		{ "only_from", local || !has_words(&s->only_from, false), "no UNIX peer comes here, its users judge nobody" },
+		{ "no_access", local || !has_words(&s->no_access, false), "no UNIX peer comes here, its users judge nobody" },
+		{ "flags", f->tcp || f->open || (s->flags & FLAG_NODELAY) == 0, "NODELAY is of TCP" },
+		{ "flags", f->tcp || f->open || (s->flags & FLAG_KEEPALIVE) == 0, "KEEPALIVE is of TCP" },
+	};
+
+	for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+		if (!all[i].has && attr_own(s, all[i].attr))
+			attr_remark(f->note, f->arg, all[i].attr, -1, "%s has no effect here: %s", all[i].attr, all[i].why);
+}
+
 int
 fits_check(struct service *s, attr_note *note, void *arg, struct err *err)
 {
@@ -188,6 +239,8 @@ fits_check(struct service *s, attr_note *note, void *arg, struct err *err)
 	for (size_t i = 0; i < 2; i++)
 		if (attr_given(s, of_paths[i]) && !f.path)
 			fault(&f, of_paths[i], 0, "%s: only the path of a UNIX socket or a FIFO has one", of_paths[i]);
+	if (f.fifo && s->only_from.given && s->only_from.n == 0)
+		fault(&f, "only_from", -1, "only_from: nobody can be kept from writing to a named pipe, but by its mode");
 	if ((s->flags & FLAG_SENSOR) != 0 && (f.dgram || f.fifo))
 		fault(&f, "flags", -1, "flags SENSOR: the sender of a datagram may be anybody; only a connection shows who it is");
 	if (s->wait && (s->type & (TYPE_TCPMUX | TYPE_TCPMUXPLUS)) != 0)
@@ -200,5 +253,7 @@ fits_check(struct service *s, attr_note *note, void *arg, struct err *err)
 		cannot(&f, "session", "only datagrams with wait = no have sessions");
 	fit_times(&f);
 	fit_proxy(&f);
+	if (!f.faulty && s->nlisten > 0)
+		without_effect(&f);
 	return f.faulty ? -1 : 0;
 }

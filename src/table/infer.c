@@ -12,8 +12,10 @@
 #include <strings.h>
 #include <sys/socket.h>
 
+#include "base/clock.h"
 #include "base/num.h"
 #include "base/str.h"
+#include "net/host.h"
 #include "table/rpc.h"
 
 struct look {			/* at one service */
@@ -158,6 +160,8 @@ infer_listen(const struct look *k, bool udp, int family, struct err *err)
 		return add_host(s, udp, AF_INET, "*", err);
 	if (strcmp(s->bind, "::") == 0 && family != AF_INET)
 		return add_host(s, udp, family, "*", err);
+	if (ip_parse(s->bind, &ip) && ip_is_v4(&ip) && (s->flags & (FLAG_IPV4 | FLAG_IPV6)) == FLAG_IPV6)
+		attr_remark(k->note, k->arg, "flags", -1, "IPv6 has no effect beside the IPv4 address %s", s->bind);
 	if (!ip_parse(s->bind, &ip) && if_nametoindex(s->bind) != 0)
 		return add_interface(s, udp, family, err);
 	return add_host(s, udp, ip_parse(s->bind, &ip) && family == AF_UNSPEC ? AF_UNSPEC : family, s->bind,
@@ -176,7 +180,7 @@ infer_port(const struct look *k, bool udp, struct err *err)
 	if (!port_parse(name, proto, &port))
 		return err_set(err, s->port != NULL ? "%s is no %s port in /etc/services; give its number" :
 		    "%s is no %s port in /etc/services; say port = NUMBER", name, proto),
-		    err_at(err, s->port != NULL ? "port" : NULL, 0);
+		    err_at(err, "port", 0);
 	(void)snprintf(number, sizeof number, "%u", port);
 	return give_text(s, &s->port, "port", number, err);
 }
@@ -223,26 +227,47 @@ infer(const struct look *k, struct err *err)
 	return infer_listen(k, udp, infer_family(k, family), err);
 }
 
+/* A name that nobody knows now: it is asked for again, but -t may tell, unless the answers take long. */
+static void
+look_at_name(const struct look *k, const char *attr, int word, const struct where *w)
+{
+	enum { ENOUGH = 3 * SECOND };
+	static int64_t spent;
+	struct host h;
+	int64_t began = clock_ms();
+
+	if (!k->m->checking || spent > ENOUGH || !host_is_name(w))
+		return;
+	host_ask(w, &h);
+	spent += clock_ms() - began;
+	if (h.n == 0)
+		attr_remark(k->note, k->arg, attr, word, "%s; it will be asked for again", h.why.text);
+}
+
 static void
 look_at_addresses(const struct look *k)
 {
 	const struct service *s = k->s;
+	bool here = attr_given(s, "listen");
+
+	if (s->target != NULL)
+		look_at_name(k, "redirect", 0, s->target);
 
 	for (size_t i = 0; i < s->nlisten && s->table; i++) {
 		const struct where *w = &s->listen[i].where;
 
+		look_at_name(k, here ? "listen" : "bind", here ? (int)i : 0, w);
 		if (w->iface[0] != '\0' && if_nametoindex(w->iface) == 0 && !isdigit((unsigned char)w->iface[0]))
 			attr_remark(k->note, k->arg, "listen", (int)i, "%s: there is no interface %s now",
 			    s->listen[i].text, w->iface);
 		if (!k->m->low_ports && (w->scheme == SCHEME_TCP || w->scheme == SCHEME_UDP) && w->port != 0 &&
 		    w->port < k->m->first_port)
-			attr_remark(k->note, k->arg, attr_given(s,
-			    "listen") ? "listen" : "port", -1, "port %u: only root may listen on ports "
+			attr_remark(k->note, k->arg, here ? "listen" : "port", -1, "port %u: only root may listen on ports "
 			    "below %u", w->port, k->m->first_port);
 	}
 }
 
-static const struct {
+static const struct own {
 	const char *name;
 	enum builtin is;
 	bool dgram;		/* it answers datagrams too */
@@ -255,47 +280,61 @@ static const struct {
 	{ "servers", BUILTIN_SERVERS, false, false, true },
 	{ "services", BUILTIN_SERVICES, false, false, true },
 	{ "status", BUILTIN_STATUS, false, false, true },
+	{ "xadmin", BUILTIN_NONE, false, false, false },	/* files that name it are still shipped */
 };
 
-/* The built-in of the service's name: of a path the last part, of a port its name in /etc/services. */
-static int
-infer_builtin(const struct look *k, struct err *err)
+/* The built-in of the service's name: of a path the last part, of a port its name in /etc/services. NULL: err. */
+static const struct own *
+find_builtin(const struct look *k, struct err *err)
 {
-	struct service *s = k->s;
-	const char *name = str_basename(s->name);
-	bool dgram = false;
+	const char *name = str_basename(k->s->name);
 	uint64_t port;
 
-	for (size_t i = 0; i < s->nlisten; i++)
-		dgram |= s->listen[i].where.type == SOCK_DGRAM;
 	if (num_parse(name, 0, 65535, &port)) {
 		struct servent *se = getservbyport(htons((uint16_t)port), NULL);
 
 		name = se != NULL ? se->s_name : name;
 	}
-	for (size_t i = 0; i < sizeof builtins / sizeof builtins[0]; i++) {
-		if (strcasecmp(name, builtins[i].name) != 0)
-			continue;
-		if (dgram && !builtins[i].dgram)
-			return err_set(err, "%s answers connections only", builtins[i].name), err_at(err, "type", -1);
-		if (dgram && builtins[i].amplifies && !s->only_from.given)
-			return err_set(err, "%s by datagrams sends more than it receives, to whatever address a sender "
-			    "puts there: only_from must say whom it answers", builtins[i].name), err_at(err, "type", -1);
-		s->internal = builtins[i].is;
-		if (builtins[i].local && !s->only_from.given) {
-			if (rules_add(&s->only_from, "127.0.0.0/8", false, NULL, NULL, err) == -1 ||
-			    rules_add(&s->only_from, "::1", false, NULL, NULL, err) == -1)
-				return -1;
-			s->only_from.given = true;
-			attr_give(s, "only_from");
-		}
-		if (s->server != NULL || s->exec.n > 0)
-			attr_remark(k->note, k->arg, s->server != NULL ? "server" : "exec", -1,
-			    "type = INTERNAL: the server itself answers; the program is not run");
+	for (size_t i = 0; i < sizeof builtins / sizeof builtins[0]; i++)
+		if (strcasecmp(name, builtins[i].name) == 0)
+			return &builtins[i];
+	(void)err_set(err, "there is no built-in service \"%s\"; echo discard chargen daytime time tcpmux "
+	    "servers services status are", name);
+	(void)err_at(err, "type", -1);
+	return NULL;
+}
+
+static int
+infer_builtin(const struct look *k, const struct own *own, struct err *err)
+{
+	struct service *s = k->s;
+	bool dgram = false;
+
+	if (own->is == BUILTIN_NONE) {
+		attr_remark(k->note, k->arg, "type", -1, "%s is not here: serverctl and the built-in status do what it "
+		    "did; the service is off", own->name);
+		s->off = true;
 		return 0;
 	}
-	return err_set(err, "there is no built-in service \"%s\"; echo discard chargen daytime time tcpmux "
-	    "servers services status are", name), err_at(err, "type", -1);
+	for (size_t i = 0; i < s->nlisten; i++)
+		dgram |= s->listen[i].where.type == SOCK_DGRAM;
+	if (dgram && !own->dgram)
+		return err_set(err, "%s answers connections only", own->name), err_at(err, "type", -1);
+	if (dgram && own->amplifies && !s->only_from.given)
+		return err_set(err, "%s by datagrams sends more than it receives, to whatever address a sender "
+		    "puts there: only_from must say whom it answers", own->name), err_at(err, "type", -1);
+	s->internal = own->is;
+	if (own->local && !s->only_from.given) {
+		if (rules_add(&s->only_from, "127.0.0.0/8", false, NULL, NULL, err) == -1 ||
+		    rules_add(&s->only_from, "::1", false, NULL, NULL, err) == -1)
+			return -1;
+		s->only_from.given = true;
+		attr_give(s, "only_from");
+	}
+	if (s->server != NULL || s->exec.n > 0)
+		attr_remark(k->note, k->arg, s->server != NULL ? "server" : "exec", -1,
+		    "type = INTERNAL: the server itself answers; the program is not run");
+	return 0;
 }
 
 /* What rpcbind is to be told: a number, by the name in /etc/rpc or as it is given, and versions. */
@@ -306,7 +345,8 @@ infer_rpc(struct service *s, struct err *err)
 
 	if (!attr_given(s, "rpc_number")) {
 		if (!rpc_number(s->name, &number))
-			return err_set(err, "%s is no RPC program in /etc/rpc; say rpc_number = NUMBER", s->name);
+			return err_set(err, "%s is no RPC program in /etc/rpc; say rpc_number = NUMBER", s->name),
+			    err_at(err, "rpc_number", 0);
 		s->rpc_number = number;
 		attr_give(s, "rpc_number");
 	}
@@ -324,7 +364,13 @@ int
 check_where(struct service *s, const struct master *m, attr_note *note, void *arg, struct err *err)
 {
 	const struct look k = { s, m, note, arg };
+	const struct own *own = NULL;
 
+	if ((s->type & TYPE_INTERNAL) != 0 && (s->flags & FLAG_SENSOR) == 0) {
+		own = find_builtin(&k, err);
+		if (own == NULL)
+			return -1;
+	}
 	if (s->table && infer(&k, err) == -1)
 		return -1;
 	if (!s->table && s->nlisten == 0)
@@ -333,7 +379,7 @@ check_where(struct service *s, const struct master *m, attr_note *note, void *ar
 		attr_give(s, "wait");
 	if ((s->type & TYPE_RPC) != 0 && infer_rpc(s, err) == -1)
 		return -1;
-	if ((s->type & TYPE_INTERNAL) != 0 && (s->flags & FLAG_SENSOR) == 0 && infer_builtin(&k, err) == -1)
+	if (own != NULL && infer_builtin(&k, own, err) == -1)
 		return -1;
 	/* In the background the directory is /: what was meant from here is written in full. */
 	for (size_t i = 0; m->leaves && i < s->nlisten; i++)

@@ -1,4 +1,5 @@
 #include "table/rivals.h"
+#include "table/entry.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -67,14 +68,14 @@ static const struct word *
 claim_word(const struct table *t, const struct claim *c, const struct entry **of)
 {
 	const char *attr = attr_given(c->item->service, "listen") ? "listen" : "port";
-	const struct assign *a = table_assign(t, c->item->entry, attr, of);
+	const struct assign *a = entry_assign(t, c->item->entry, attr, of);
 
 	if (a == NULL || *of != c->item->entry) {
 		*of = c->item->entry;
 		return &c->item->entry->name;
 	}
-	if (table_list_word(*of, attr, (int)c->listen) != NULL)
-		return table_list_word(*of, attr, (int)c->listen);
+	if (entry_list_word(*of, attr, (int)c->listen) != NULL)
+		return entry_list_word(*of, attr, (int)c->listen);
 	return a->n > 0 && !a->field ? &a->word[0] : &a->name;
 }
 
@@ -203,6 +204,7 @@ rivals_find(struct table *t)
 		if (t->item[i].entry->faulty) {
 			service_free(t->item[i].service);
 			t->faulty++;
+			t->faulty_on++;
 		} else {
 			t->item[kept++] = t->item[i];
 		}

@@ -128,7 +128,7 @@ struct service {
 	unsigned refs;
 	bool table;		/* of a table, not of the command line: other defaults */
 	bool packed;		/* one block, as pack made it: nothing in it is freed by itself */
-	bool off;		/* by `disable`, or by `enabled` and `disabled` */
+	bool off;		/* by `disable`, by `enabled` and `disabled`, or as no such built-in is here */
 
 	char *name;		/* the word behind `service` */
 	char *id;		/* may be the name itself */

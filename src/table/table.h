@@ -30,9 +30,10 @@ struct table {
 	const struct entry *defaults_first, *defaults_last;	/* those that made it, others between them */
 	struct item *item;		/* owned; in the order of the table */
 	size_t n;
-	size_t faulty;			/* entries that are not among them */
+	size_t faulty, faulty_on;	/* entries that are not among them; those that nothing says to be off */
 	size_t on;			/* services that are to be served */
 	size_t bytes;			/* of all texts */
+	unsigned hints;			/* so often the accounts were looked through for one that is meant */
 	bool too_many;			/* files, or bytes; it was told */
 	bool unread;			/* a table could not be read, or there is no memory */
 };
@@ -51,13 +52,6 @@ void table_read_text(struct table *t, const struct master *m, const char *text, 
 int table_try_options(const struct master *m, char *const *option, size_t noptions, struct err *err);
 
 void table_free(struct table *t);
-
-/* The entry's, or defaults', last assignment of an attribute; NULL: none. *of: the entry it is in. */
-const struct assign *table_assign(const struct table *t, const struct entry *e, const char *attr,
-    const struct entry **of);
-
-/* The n-th word of an entry's list, which several += may have made. NULL: not found. */
-const struct word *table_list_word(const struct entry *e, const char *attr, int n);
 
 /* Writes the table as service blocks that read back to the same. */
 void table_dump(const struct table *t, struct buf *out);

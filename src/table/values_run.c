@@ -105,8 +105,9 @@ set_target(struct service *s, const struct setting *v, struct err *err)
 {
 	const char *host = v->word[0];
 	char text[WHERE_HOST + 64];
-	struct where *to;
+	struct where to;
 	struct ip ip;
+	int rc = 0;
 
 	if (v->n == 1)
 		(void)snprintf(text, sizeof text, "%s", host);
@@ -117,18 +118,24 @@ set_target(struct service *s, const struct setting *v, struct err *err)
 		    "tcp:%s:%s", host, v->word[1]);
 	if (strlen(text) + 1 == sizeof text)
 		return err_set(err, "redirect: the address is too long");
-	to = s->target != NULL ? s->target : (s->target = calloc(1, sizeof *to));
-	if (to == NULL)
-		return err_sys(err, ENOMEM, "redirect");
-	where_free(to);
-	if (where_parse(to, text, err) == -1)
+	if (where_parse(&to, text, err) == -1)
 		return -1;
-	if (to->type != SOCK_STREAM || to->scheme == SCHEME_FD || to->scheme == SCHEME_FIFO)
-		return err_set(err, "redirect: %s takes no connections; tcp, unix and vsock do", text);
-	if (to->scheme == SCHEME_UNIX && to->host[0] != '/' && to->host[0] != '@')
-		return err_set(err, "redirect %s: the path must begin with /", text);
-	if (to->scheme != SCHEME_UNIX && to->port == 0)
-		return err_set(err, "redirect: nobody can be reached at port 0");
+	if (to.type != SOCK_STREAM || to.scheme == SCHEME_FD || to.scheme == SCHEME_FIFO)
+		rc = err_set(err, "redirect: %s takes no connections; tcp, unix and vsock do", text);
+	else if (to.scheme == SCHEME_UNIX && to.host[0] != '/' && to.host[0] != '@')
+		rc = err_set(err, "redirect %s: the path must begin with /", text);
+	else if (to.scheme != SCHEME_UNIX && to.port == 0)
+		rc = err_set(err, "redirect: nobody can be reached at port 0");
+	if (rc == -1) {
+		where_free(&to);
+		return -1;
+	}
+	if (s->target == NULL && (s->target = calloc(1, sizeof *s->target)) == NULL) {
+		where_free(&to);
+		return err_sys(err, ENOMEM, "redirect");
+	}
+	where_free(s->target);
+	*s->target = to;
 	return 0;
 }
 

@@ -105,6 +105,55 @@ first_table(const char *path, char *name, size_t size, struct err *err)
 	return rc;
 }
 
+struct said {			/* what a server puts under and over its tables' defaults */
+	struct buf text;
+	char **word;		/* owned: presets, then options; in text */
+	size_t npresets, n;
+};
+
+/* It takes away, or names services: that is of all tables together, and one is checked alone. */
+static bool
+is_of_all(const char *option)
+{
+	size_t n = strcspn(option, "=+-");
+
+	return option[n] == '-' || (n == 7 && strncmp(option, "enabled", n) == 0) ||
+	    (n == 8 && strncmp(option, "disabled", n) == 0);
+}
+
+/* A server that is none says nothing. -1: err. */
+static int
+ask_options(const char *path, struct said *s, struct err *err)
+{
+	static const char *const kinds[] = { "preset ", "option " };
+	char *const word[] = { (char *)(uintptr_t)"options" };
+	size_t lines = 0;
+
+	*s = (struct said){ 0 };
+	if (path == NULL || ask(path, word, 1, &s->text, err) != 0)
+		s->text.len = 0;
+	buf_add(&s->text, "", 1);
+	if (s->text.failed || s->text.data == NULL)
+		return err_sys(err, ENOMEM, "the server's options");
+	for (const char *p = s->text.data; *p != '\0'; p++)
+		lines += *p == '\n';
+	s->word = calloc(lines + 1, sizeof *s->word);
+	if (s->word == NULL)
+		return err_sys(err, ENOMEM, "the server's options");
+	for (char *p = s->text.data, *end; (end = strchr(p, '\n')) != NULL; p = end + 1) {
+		bool option = strncmp(p, kinds[1], strlen(kinds[1])) == 0;
+
+		*end = '\0';
+		if (!option && strncmp(p, kinds[0], strlen(kinds[0])) != 0)
+			continue;
+		if (is_of_all(p + strlen(kinds[option])))
+			continue;
+		s->npresets += !option;
+		s->word[s->n++] = p + strlen(kinds[option]);
+	}
+	return 0;
+}
+
 /* Edits, then has it read. */
 static int
 edit_and_reload(const char *path, const char *table, struct err *err)
@@ -113,6 +162,7 @@ edit_and_reload(const char *path, const char *table, struct err *err)
 	char *const word[] = { (char *)(uintptr_t)"reload" };
 	struct master m = { .env = environ };
 	struct account *accounts = NULL;
+	struct said said;
 	char cwd[PATH_MAX], name[PATH_MAX];
 	int rc;
 
@@ -124,8 +174,15 @@ edit_and_reload(const char *path, const char *table, struct err *err)
 	}
 	around_look(&m, cwd, sizeof cwd, false);
 	m.accounts = &accounts;
-	rc = edit(table, &m, err);
+	rc = ask_options(path, &said, err);
+	if (rc == 0) {
+		m.preset = said.word;
+		m.npresets = said.npresets;
+		rc = edit(table, &m, said.word + said.npresets, said.n - said.npresets, err);
+	}
 	accounts_free(&accounts);
+	free(said.word);
+	buf_free(&said.text);
 	if (rc != 0)
 		return rc;
 	rc = path != NULL ? ask(path, word, 1, NULL, err) : -1;

@@ -101,6 +101,21 @@ refuses() { run "$PEER" "tcp:127.0.0.1:${PORTS[$1]}"; [[ $status == 5 ]]; }
 	until_true 10 has_children 0
 }
 
+@test "status tells of each connection its number, process, peer and bytes, and of one service what ended ones moved" {
+	a_table
+	"$PEER" -c go -s hello "tcp:127.0.0.1:${PORTS[b]}" >held 3>&- & HELD=$!
+	local row pid
+	moved() { ctl status; row=$(grep -A1 -w CONN <<<"$output" | tail -n 1 | tr -s ' '); [[ $row == *"5 B 7 B" ]]; }
+	until_true 5 moved || die "$output" || return
+	pid=$(children "$PID"); pid=${pid%% *}
+	[[ $(grep -w CONN <<<"$output" | tr -s ' ') == " CONN SERVICE PID FROM AGE IDLE IN OUT" ]] || die "$output" || return
+	[[ $row =~ ^" 1 b $pid 127.0.0.1 "[0-9]+s\ [0-9]+s\ 5\ B\ 7\ B$ ]] || die "$row" || return
+	: >go; let_go
+	until_true 5 has_children 0
+	ended() { ctl status b; [[ $'\n'$output == *$'\nb: 5 B in, 7 B out'* ]]; }
+	until_true 5 ended
+}
+
 @test "a word that cannot be one is told without asking" {
 	a_table
 	ctl enable ""; [[ $status == 1 ]]; one_line 'serverctl: "": '
@@ -286,6 +301,25 @@ refuses() { run "$PEER" "tcp:127.0.0.1:${PORTS[$1]}"; [[ $status == 5 ]]; }
 	ctl kill a; [[ $status == 0 && $output == "0 connections of a are told to end" ]]
 }
 
+@test "kill of a name that two services have ends the connections of both" {
+	table <<-'X'
+	service a { listen = 127.0.0.1:0
+		shell = echo a; cat
+	}
+	service also { listen = 127.0.0.1:0
+		id = a
+		shell = echo also; cat
+	}
+	X
+	start_server -f t
+	local to pids=()
+	for to in "${ADDRESSES[@]}"; do "$PEER" -t 30000 "$to" >"held.${to##*:}" 3>&- & pids+=($!); done
+	until_true 5 has_children 2
+	ctl kill a; [[ $status == 0 && $output == "2 connections of a are told to end" ]] || die "$output" || return
+	wait "${pids[@]}" || :
+	until_true 5 has_children 0
+}
+
 @test "kill of a service whose entry is gone ends what is left of it" {
 	table <<-'X'
 	service a { listen = 127.0.0.1:0
@@ -405,6 +439,14 @@ refuses() { run "$PEER" "tcp:127.0.0.1:${PORTS[$1]}"; [[ $status == 5 ]]; }
 @test "tables names the files, in full, whoever asks from wherever" {
 	a_table
 	raw 'tables\n'; [[ $status == 0 && $output == "o $PWD/t"$'\nx 0' ]]
+}
+
+@test "options tells what stands over the tables' defaults" {
+	a_table -o "only_from=127.0.0.1 ::1"
+	raw 'options\n'; [[ $status == 0 && $output == "o option user=$ME"$'\no option only_from=127.0.0.1 ::1\nx 0' ]]
+	stop_server
+	AS_ME='' start_server 127.0.0.1:0 true
+	raw 'options\n'; [[ $status == 0 && $output == 'x 0' ]]
 }
 
 @test "a table that was standard input is neither read again nor explained: 1 and why" {

@@ -60,6 +60,20 @@ setup_editors() {
 	[[ $(says a) == again ]]
 }
 
+@test "edit checks with the options of the server that it talks to" {
+	setup_editors; a_table
+	sed -i 's/shell/frobnicate = 1\n\t&/' t
+	sed -i '1i defaults { no_access = 10.0.0.1 }' t
+	start_server -o dialect=xinetd -o "env=A=x B=y" -o no_access-=10.0.0.1 -f t
+	EDITOR=./change edit
+	[[ $status == 0 && $output == "0 added, 1 changed,"* && $stderr == *'`frobnicate`; ignored, as xinetd does'* ]] || die "$stderr"
+	[[ $(says a) == changed ]]
+	# Without it the same is an error.
+	stop_server
+	EDITOR="sed -i s/changed/again/" edit t
+	[[ $status == 1 && $stderr == *'error: there is no attribute `frobnicate`'*"the table is as it was" ]]
+}
+
 @test "VISUAL before EDITOR, else vi; an empty one is none; it may have arguments" {
 	setup_editors; a_table
 	editor no <<<'exit 1'

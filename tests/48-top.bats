@@ -113,6 +113,32 @@ a_table() {
 	kill "$p"; wait "$p" || :
 }
 
+@test "where each listens, why some were refused and the last error, as status tells them" {
+	cat >t <<-X
+	service closed { listen = 127.0.0.1:0
+		exec = cat
+		no_access = 127.0.0.0/8
+	}
+	service broken { listen = 127.0.0.1:0
+		exec = /dev/null
+	}
+	X
+	chmod 644 t; start_server -f t
+	run "$PEER" "tcp:127.0.0.1:${PORTS[closed]}"
+	run "$PEER" "tcp:127.0.0.1:${PORTS[broken]}"
+	wait_log 'ERROR: broken cannot execute'
+	screen <<-X
+	size(24, 200)
+	wait("closed: refused: address 1")
+	assert shows(" ago: cannot execute") and any(l.startswith("broken: ") for l in lines()), lines()
+	assert any(l.rstrip().endswith(" tcp:127.0.0.1:${PORTS[closed]}") and l.startswith("closed ") for l in lines()), lines()
+	size(5, 80)
+	assert len(lines()) <= 5 and not shows("refused: address"), lines()
+	key("q")
+	assert over() == 0
+	X
+}
+
 @test "rows: order by each key, limits, large numbers, the rate since the last picture" {
 	# Something else answers, so that the numbers are known.
 	cat >answer <<-'X'

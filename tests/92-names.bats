@@ -128,6 +128,17 @@ inside() {
 	[[ $(count_log '^server: ') == 4 && ! -e f ]]
 }
 
+@test "xinetd: serverctl edit checks as this server reads: what is a warning there is none here" {
+	script hi <<<'echo hi'
+	block a "$PWD/hi" more <<<'frobnicate = 1' >t
+	start_name xinetd -d -f t
+	local ctl=(timeout 30 "$SERVERCTL")
+	[[ $(id -u) != 0 || -z ${OWN_RUN[*]} ]] || ctl=(timeout 30 nsenter -t "$PID" -m "$SERVERCTL")
+	EDITOR="sed -i s/hi$/hello/" run "${ctl[@]}" edit "$PWD/t"
+	[[ $status == 0 && $output == *"there is no attribute \`frobnicate\`; ignored"*"1 changed"* ]] || die "$status $output"
+	grep -q "server .*/hello$" t
+}
+
 @test "xinetd: a full service refuses, as xinetd does, unless the table says otherwise" {
 	gate g
 	block it "$PWD/g" more >t <<<"instances = 1"

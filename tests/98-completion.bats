@@ -131,7 +131,8 @@ offers() { [[ $output == "$(printf '%s\n' "$@" | sort)" ]] || die "offered:" "$o
 	for f in man/man8/server.8 man/man8/serverctl.8 man/man5/server.conf.5 man/man1/client.1 \
 	    bash-completion/completions/server bash-completion/completions/serverctl bash-completion/completions/client \
 	    zsh/site-functions/_server fish/vendor_completions.d/server.fish fish/vendor_completions.d/serverctl.fish \
-	    fish/vendor_completions.d/client.fish; do
+	    fish/vendor_completions.d/client.fish examples/server.conf examples/server.service examples/server.socket \
+	    examples/server-fail2ban.conf examples/server/upper; do
 		[[ -r $to/usr/share/$f ]] || die "$f" || return
 	done
 	# As the completion package does: by the command's name.

@@ -223,7 +223,7 @@ print_for(const struct copy *c, const char *path, const struct buf *shown)
 
 /* Tells what is wrong with the copy. Returns how many errors there are. */
 static size_t
-check(const struct copy *c, const char *path, const struct master *m)
+check(const struct copy *c, const char *path, const struct master *m, char *const *option, size_t noptions)
 {
 	char *const file[] = { (char *)(uintptr_t)c->name };
 	struct master with = *m;
@@ -232,7 +232,7 @@ check(const struct copy *c, const char *path, const struct master *m)
 	size_t errors;
 
 	with.checking = true;
-	table_read(&t, &with, file, 1, NULL, 0);
+	table_read(&t, &with, file, 1, option, noptions);
 	diags_print(&t.diags, isatty(STDERR_FILENO) == 1 && getenv("NO_COLOR") == NULL, &shown);
 	errors = t.diags.errors;
 	print_for(c, path, &shown);
@@ -341,7 +341,7 @@ take_signals(bool back)
 }
 
 int
-edit(const char *path, const struct master *m, struct err *err)
+edit(const char *path, const struct master *m, char *const *option, size_t noptions, struct err *err)
 {
 	struct copy c = { .lock = -1 };
 	int rc;
@@ -360,7 +360,7 @@ edit(const char *path, const struct master *m, struct err *err)
 		if (same(&c)) {
 			(void)fprintf(stderr, "serverctl: %s is as it was\n", path);
 			rc = 1;
-		} else if (check(&c, path, m) == 0) {
+		} else if (check(&c, path, m, option, noptions) == 0) {
 			rc = install(&c, path, err);
 			break;
 		} else if (!again()) {

@@ -5,7 +5,10 @@
 #include "base/err.h"
 #include "table/check.h"
 
-/* 0: it was changed; 1: it was not, and that was told; -1: err, it was not. */
-int edit(const char *path, const struct master *m, struct err *err);
+/*
+ * It is checked as a server with that master and those -o would read it. 0: it was changed; 1: it was not, and
+ * that was told; -1: err, it was not.
+ */
+int edit(const char *path, const struct master *m, char *const *option, size_t noptions, struct err *err);
 
 #endif

@@ -111,6 +111,21 @@ ask_tables(struct asker *a)
 	asker_say(a);
 }
 
+/* What its name and its command line put under and over the tables' defaults. A table's errors may hang on it. */
+static void
+ask_options(struct asker *a)
+{
+	const struct config *c = server_config(a->control->server);
+
+	for (size_t i = 0; c != NULL && i < c->master->npresets; i++)
+		buf_addf(&a->text, "o preset %s\n", c->master->preset[i]);
+	for (size_t i = 0; c != NULL && i < c->noptions; i++)
+		if (strchr(c->option[i], '\n') == NULL)
+			buf_addf(&a->text, "o option %s\n", c->option[i]);
+	answer_end(&a->text, 0);
+	asker_say(a);
+}
+
 static void
 ask_end(struct asker *a)
 {
@@ -165,6 +180,7 @@ static const struct request {
 	{ "drain", 0, 0, ask_end },
 	{ "stop", 0, 0, ask_end },
 	{ "tables", 0, 0, ask_tables },
+	{ "options", 0, 0, ask_options },
 	{ "upgrade", 0, 0, ask_upgrade },
 };
 

@@ -44,8 +44,9 @@ bool status_text(const struct status *s, const char *service, struct buf *out);
 bool status_json(const struct status *s, const char *service, struct buf *out);
 /*
  * For serverctl top, a line each with tabs between the words, escaped as in the log: server PHASE
- * UPTIME; service NUMBER ID STATE LIVE LIMIT STARTED REFUSED FAILED IN OUT, of those that run;
- * connection NUMBER SERVICE PID FROM AGE IDLE IN OUT. `-`: none, or not known.
+ * UPTIME; service NUMBER ID STATE LIVE LIMIT STARTED REFUSED FAILED IN OUT LISTENERS WHY ERROR, of those that
+ * run, where WHY and ERROR are sentences, or nothing; connection NUMBER SERVICE PID FROM AGE IDLE IN OUT. `-`:
+ * none, or not known.
  */
 void status_snapshot(const struct status *s, struct buf *out);
 void status_metrics(const struct status *s, struct buf *out);

@@ -58,6 +58,40 @@ add_server(struct buf *b, const struct status *s, const struct view *v)
 }
 
 static void
+add_listeners(struct buf *b, const struct unit *u)
+{
+	for (const struct listener *l = u->listeners; l != NULL; l = l->next) {
+		add_plain(b, l->bound.name);
+		buf_text(b, l->next != NULL || u->muxed != NULL ? " " : "");
+	}
+	if (u->muxed != NULL) {
+		buf_text(b, "tcpmux:");
+		add_plain(b, u->conf->name);
+	}
+	if (u->listeners == NULL && u->muxed == NULL)
+		buf_text(b, "-");
+}
+
+static void
+add_reasons(struct buf *b, const struct unit *u)
+{
+	for (int k = 0; k < REASONS; k++)
+		if (u->refused[k] > 0)
+			buf_addf(b, " %s %llu", reason_text((enum reason)k), (unsigned long long)u->refused[k]);
+}
+
+/* Its last one, with its age. */
+static void
+add_error(struct buf *b, const struct row *r, const struct view *v)
+{
+	char span[32];
+
+	if (r->error_at != 0)
+		buf_addf(b, "%s ago: ", print_span(v->now - r->error_at, span));
+	add_plain(b, r->error);
+}
+
+static void
 add_row(struct buf *b, const struct row *r, size_t width)
 {
 	const struct unit *u = r->unit;
@@ -76,15 +110,8 @@ add_row(struct buf *b, const struct row *r, size_t width)
 	add_right(b, u->started, 10);
 	add_right(b, unit_refusals(u), 9);
 	add_right(b, u->failed, 7);
-	for (const struct listener *l = u->listeners; l != NULL; l = l->next) {
-		add_plain(b, l->bound.name);
-		buf_text(b, l->next != NULL || u->muxed != NULL ? " " : "");
-	}
-	if (u->muxed != NULL) {
-		buf_text(b, "tcpmux:");
-		add_plain(b, u->conf->name);
-	}
-	buf_text(b, u->listeners == NULL && u->muxed == NULL ? "-\n" : "\n");
+	add_listeners(b, u);
+	buf_text(b, "\n");
 }
 
 /* What does not fit into the table: why some were refused, how much passed, the last error. */
@@ -92,16 +119,14 @@ static void
 add_more(struct buf *b, const struct row *r, const struct view *v, bool all)
 {
 	const struct unit *u = r->unit;
-	char span[32], in[32], out[32];
+	char in[32], out[32];
 	uint64_t nin, nout;
 
 	if (u != NULL && unit_refusals(u) > 0) {
 		buf_text(b, "\n");
 		add_plain(b, r->id);
 		buf_text(b, ": refused:");
-		for (int k = 0; k < REASONS; k++)
-			if (u->refused[k] > 0)
-				buf_addf(b, " %s %llu", reason_text((enum reason)k), (unsigned long long)u->refused[k]);
+		add_reasons(b, u);
 	}
 	if (all && u != NULL && unit_bytes(u, &nin, &nout)) {
 		buf_text(b, "\n");
@@ -113,9 +138,7 @@ add_more(struct buf *b, const struct row *r, const struct view *v, bool all)
 	buf_text(b, "\n");
 	add_plain(b, r->id);
 	buf_text(b, ": ");
-	if (r->error_at != 0)
-		buf_addf(b, "%s ago: ", print_span(v->now - r->error_at, span));
-	add_plain(b, r->error);
+	add_error(b, r, v);
 }
 
 static void
@@ -228,6 +251,13 @@ status_snapshot(const struct status *s, struct buf *out)
 		known = unit_bytes(u, &nin, &nout);
 		add_known(out, known, nin);
 		add_known(out, known, nout);
+		buf_text(out, "\t");
+		add_listeners(out, u);
+		buf_text(out, unit_refusals(u) > 0 ? "\trefused:" : "\t");
+		add_reasons(out, u);
+		buf_text(out, "\t");
+		if (v.row[i].error != NULL)
+			add_error(out, &v.row[i], &v);
 		buf_text(out, "\n");
 	}
 	for (size_t i = 0; i < v.nseen; i++) {

@@ -28,7 +28,8 @@ static const struct { char key; const char *name; } sorts[SORTS] = {
 };
 
 struct row {			/* a service */
-	const char *id, *state;	/* in the text */
+	const char *id, *state, *listeners;	/* in the text */
+	const char *note[2];	/* why some were refused, the last error; "": none */
 	uint64_t number;	/* how the server tells it from others of its name */
 	int64_t limit;		/* -1: none */
 	uint64_t live, started, refused, failed, in, out;
@@ -114,7 +115,8 @@ take_line(struct picture *p, char *line)
 	} else if (strcmp(w[0], "service") == 0 && n >= 11) {
 		p->row[p->nrows++] = (struct row){ .number = number(w[1]), .id = w[2], .state = w[3], .live = number(w[4]),
 			.limit = w[5][0] == '-' ? -1 : (int64_t)number(w[5]), .started = number(w[6]),
-			.refused = number(w[7]), .failed = number(w[8]), .in = number(w[9]), .out = number(w[10]) };
+			.refused = number(w[7]), .failed = number(w[8]), .in = number(w[9]), .out = number(w[10]),
+			.listeners = n >= 14 ? w[11] : "", .note = { n >= 14 ? w[12] : "", n >= 14 ? w[13] : "" } };
 	} else if (strcmp(w[0], "connection") == 0 && n >= 9) {
 		p->link[p->nlinks++] = (struct link){ w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8] };
 	}
@@ -253,23 +255,46 @@ between(int least, int n, int most)
 	return n < least ? least : n > most ? most : n;
 }
 
+/* Below the rows, where there is room. */
+static void
+draw_notes(struct screen *s, const struct picture *p)
+{
+	bool apart = false;
+
+	for (size_t i = 0; i < p->nrows; i++) {
+		for (int k = 0; k < 2; k++) {
+			if (p->row[i].note[k][0] == '\0')
+				continue;
+			if (!apart)
+				line(s, false, "%s", "");
+			apart = true;
+			line(s, false, "%s: %s", p->row[i].id, p->row[i].note[k]);
+		}
+	}
+}
+
 static void
 draw_services(struct screen *s, const struct picture *p)
 {
 	char in[16], out[16], limit[24];
-	int name = between(12, s->columns - 68, 48);	/* 68: all the others */
+	size_t longest = 12;
+	int name;
 
-	line(s, true, "%-*s %-9s %6s %6s %8s %7s %7s %6s %5s %5s", name, "SERVICE", "STATE", "LIVE", "LIMIT", "STARTED",
-	    "RATE/S", "REFUSED", "FAILED", "IN", "OUT");
+	for (size_t i = 0; i < p->nrows; i++)
+		longest = strlen(p->row[i].id) > longest ? strlen(p->row[i].id) : longest;
+	name = between(12, s->columns - 68, longest < 48 ? (int)longest : 48);	/* 68: all the others */
+	line(s, true, "%-*s %-9s %6s %6s %8s %7s %7s %6s %5s %5s %s", name, "SERVICE", "STATE", "LIVE", "LIMIT", "STARTED",
+	    "RATE/S", "REFUSED", "FAILED", "IN", "OUT", "LISTENERS");
 	for (size_t i = 0; i < p->nrows && s->row < s->rows; i++) {
 		const struct row *r = &p->row[i];
 
 		if (r->limit >= 0)
 			(void)snprintf(limit, sizeof limit, "%" PRId64, r->limit);
-		line(s, false, "%-*.*s %-9s %6" PRIu64 " %6s %8" PRIu64 " %7.1f %7" PRIu64 " %6" PRIu64 " %5s %5s", name, name,
-		    r->id, r->state, r->live, r->limit >= 0 ? limit : "-", r->started, r->rate, r->refused, r->failed,
-		    bytes(r->in, in), bytes(r->out, out));
+		line(s, false, "%-*.*s %-9s %6" PRIu64 " %6s %8" PRIu64 " %7.1f %7" PRIu64 " %6" PRIu64 " %5s %5s %s", name,
+		    name, r->id, r->state, r->live, r->limit >= 0 ? limit : "-", r->started, r->rate, r->refused, r->failed,
+		    bytes(r->in, in), bytes(r->out, out), r->listeners);
 	}
+	draw_notes(s, p);
 }
 
 static void

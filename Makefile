@@ -169,6 +169,7 @@ install: all
 	sed 's|/usr/local/share/examples|$(PREFIX)/share/examples|g' etc/server.conf \
 		>'$(DESTDIR)$(PREFIX)/share/examples/server.conf'
 	chmod 644 '$(DESTDIR)$(PREFIX)/share/examples/server.conf'
+	install -m 644 etc/fail2ban/server.conf '$(DESTDIR)$(PREFIX)/share/examples/server-fail2ban.conf'
 	for unit in server.service server.socket; do \
 		sed 's|/usr/local/sbin|$(PREFIX)/sbin|g' etc/$$unit >'$(DESTDIR)$(PREFIX)/share/examples/'$$unit && \
 		chmod 644 '$(DESTDIR)$(PREFIX)/share/examples/'$$unit || exit; \

@@ -14,6 +14,48 @@ load helper
 	wait_log 'EXIT: sh signal=9'
 }
 
+@test "kill_after: who ignores TERM is killed on every kind of address" {
+	requires python3
+	local all='trap "" TERM; sleep 60 & echo $! >>pids; echo $$ >>pids; while :; do sleep 1; done' n=0 id
+	table() { # table ID LISTEN LINES...
+		local id=$1 to=$2; shift 2
+		printf 'service %s\n{\n\tlisten = %s\n\tshell = %s\n\tdirectory = %s\n\tuser = %s\n\ttimeout = 300ms\n\tkill_after = 100ms\n' \
+			"$id" "$to" "$all" "$PWD" "$ME"
+		printf '\t%s\n' "$@" '}'
+	}
+	mkdir -m 777 ends; : >pids; chmod 666 pids
+	{
+		table datagram unix-dgram:"$PWD/ends/d"
+		table session unix-dgram:"$PWD/ends/n" 'session = yes'
+		table handed unix-dgram:"$PWD/ends/w" 'wait = yes'
+		table accepts unix:"$PWD/ends/a" 'wait = yes'
+		table pipe fifo:"$PWD/ends/p"
+		table packets unix-seqpacket:"$PWD/ends/q"
+	} >t
+	chmod 644 t
+	start_server -f t
+	cat >wake.py <<-'X'
+	import socket, sys, time
+	open("ends/p", "w").write("x")
+	for name, kind in (("d", socket.SOCK_DGRAM), ("n", socket.SOCK_DGRAM), ("w", socket.SOCK_DGRAM),
+	                   ("a", socket.SOCK_STREAM), ("q", socket.SOCK_SEQPACKET)):
+	    s = socket.socket(socket.AF_UNIX, kind)
+	    if kind == socket.SOCK_DGRAM: s.bind("\0wake" + name + sys.argv[1])
+	    s.connect("ends/" + name); s.send(b"x")
+	    globals()["keep" + name] = s
+	sys.stdin.read()
+	X
+	python3 wake.py "$$" <&"$NAPFD" 3>&- & local w=$!
+	for id in datagram session handed accepts pipe packets; do
+		wait_log "KILL: $id pid=[0-9]+.* timeout"
+		wait_log "EXIT: $id signal=9"
+	done
+	stop_server INT		# it starts anew for what nobody read
+	kill "$w"; wait "$w" || :
+	all_gone() { local p; for p in $(<pids); do gone "$p" || return; done; }
+	until_true 10 all_gone
+}
+
 @test "timeout on a UNIX socket: the whole process group, a child that ignores TERM too" {
 	start_server -o timeout=300ms -o kill_after=100ms unix:s sh -c 'trap "" TERM; sleep 60 & echo $!; sleep 60'
 	run -0 "$PEER" unix:s
@@ -199,6 +241,12 @@ load helper
 @test "hangup = kill on a UNIX socket: the client's close" {
 	start_server -o hangup=kill unix:s sleep 60
 	"$PEER" -R unix:s
+	wait_log 'EXIT: sleep signal=15'
+}
+
+@test "hangup = kill on a socket of packets: the client's close" {
+	start_server -o hangup=kill unix-seqpacket:s sleep 60
+	"$PEER" -R unix-seqpacket:s
 	wait_log 'EXIT: sleep signal=15'
 }
 

@@ -499,6 +499,7 @@ many() {
 @test "linger = no, beside a thousand descriptors: replies, ends and errors are as with few" {
 	requires strace
 	local options; many options || return
+	export LSAN_OPTIONS=detect_leaks=0	# beside a tracer it cannot
 	WRAP="strace -D -f -qq -e trace=clone,clone3,futex,execve -o calls" start_server "${options[@]}" 127.0.0.1:0 sh -c 'echo hi; ls /proc/$$/fd'
 	run -0 ask; [[ ${lines[*]} == "hi 0 1 2" ]]
 	grep -q CLONE_PIDFD calls || skip "this kernel's way to start a child is another one"
@@ -534,6 +535,39 @@ waits() {
 	kill "$p"; wait "$p" || :
 	kill -KILL "$child"
 	[[ -n $waited ]] || skip "this kernel's way to start a child is another one"
+}
+
+# A start for which a name is looked up first is a process of its own, which lives as long as that takes.
+@test "linger = no, beside a thousand descriptors: who looks up a name meanwhile holds no other connection" {
+	requires_silent_resolver; requires nsenter strace
+	local in unused; many unused || return
+	{
+		printf 'service a {\n\tlisten ='; printf ' 127.0.0.1:0%.0s' {0..1000}; printf '\n\tshell = echo a\n\tuser = root\n\tlinger = no\n}\n'
+		printf 'service b {\n\tlisten = 127.0.0.1:0\n\tshell = echo b\n\tuser = root\n\tlookup = yes\n}\n'
+	} >t
+	chmod 644 t
+	cat >in.sh <<-X
+	printf 'nameserver 127.0.0.1\noptions timeout:5 attempts:1\n' >resolv; echo 'hosts: dns' >nss
+	mount --bind resolv /etc/resolv.conf; mount --bind nss /etc/nsswitch.conf
+	ip link set lo up
+	python3 silent.py </dev/null >/dev/null 2>&1 & echo \$! >helpers
+	until [ -e up ]; do sleep 0.01; done
+	exec "\$@"
+	X
+	START_LIMIT=30 WRAP="unshare -m -n sh in.sh" start_server -f t
+	in=(nsenter -t "$PID" -n)
+	# The first child is held where it has not its own table yet.
+	strace -qq -f -e trace=close_range -e inject=close_range:delay_enter=700000 -o calls -p "$PID" 3>&- & local t=$!
+	until_true 5 grep -q "^TracerPid:	$t\$" "/proc/$PID/status"
+	"${in[@]}" "$PEER" -t 20000 "tcp:127.0.0.1:$PORT" >got.a 3>&- & local a=$!
+	wait_log 'START: a'
+	"${in[@]}" "$PEER" -t 20000 "tcp:127.0.0.1:${PORTS[b]}" >got.b 3>&- & local b=$!
+	wait "$a"
+	local early; early=$(count_log 'START: b')
+	wait "$b"
+	kill "$t"; wait "$t" || :
+	kill $(<helpers)
+	[[ $(<got.a) == a && $(<got.b) == b && $early == 0 ]] || die "a waited for b"
 }
 
 @test "a command that sets SO_LINGER cannot hold up the master" {

@@ -209,11 +209,13 @@ zombies_wait() {
 	until_true 5 has_children 0
 }
 
+pid_namespace() { # sets UNSHARE, whose child is process 1
+	UNSHARE=(unshare -pf --mount-proc)
+	"${UNSHARE[@]}" true 2>/dev/null || UNSHARE=(unshare -Urpf --mount-proc)
+	"${UNSHARE[@]}" true 2>/dev/null || skip "no pid namespace"
+}
 as_process_1() { # as_process_1 ORPHANS: so many end at one moment
-	unshare -pf --mount-proc true 2>/dev/null || unshare -Urpf --mount-proc true 2>/dev/null || skip "no pid namespace"
-	local how="-pf --mount-proc"
-	# shellcheck disable=SC2086
-	unshare $how true 2>/dev/null || how="-Urpf --mount-proc"
+	pid_namespace
 	mkfifo over
 	cat >few <<-'X'
 	setsid sh -c "sleep 0.1 & exit 0" & (sh -c "exit 3" &) ; cat /proc/1/comm; exit 0
@@ -226,8 +228,7 @@ as_process_1() { # as_process_1 ORPHANS: so many end at one moment
 	cat >inside.sh <<-X
 	exec "$SERVER" -p $PWD/pid -r 9 127.0.0.1:0 sh -c 'read -r what; sh ./\$what $1' 9>lines
 	X
-	# shellcheck disable=SC2086
-	unshare $how sh inside.sh </dev/null >>"$LOG" 2>&1 3>&- & local u=$!
+	"${UNSHARE[@]}" sh inside.sh </dev/null >>"$LOG" 2>&1 3>&- & local u=$!
 	until_true 5 grep -q ready lines
 	local x y a; read -r x y a <lines
 	local i one start reaped ended; one=$(children "$u")
@@ -258,6 +259,34 @@ as_process_1() { # as_process_1 ORPHANS: so many end at one moment
 # bats test_tags=long
 @test "T26: as process 1, with 1000 orphans that end at once" {
 	as_process_1 1000
+}
+
+@test "T26: as process 1: a drain lets the command end, INT and QUIT do not; paths and pid file go" {
+	pid_namespace
+	local signal x y a u p
+	cat >inside.sh <<-X
+	exec "$SERVER" -p $PWD/pid -o listen+=unix:s -r 9 127.0.0.1:0 \
+		sh -c 'echo in; while [ ! -e go ]; do sleep 0.02; done; echo end' 9>lines
+	X
+	for signal in TERM INT QUIT; do
+		rm -f lines go
+		"${UNSHARE[@]}" sh inside.sh </dev/null >>"$LOG" 2>&1 3>&- & u=$!
+		until_true 5 grep -qs ready lines
+		read -r x y a <lines
+		"$PEER" -t 30000 "$a" >held 3>&- & p=$!
+		until_true 5 grep -q in held
+		kill -"$signal" "$(children "$u")"
+		if [[ $signal == TERM ]]; then
+			until_true 5 test ! -e s
+			! gone "$u" || die "it did not wait" || return
+			: >go
+		fi
+		until_true 5 gone "$u"
+		wait "$u" || die "$signal: status $?" || return
+		wait "$p" || :
+		[[ ! -e s && ! -e pid ]] || die "$signal: $(ls -d s pid)" || return
+		[[ $(<held) == "$([[ $signal != TERM ]] && echo in || printf 'in\nend')" ]] || die "$signal: $(<held)" || return
+	done
 }
 
 # Sessions live on when the master is killed, and the next one binds at once; so many rounds of it.

@@ -390,7 +390,12 @@ inode() { # of the listening socket there
 
 # --- units
 
-@test "the units are sound, and serve what they say" {
+# has FILE LINE...: those lines are in the unit, each as it stands
+has() {
+	local f=$1 line; shift
+	for line; do grep -qxF -- "$line" "$f" || die "no $line in $f" || return; done
+}
+@test "the units are sound: readiness, watchdog, a reload that is checked first, what the commands cannot do" {
 	requires systemd-analyze
 	local etc=$BATS_TEST_DIRNAME/../etc f
 	mkdir u
@@ -398,5 +403,21 @@ inode() { # of the listening socket there
 		sed "s|/usr/local/sbin/server|$SERVER|g" "$etc/$f" >"u/$f"
 	done
 	run -0 systemd-analyze verify --man=no "$PWD"/u/*.service "$PWD"/u/*.socket
-	[[ -z $output ]] || die "$output"
+	[[ -z $output ]] || die "$output" || return
+	has u/server.service Type=notify "ExecStart=$SERVER" WatchdogSec=30 KillMode=mixed Restart=on-failure \
+		Protect{KernelModules,KernelTunables,KernelLogs,ControlGroups,Clock,Hostname}=yes ProtectSystem=full \
+		SystemCallArchitectures=native LockPersonality=yes RestrictRealtime=yes || return
+	run -0 grep ^ExecReload= u/server.service
+	[[ ${lines[*]} == "ExecReload=$SERVER -t ExecReload=/bin/kill -HUP "'$MAINPID' ]] || return
+	has u/server.socket Accept=no FileDescriptorName=date ListenStream=1024 || return
+	has u/date.service Type=notify WatchdogSec=30
+}
+
+@test "server.socket: the table that it shows serves the socket of that name" {
+	sed -n '/^#     service date/,/^#     }/s/^#     //p' "$BATS_TEST_DIRNAME/../etc/server.socket" >t; chmod 644 t
+	own_address
+	activate -l "$HOST:$PORT" --fdname="$(sed -n 's/^FileDescriptorName=//p' "$BATS_TEST_DIRNAME/../etc/server.socket")" \
+		-- -o user="$ME" -f t
+	run -0 ask_there; [[ $output == *:*:* ]]
+	[[ $(<ready) == *"listen date tcp:$HOST:$PORT"* ]]
 }

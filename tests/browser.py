@@ -1,6 +1,6 @@
 """browser.py URL OUT: loads URL in a headless Chromium, wide and as narrow as a phone, light and dark, and
-keeps pictures in OUT. Ends with status 1 if the page asks for anything elsewhere, complains, or is wider than
-its window. It speaks to the browser by a pipe: no port, no library."""
+keeps pictures in OUT. Ends with status 1 if the page asks for anything elsewhere, complains, is wider than
+its window, has letters too small to read or does not load itself again. It speaks to the browser by a pipe: no port, no library."""
 import base64, json, os, select, subprocess, sys, tempfile, time
 
 url, out = sys.argv[1:3]
@@ -109,6 +109,11 @@ with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
                 bad.append(f"{name}: wider than its window: {seen}")
             if seen["styled"] != "0px" or seen["scripts"] or seen["unnamed"] or len(seen["headings"]) < 4:
                 bad.append(f"{name}: {seen}")
+            if float(seen["font"].removesuffix("px")) < 14:
+                bad.append(f"{name}: letters of {seen['font']}")
+            if (width, scheme) == (360, "dark"):    # by itself it comes again
+                b.events = []
+                b.wait("Page.loadEventFired")
             b.call("Target.closeTarget", targetId=target)
     b.call("Browser.close")
     b.process.wait(20)

@@ -78,12 +78,15 @@ start_server() {
 			tcp*) PORTS[$2]=${3##*:}; PORT=${PORT:-${3##*:}} ;;
 			unix*) PATHS[$2]=${3#*:} ;;
 			esac ;;
-		ready) exec {rfd}<&-; return 0 ;;
+		ready) exec {rfd}<&-; until_true 5 is_ready "$fifo"; return ;;
 		esac
 	done
 	exec {rfd}<&-
 	die "server did not come up; its log:" "$(<"$LOG")"
 }
+
+# It has closed what it told that by, too; if it is the server itself, and not who started it.
+is_ready() { [[ $(readlink "/proc/$PID/exe" 2>/dev/null) != */server || $(readlink "/proc/$PID/fd/9" 2>/dev/null) != "$1" ]]; }
 
 # Sends a signal (TERM) to the last server and waits for its end; STATUS is its exit status.
 stop_server() {

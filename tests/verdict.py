@@ -97,10 +97,11 @@ class Verdict:
                     if all(p["refused"] for p in last[max(i, 0):]):
                         self.violation("a table that can only be refused was taken", e["r"], e["t"], e)
                     continue
+                read = [p for p in last[i:] if not p["refused"]]   # one of them, and nobody knows which
                 for a in where:
-                    if a in last[i]["keep"] or a in last[i]["unsure"]:
+                    if any(a in p["keep"] or a in p["unsure"] for p in read):
                         continue
-                    may = [p["place"].get(a) for p in last[i:] if not p["refused"] and a not in p["keep"]]
+                    may = [p["place"].get(a) for p in read]
                     for f, c in still[a]:
                         if c not in may:
                             self.alts[a].append((f, e["t"], c))

@@ -570,6 +570,45 @@ gives() {
 	wait "$p"; [[ $(<got) == later ]]
 }
 
+@test "who comes while the worker stands still waits in the kernel's queue, at no cost; then all are served" {
+	requires python3
+	target 127.0.0.1:0 tr a-z A-Z
+	relay "127.0.0.1 $TARGET"
+	kill -STOP "$WORKER"
+	cat >clients.py <<-'X'
+	import os, socket, sys
+	port, n = int(sys.argv[1]), int(sys.argv[2])
+	c = [socket.create_connection(("127.0.0.1", port), 10) for _ in range(n)]
+	for x in c:
+	    x.settimeout(20); x.sendall(b"hello"); x.shutdown(1)
+	print("all", flush=True)
+	got = []
+	for x in c:
+	    try: got.append(x.recv(99).decode())
+	    except ConnectionResetError: got.append("reset")
+	print(sorted(set(got)), len(got))
+	X
+	python3 clients.py "$PORT" 40 >got 3>&- & local p=$! before accepted
+	until_true 10 grep -q all got
+	before=$(ticks "$PID"); nap 0.3
+	(($(ticks "$PID") - before < 5)) || die "the master spins"
+	# The worker was told of two at most, and so many more came before it was asked.
+	accepted=$(count_log 'START: r')
+	((accepted >= 1 && accepted < 40)) || die "$accepted are taken"
+	kill -CONT "$WORKER"
+	wait "$p"; [[ $(<got) == "all"$'\n'"['HELLO'] 40" ]] || die "$(<got)"
+	# Killed, it takes along those whom it had; the others are the next one's.
+	log_has 40 'EXIT: r' || wait_exits 40
+	kill -STOP "$WORKER"
+	python3 clients.py "$PORT" 40 >got 3>&- & p=$!
+	until_true 10 grep -q all got
+	accepted=$(($(count_log 'START: r') - 40))
+	kill -KILL "$WORKER"
+	wait "$p"; [[ $(<got) == *"HELLO"*"] 40" ]] || die "$(<got)"
+	((accepted < 40))
+}
+wait_exits() { until_true 5 log_has "$1" 'EXIT: r'; }
+
 # many N TARGET: a table of N relays to it. start_many: start_server, when it has so many listeners
 # that bash is slow with their lines; port NAME tells one.
 many() { seq "$1" | sed "s/.*/service r&\n{\nlisten = 127.0.0.1:0\nredirect = 127.0.0.1:$2\n}/" >t; }

@@ -4,6 +4,8 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "serve/mux.h"
@@ -122,6 +124,12 @@ away_full(const struct engine *e)
 	return w->n < w->most && !w->blocked ? NULL : "the worker has its fill";
 }
 
+bool
+away_is_behind(const struct engine *e)
+{
+	return e->worker != NULL && e->worker->behind;
+}
+
 const struct conn *
 away_first(const struct engine *e)
 {
@@ -157,11 +165,13 @@ send_some(struct worker_state *w)
 	struct msghdr h = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = &control };
 	struct conn *c = w->unsent;
 	size_t n = 0;
+	int unread = 0;
 
 	for (; c != NULL && n < JOBS; c = c->next, n++) {
 		j[n] = job_of(c);
 		fds[n] = c->fd;
 	}
+	j[0].asks = n > 1 || (ioctl(w->channel, SIOCOUTQ, &unread) == 0 && unread > 0);
 	v.iov_len = n * sizeof j[0];
 	memset(&control, 0, sizeof control);
 	h.msg_controllen = CMSG_SPACE(n * sizeof fds[0]);
@@ -171,6 +181,7 @@ send_some(struct worker_state *w)
 	memcpy(CMSG_DATA(&control.head), fds, n * sizeof fds[0]);
 	if (sendmsg(w->channel, &h, MSG_DONTWAIT | MSG_NOSIGNAL) == -1)
 		return -1;
+	w->behind |= j[0].asks;
 	/* On their way they stay open. Only tcpmux's come back. */
 	for (; w->unsent != c; w->unsent = w->unsent->next)
 		if (w->unsent->conf->internal != BUILTIN_TCPMUX) {
@@ -290,12 +301,18 @@ static void
 take_report(struct worker_state *w, const struct report *r)
 {
 	struct engine *e = w->engine;
-	struct conn *c = find(e, r->number);
+	struct conn *c = r->kind != REPORT_READ ? find(e, r->number) : NULL;
 	struct ended end = { .pid = w->pid };
 
+	if (r->kind == REPORT_READ) {
+		w->behind = false;
+		e->room(e, NULL);
+	}
 	if (c == NULL)
 		return;
 	switch (r->kind) {
+	case REPORT_READ:
+		break;
 	case REPORT_LOST:
 		unit_say(c->unit, LEVEL_ERR, "error", "the worker could not take a connection: %s", strerror(r->fault));
 		end.status = 1;

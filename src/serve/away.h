@@ -30,6 +30,9 @@ bool away_serve(struct unit *u, int fd, const struct peer *peer, const struct ad
 /* Why there is no room for one more; NULL: there is. Ask before accept(2). */
 const char *away_full(const struct engine *e);
 
+/* It has not read yet what it was sent: more of it can wait where it is. Then engine->room is called. */
+bool away_is_behind(const struct engine *e);
+
 /* The connections that it has: by their `next`. */
 const struct conn *away_first(const struct engine *e);
 

@@ -164,7 +164,7 @@ away_lost(struct worker_state *w)
 	loop_close(e->loop, w->watch, w->channel);
 	w->channel = -1;
 	w->watch = 0;
-	w->blocked = false;
+	w->blocked = w->behind = false;
 	if (!w->old)
 		loop_timer_stop(e->loop, &w->again);
 	if (!e->stopping && !w->leaving && !w->old) {
@@ -184,6 +184,8 @@ away_lost(struct worker_state *w)
 	}
 	if (w->old)
 		old_free(w);
+	else
+		e->room(e, NULL);
 }
 
 int

@@ -17,6 +17,7 @@ struct worker_state {
 	unsigned n, most;	/* connections it has; may have */
 	struct conn *unsent;	/* the first of those that are not sent yet; in the engine's list, all behind it too */
 	bool blocked;		/* the channel takes no more for now */
+	bool behind;		/* it was asked to say when it has read all, and has not */
 	bool old;		/* started by a predecessor of this program: it finishes what it has */
 	bool leaving;		/* it is to end when nothing lingers there any more */
 	struct timer again;

@@ -104,6 +104,7 @@ struct engine {
 	unsigned limit;		/* children at once; UINT32_MAX: unlimited */
 	unsigned live;
 	uint64_t next_conn;
+	struct listener *resting;	/* a list: until the worker has read what it was sent */
 	struct listener *paused, *paused_last;	/* until a child ends anywhere, oldest first */
 	unsigned npaused_short;	/* listeners that pause for want of a resource */
 	int64_t backoff;	/* ms: the next delay for want of a resource */
@@ -120,7 +121,7 @@ struct engine {
 	bool pidfd_signals, pidfd_groups;	/* pidfd_send_signal(2) works, for groups too */
 	void (*sweep)(void *arg);	/* reaps strangers, if it was not done just now */
 	void *sweep_arg;
-	void (*room)(struct engine *e, struct unit *u);	/* a child of u has ended */
+	void (*room)(struct engine *e, struct unit *u);	/* listener_room */
 	struct history *history;	/* of all services together; owned; NULL: nobody looks */
 	struct history *recent, *recent_last;	/* a list: of services, those with news first */
 	unsigned watchers;	/* services that show it: `status` */

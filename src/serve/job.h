@@ -23,6 +23,7 @@ struct job {			/* several in one message; their connections come along as SCM_RI
 	uint64_t number;	/* how the master knows it */
 	uint32_t target;
 	unsigned send_proxy;	/* 0, or the version */
+	bool asks;		/* of the first in a message: the worker says at once that it has read it */
 	int64_t idle, linger;	/* ms; idle 0: no bound; linger -1: no */
 	struct peer peer;
 	struct addr local;
@@ -44,6 +45,7 @@ enum report_kind {
 	REPORT_IDLE,		/* it is ended for idleness; done follows */
 	REPORT_NO_TARGET,	/* nobody answered for the relay: errno in `fault`, 0: no such host; done follows */
 	REPORT_NAME,		/* of JOB_MUX: the line; empty: none came. Done as well */
+	REPORT_READ,		/* of no connection: all messages up to one that asks */
 };
 
 enum { NAME_LINE = 64, REPORTS = 64 };

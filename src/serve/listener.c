@@ -133,6 +133,60 @@ listener_delay(struct engine *e)
 	return loop_now(e->loop) + e->backoff;
 }
 
+/* --- resting */
+
+static bool
+is_for_worker(const struct listener *l)
+{
+	return l->take == accept_take && away_serves(l->unit->conf);
+}
+
+/* It is in the loop, for nothing. False: it cannot be. */
+static bool
+rest(struct listener *l)
+{
+	struct engine *e = l->unit->engine;
+
+	if (loop_change(e->loop, l->watch, 0) == -1)
+		return false;
+	if (!l->rests) {
+		l->rests = true;
+		l->next_resting = e->resting;
+		e->resting = l;
+	}
+	return true;
+}
+
+static void
+rest_no_more(struct listener *l)
+{
+	struct engine *e = l->unit->engine;
+
+	l->rests = false;
+	if (l->watch != 0 && loop_change(e->loop, l->watch, EPOLLIN) == -1)
+		listener_pause(l, REASON_FORK, listener_delay(e), strerror(errno));
+}
+
+/* Those who have come meanwhile are taken together. Where there were some, it rests until they are read, too. */
+static void
+wake_all(struct engine *e)
+{
+	struct listener *l, *all = e->resting;
+
+	e->resting = NULL;
+	while ((l = all) != NULL) {
+		uint64_t before = e->next_conn;
+
+		all = l->next_resting;
+		l->rests = false;
+		if (l->watch != 0)
+			(void)l->take(l, BATCH_MOST);
+		away_flush(e);
+		if (l->watch == 0 || e->next_conn == before || !away_is_behind(e) || !rest(l))
+			rest_no_more(l);
+	}
+}
+
 /* --- limits */
 
 bool
@@ -225,7 +279,7 @@ unit_lets_in(struct unit *u, const struct peer *p, enum reason *why, struct sour
 static bool
 needs_process(const struct listener *l)
 {
-	return l->take != builtin_take && !(l->take == accept_take && away_serves(l->unit->conf));
+	return l->take != builtin_take && !is_for_worker(l);
 }
 
 bool
@@ -244,7 +298,7 @@ listener_has_room(struct listener *l, bool waits)
 		listener_pause(l, REASON_FORK, listener_delay(e), "no process to be had");
 	else if (u->awaited >= HEADERS_MOST)
 		listener_pause(l, REASON_PROXY, loop_now(e->loop) + 50, NULL);
-	else if (l->take == accept_take && away_serves(u->conf) && away_full(e) != NULL)
+	else if (is_for_worker(l) && away_full(e) != NULL)
 		listener_pause(l, REASON_FORK, listener_delay(e), away_full(e));
 	else if (u->starting >= START_MOST)
 		listener_pause(l, REASON_FORK, loop_now(e->loop) + 5, "too many starts in flight");
@@ -262,6 +316,12 @@ listener_ready(void *arg, uint32_t events)
 	struct listener *l = arg;
 
 	(void)events;
+	/*
+	 * While the worker has not read what it was sent, whoever comes waits in the kernel's queue: else each of
+	 * them would wake the master, in the worker's time.
+	 */
+	if (is_for_worker(l) && away_is_behind(l->unit->engine) && rest(l))
+		return;
 	/*
 	 * The last accept of a turn that finds nobody is a system call for nothing: take as many as
 	 * lately came together, and let the loop tell of the rest.
@@ -305,7 +365,9 @@ listener_room(struct engine *e, struct unit *u)
 {
 	if (e->waiting != NULL)
 		conn_retry(e, loop_now(e->loop));
-	for (struct listener *l = u->listeners; l != NULL; l = l->next)
+	if (e->resting != NULL && !away_is_behind(e))
+		wake_all(e);
+	for (struct listener *l = u != NULL ? u->listeners : NULL; l != NULL; l = l->next)
 		if (l->pausing && l->why == REASON_SERVICE_LIMIT && l->timer.place == 0)
 			try_again(l);
 	/* Those that wait for any child's end: one after the other, while there is room. */
@@ -463,10 +525,16 @@ static void
 detach(struct listener *l)
 {
 	struct engine *e = l->unit->engine;
-	struct listener **at = l->parting ? &e->parting : &l->unit->listeners;
+	struct listener **at = l->parting ? &e->parting : &l->unit->listeners, **rest;
 
 	loop_timer_stop(e->loop, &l->timer);
 	unlist(l);
+	if (l->rests) {
+		for (rest = &e->resting; *rest != l; rest = &(*rest)->next_resting)
+			;
+		*rest = l->next_resting;
+		rest_no_more(l);
+	}
 	if (l->resource)
 		e->npaused_short--;
 	while (*at != l)

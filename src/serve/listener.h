@@ -40,6 +40,8 @@ struct listener {
 	enum reason why;		/* it pauses */
 	struct timer timer;		/* when to try again; or not running */
 	struct listener *prev_paused, *next_paused;
+	struct listener *next_resting;
+	bool rests;			/* among those; it is in the loop, for nothing */
 	bool listed;			/* among those that wait for a child's end anywhere */
 
 	union {				/* by what it takes; NULL: it is a connection's */
@@ -72,7 +74,7 @@ void listener_part(struct listener *l);
  */
 void listener_move(struct listener *l, struct unit *u);
 
-/* A child of u has ended, or a resource came back: those that pause may go on. */
+/* A child of u (NULL: of none) has ended, or a resource came back: those that pause or rest may go on. */
 void listener_room(struct engine *e, struct unit *u);
 
 /*

@@ -28,6 +28,7 @@ struct worker {
 	bool closed;		/* the master is gone: no more connections come */
 	bool blocked;		/* it takes no more reports for now: no messages are read */
 	struct timer again;
+	bool asked;		/* whether all is read: that is told when all that there was is done */
 	struct report *report;	/* owned: those that are not sent yet */
 	size_t nreports, room;
 	int64_t told;		/* when some were sent last */
@@ -88,11 +89,11 @@ flush_again(void *arg, int64_t now)
 	flush_reports(arg);
 }
 
-/* Room for all reports of `more` connections beside those that there are, and of a lost message. */
+/* Room for all reports of `more` connections beside those that there are, of a lost message, and that all is read. */
 static bool
 has_room(const struct worker *w, unsigned more)
 {
-	return w->nreports + LINK_REPORTS * ((size_t)links_number(w->links) + more) + JOBS <= w->room;
+	return w->nreports + LINK_REPORTS * ((size_t)links_number(w->links) + more) + 1 + JOBS <= w->room;
 }
 
 static bool
@@ -168,9 +169,11 @@ take_message(struct worker *w)
 		place_take(&m.target);
 	else if (m.job[0].kind == JOB_END)
 		links_end(w->links, m.job[0].number);
-	else
+	else {
 		for (size_t i = 0; i < (size_t)n / sizeof m.job[0]; i++)
 			take_job(w, &m.job[i], i < nfds ? fds[i] : -1);
+		w->asked |= m.job[0].asks;
+	}
 	return true;
 }
 
@@ -209,6 +212,11 @@ worker_run(int channel, void *arg)
 		if (loop_run_once(w.loop, links_busy(w.links) ? 0 : w.nreports > 0 && !w.blocked ? w.told + APART : -1) == -1)
 			_exit(1);
 		links_run(w.links);
+		if (w.asked) {
+			new_report(&w, 0, REPORT_READ);
+			w.told = 0;
+			w.asked = false;
+		}
 		if (!w.blocked && w.nreports > 0 && loop_now(w.loop) - w.told >= APART)
 			flush_reports(&w);
 	}

@@ -35,8 +35,9 @@ struct server {
 static struct server server;
 
 static char *files[] = { (char *)(uintptr_t)"/etc/server.conf", (char *)(uintptr_t)"here.conf", (char *)(uintptr_t)"-" };
-static const struct master master = { .cwd = "/srv" };
-static const struct config config = { .file = files, .nfiles = 3, .master = &master };
+static char *set[] = { (char *)(uintptr_t)"instances=5", (char *)(uintptr_t)"env=A=b\nc" };
+static const struct master master = { .cwd = "/srv", .preset = set, .npresets = 1 };
+static const struct config config = { .file = files, .nfiles = 3, .option = set, .noptions = 2, .master = &master };
 
 struct engine *
 server_engine(const struct server *s)
@@ -148,7 +149,7 @@ helper_start(int keep, bool all, const struct lower *lower, void (*run)(int keep
 static const struct { const char *name; size_t least, most; } requests[] = {
 	{ "status", 0, 1 }, { "status-json", 0, 1 }, { "snapshot", 0, 0 }, { "explain", 2, 3 }, { "reload", 0, 0 },
 	{ "enable", 1, 1 }, { "disable", 1, 1 }, { "kill", 1, 1 }, { "drain", 0, 0 }, { "stop", 0, 0 },
-	{ "tables", 0, 0 }, { "upgrade", 0, 0 },
+	{ "tables", 0, 0 }, { "options", 0, 0 }, { "upgrade", 0, 0 },
 };
 
 enum verdict { NOT_YET, NO_LINE, UNKNOWN, KNOWN };

@@ -105,29 +105,21 @@ first_table(const char *path, char *name, size_t size, struct err *err)
 	return rc;
 }
 
-struct said {			/* what a server puts under and over its tables' defaults */
+struct said {			/* how a server reads its tables */
 	struct buf text;
 	char **word;		/* owned: presets, then options; in text */
 	size_t npresets, n;
+	struct words on, off;	/* services that were switched */
 };
-
-/* It takes away, or names services: that is of all tables together, and one is checked alone. */
-static bool
-is_of_all(const char *option)
-{
-	size_t n = strcspn(option, "=+-");
-
-	return option[n] == '-' || (n == 7 && strncmp(option, "enabled", n) == 0) ||
-	    (n == 8 && strncmp(option, "disabled", n) == 0);
-}
 
 /* A server that is none says nothing. -1: err. */
 static int
 ask_options(const char *path, struct said *s, struct err *err)
 {
-	static const char *const kinds[] = { "preset ", "option " };
+	static const char *const kinds[] = { "preset ", "option ", "on ", "off " };
 	char *const word[] = { (char *)(uintptr_t)"options" };
 	size_t lines = 0;
+	int rc = 0;
 
 	*s = (struct said){ 0 };
 	if (path == NULL || ask(path, word, 1, &s->text, err) != 0)
@@ -140,18 +132,23 @@ ask_options(const char *path, struct said *s, struct err *err)
 	s->word = calloc(lines + 1, sizeof *s->word);
 	if (s->word == NULL)
 		return err_sys(err, ENOMEM, "the server's options");
-	for (char *p = s->text.data, *end; (end = strchr(p, '\n')) != NULL; p = end + 1) {
-		bool option = strncmp(p, kinds[1], strlen(kinds[1])) == 0;
+	for (char *p = s->text.data, *end; rc == 0 && (end = strchr(p, '\n')) != NULL; p = end + 1) {
+		int kind = 0;
 
 		*end = '\0';
-		if (!option && strncmp(p, kinds[0], strlen(kinds[0])) != 0)
+		while (kind < 4 && strncmp(p, kinds[kind], strlen(kinds[kind])) != 0)
+			kind++;
+		if (kind == 4)
 			continue;
-		if (is_of_all(p + strlen(kinds[option])))
+		p += strlen(kinds[kind]);
+		if (kind >= 2) {
+			rc = words_add(kind == 2 ? &s->on : &s->off, p);
 			continue;
-		s->npresets += !option;
-		s->word[s->n++] = p + strlen(kinds[option]);
+		}
+		s->npresets += kind == 0;
+		s->word[s->n++] = p;
 	}
-	return 0;
+	return rc == 0 ? 0 : err_sys(err, ENOMEM, "the server's options");
 }
 
 /* Edits, then has it read. */
@@ -160,7 +157,7 @@ edit_and_reload(const char *path, const char *table, struct err *err)
 {
 	extern char **environ;
 	char *const word[] = { (char *)(uintptr_t)"reload" };
-	struct master m = { .env = environ };
+	struct master m = { .env = environ, .alone = true };
 	struct account *accounts = NULL;
 	struct said said;
 	char cwd[PATH_MAX], name[PATH_MAX];
@@ -178,10 +175,14 @@ edit_and_reload(const char *path, const char *table, struct err *err)
 	if (rc == 0) {
 		m.preset = said.word;
 		m.npresets = said.npresets;
+		m.on = &said.on;
+		m.off = &said.off;
 		rc = edit(table, &m, said.word + said.npresets, said.n - said.npresets, err);
 	}
 	accounts_free(&accounts);
 	free(said.word);
+	words_free(&said.on);
+	words_free(&said.off);
 	buf_free(&said.text);
 	if (rc != 0)
 		return rc;

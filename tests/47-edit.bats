@@ -60,6 +60,18 @@ setup_editors() {
 	[[ $(says a) == again ]]
 }
 
+@test "edit judges no service that the server has switched off, by an option or a command" {
+	setup_editors; a_table
+	printf 'service %s { listen = 127.0.0.1:0\nshell = echo\nuser = %s\n}\n' old no-such-user-here off "$ME" >>t
+	start_server -o disabled=old -f t
+	run -0 "$SERVERCTL" -C "$CTL" disable off
+	EDITOR="sed -i -e s/echo.a/echo\ changed/ -e '/service off/,\$s/$ME/no-such-user-here/'" edit
+	[[ $status == 0 && $(says a) == changed ]] || die "$stderr"
+	run -1 "$SERVERCTL" -C "$CTL" enable off	# it is faulty now
+	EDITOR="sed -i s/changed/again/" edit
+	[[ $status == 1 && $stderr == *'error: user "no-such-user-here": there is no such user'* && $(says a) == changed ]] || die "$stderr"
+}
+
 @test "edit checks with the options of the server that it talks to" {
 	setup_editors; a_table
 	sed -i 's/shell/frobnicate = 1\n\t&/' t

@@ -12,6 +12,7 @@ err_set(struct err *e, const char *fmt, ...)
 	e->of = NULL;
 	e->fault = false;
 	e->word = -1;
+	e->at = NULL;
 	e->system = 0;
 	va_start(ap, fmt);
 	(void)vsnprintf(e->text, sizeof e->text, fmt, ap);
@@ -28,6 +29,7 @@ err_sys(struct err *e, int errnum, const char *fmt, ...)
 	e->of = NULL;
 	e->fault = false;
 	e->word = -1;
+	e->at = NULL;
 	e->system = errnum;
 	va_start(ap, fmt);
 	(void)vsnprintf(e->text, sizeof e->text, fmt, ap);

@@ -111,17 +111,31 @@ ask_tables(struct asker *a)
 	asker_say(a);
 }
 
-/* What its name and its command line put under and over the tables' defaults. A table's errors may hang on it. */
+static void
+say_words(struct asker *a, const char *kind, const struct words *w)
+{
+	for (size_t i = 0; w != NULL && i < w->n; i++)
+		buf_addf(&a->text, "o %s %s\n", kind, w->word[i]);
+}
+
+/*
+ * What its name and its command line put under and over the tables' defaults, and who was switched on and off.
+ * A table's errors may hang on it.
+ */
 static void
 ask_options(struct asker *a)
 {
 	const struct config *c = server_config(a->control->server);
+	struct master m = { 0 };
 
 	for (size_t i = 0; c != NULL && i < c->master->npresets; i++)
 		buf_addf(&a->text, "o preset %s\n", c->master->preset[i]);
 	for (size_t i = 0; c != NULL && i < c->noptions; i++)
 		if (strchr(c->option[i], '\n') == NULL)
 			buf_addf(&a->text, "o option %s\n", c->option[i]);
+	reload_overrides(server_reload(a->control->server), &m);
+	say_words(a, "on", m.on);
+	say_words(a, "off", m.off);
 	answer_end(&a->text, 0);
 	asker_say(a);
 }

@@ -313,21 +313,22 @@ attr_unknown(const char *name, struct err *err)
 	return err_set(err, "%s: there is no such attribute; --attributes lists them", name);
 }
 
-int
-attr_set_option(struct service *s, const char *option, attr_note *note, void *arg, struct err *err)
+const struct attr *
+attr_of_option(const char *option, enum attr_op *op, struct err *err)
 {
-	struct setting v = { .op = ATTR_SET, .note = note, .arg = arg };
-	const char *eq = strchr(option, '='), *why, *line[2] = { NULL, NULL };
+	const char *eq = strchr(option, '=');
 	const struct attr *a;
-	char name[64], **split;
+	char name[64];
 	size_t n;
-	int rc;
 
-	if (eq == NULL || eq == option)
-		return err_set(err, "%s: not an assignment; write ATTR=VALUE", option);
+	if (eq == NULL || eq == option) {
+		(void)err_set(err, "%s: not an assignment; write ATTR=VALUE", option);
+		return NULL;
+	}
 	n = (size_t)(eq - option);
+	*op = ATTR_SET;
 	if (option[n - 1] == '+' || option[n - 1] == '-')
-		v.op = option[--n] == '+' ? ATTR_ADD : ATTR_REMOVE;
+		*op = option[--n] == '+' ? ATTR_ADD : ATTR_REMOVE;
 	while (n > 0 && option[n - 1] == ' ')
 		n--;
 	if (n >= sizeof name)
@@ -336,7 +337,21 @@ attr_set_option(struct service *s, const char *option, attr_note *note, void *ar
 	name[n] = '\0';
 	a = attr_find(name);
 	if (a == NULL)
-		return attr_unknown(name, err);
+		(void)attr_unknown(name, err);
+	return a;
+}
+
+int
+attr_set_option(struct service *s, const char *option, attr_note *note, void *arg, struct err *err)
+{
+	struct setting v = { .note = note, .arg = arg };
+	const char *eq = strchr(option, '='), *why, *line[2] = { NULL, NULL };
+	const struct attr *a = attr_of_option(option, &v.op, err);
+	char **split;
+	int rc;
+
+	if (a == NULL)
+		return -1;
 	if (a->flags & ATTR_LINE) {
 		line[0] = eq + 1;
 		v.word = line;

@@ -80,7 +80,10 @@ const char *attr_nearest_choice(const struct attr *a, const char *word);
  */
 int attr_set(struct service *s, const struct attr *a, const struct setting *v, struct err *err);
 
-/* "NAME=VALUE", "NAME+=VALUE", "NAME-=VALUE", as -o takes it. */
+/* Of "NAME=VALUE", "NAME+=VALUE", "NAME-=VALUE", as -o takes it, the row, and how it is assigned. NULL: err. */
+const struct attr *attr_of_option(const char *option, enum attr_op *op, struct err *err);
+
+/* Does what such a one says. */
 int attr_set_option(struct service *s, const char *option, attr_note *note, void *arg,
     struct err *err);
 

@@ -286,7 +286,7 @@ check_listen(struct service *s, attr_note *note, void *arg, struct err *err)
 	s->sock.set_mode = attr_given(s, "mode");
 	s->sock.nodelay = (s->flags & FLAG_NODELAY) != 0;
 	s->sock.keepalive = (s->flags & FLAG_KEEPALIVE) != 0;
-	return check_owner(s, err);
+	return 0;
 }
 
 /* A name for the service that says what it does: the command's. */
@@ -457,19 +457,13 @@ also(int rc, attr_note *note, void *arg, struct err *err, struct err *first)
 	return -1;
 }
 
-static int
-check_banners(struct service *s, attr_note *note, void *arg, struct err *err)
-{
-	return read_banner(&s->banner, "banner", note, arg, err) == -1 ||
-	    read_banner(&s->banner_success, "banner_success", note, arg, err) == -1 ||
-	    read_banner(&s->banner_fail, "banner_fail", note, arg, err) == -1 ? -1 : 0;
-}
-
 int
 check_service(struct service *s, const struct master *m, attr_note *note, void *arg, struct err *err)
 {
 	mode_t mask = attr_given(s, "umask") ? s->umask : s->table ? m->umask | 022 : m->umask;
 	bool sensor = (s->flags & FLAG_SENSOR) != 0;
+	const struct { struct banner *is; const char *of; } banners[] = { { &s->banner, "banner" },
+		{ &s->banner_success, "banner_success" }, { &s->banner_fail, "banner_fail" } };
 	struct account *user = NULL;
 	struct err e = { .word = -1 };
 	int rc = 0;
@@ -490,8 +484,11 @@ check_service(struct service *s, const struct master *m, attr_note *note, void *
 		return -1;
 	if (make_id(s, &e) == -1 || check_ids(s, m, &user, note, arg, &e) == -1)
 		rc = also(rc, note, arg, &e, err);
-	if (!m->blind && check_banners(s, note, arg, &e) == -1)
+	if (check_owner(s, &e) == -1)
 		rc = also(rc, note, arg, &e, err);
+	for (size_t i = 0; !m->blind && i < sizeof banners / sizeof banners[0]; i++)
+		if (read_banner(banners[i].is, banners[i].of, note, arg, &e) == -1)
+			rc = also(rc, note, arg, &e, err);
 	if (rc == 0 && (check_limits(s, m, &e) == -1 || check_environment(s, user, m, &e) == -1))
 		rc = also(rc, note, arg, &e, err);
 	if (rc == -1)

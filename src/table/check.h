@@ -21,6 +21,7 @@ struct master {			/* what the process was started with, and its services inherit
 	mode_t umask;
 	struct account **accounts;	/* what was looked up so far; the caller frees them */
 	bool checking;		/* -t: more remarks */
+	bool alone;		/* of several tables one: what options name, or take away, may stand in another */
 	bool blind;		/* looks at no program and reads no banner */
 	bool low_ports;		/* it may bind ports below the first unprivileged one */
 	unsigned first_port;	/* that one */

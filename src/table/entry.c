@@ -7,15 +7,24 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "table/account.h"
 
 enum { HINTS = 20 };	/* of accounts, in a table: a directory answers slowly */
 
 static void
-mark(struct apply *k, const struct attr *row)
+mark(uint64_t *set, const struct attr *row)
 {
-	k->wrong[(row - attrs) / 64] |= (uint64_t)1 << (row - attrs) % 64;
+	set[(row - attrs) / 64] |= (uint64_t)1 << (row - attrs) % 64;
+}
+
+static bool
+is_marked(const uint64_t *set, const char *attr)
+{
+	ptrdiff_t i = attr_find(attr) - attrs;
+
+	return (set[i / 64] >> i % 64 & 1) != 0;
 }
 
 static bool
@@ -36,31 +45,34 @@ is_wrong(struct apply *k, const struct attr *row)
 {
 	static const struct {
 		const char *of[8], *then[20];
+		bool remarks;	/* only those */
 	} follows[] = {
 		{ { "listen", "port", "bind", "protocol", "socket_type", "type", "flags" },
 		  { "listen", "port", "bind", "protocol", "socket_type", "mode", "owner", "session", "wait", "idle_timeout",
-		    "hangup", "proxy_protocol", "only_from", "no_access", "per_source", "source_cps" } },
+		    "hangup", "proxy_protocol", "only_from", "no_access", "per_source", "source_cps" }, false },
 		{ { "exec", "shell", "server", "server_args", "redirect", "type", "flags" },
-		  { "exec", "shell", "server", "server_args", "redirect", "send_proxy", "lookup" } },
-		{ { "type", "rpc_version" }, { "type", "rpc_version" } },
-		{ { "flags" }, { "deny_time" } },
-		{ { "per_source", "source_cps" }, { "source_prefix", "instances" } },
-		{ { "timeout", "idle_timeout" }, { "instances" } },
-		{ { "proxy_protocol" }, { "proxy_from" } },
+		  { "exec", "shell", "server", "server_args", "redirect", "send_proxy", "lookup" }, false },
+		{ { "type", "rpc_version" }, { "type", "rpc_version" }, false },
+		{ { "flags" }, { "deny_time" }, false },
+		{ { "per_source", "source_cps" }, { "source_prefix", "instances" }, false },
+		{ { "timeout", "idle_timeout" }, { "instances" }, false },
+		{ { "proxy_protocol" }, { "proxy_from" }, false },
+		{ { "session", "redirect", "type" }, { "idle_timeout" }, false },
+		{ { "overload" }, { "instances" }, true },
+		{ { "chroot", "directory" }, { "chroot", "directory" }, true },
+		{ { "chroot", "directory", "env", "passenv" }, { "exec", "shell", "server" }, true },
 	};
 
-	mark(k, row);
+	mark(k->wrong, row);
 	for (size_t g = 0; g < sizeof follows / sizeof follows[0]; g++)
 		for (const char *const *a = follows[g].then; stands_in(follows[g].of, row->name) && *a != NULL; a++)
-			mark(k, attr_find(*a));
+			mark(follows[g].remarks ? k->doubtful : k->wrong, attr_find(*a));
 }
 
 bool
 entry_was_wrong(const struct apply *k, const char *attr)
 {
-	ptrdiff_t i = attr_find(attr) - attrs;
-
-	return (k->wrong[i / 64] >> i % 64 & 1) != 0;
+	return is_marked(k->wrong, attr);
 }
 
 static void __attribute__((format(printf, 4, 5)))
@@ -175,7 +187,9 @@ set(struct apply *k, struct service *s, enum attr_op op)
 		bool whole = v.n == 0 || (op != ATTR_SET && (a->row->flags & ATTR_LIST) == 0);
 
 		look_for_want(k->t, &err);
-		hint = err.word >= 0 && (size_t)err.word < v.n ? hint_of(k->t, a->row, v.word[err.word]) : NULL;
+		/* A word too many is no wrong one. */
+		hint = err.word >= 0 && (size_t)err.word < v.n && (v.n == 1 || (a->row->flags & ATTR_EACH) != 0) ?
+		    hint_of(k->t, a->row, v.word[err.word]) : NULL;
 		fault(k, whole ? &a->name : word_of(a, err.word < 0 ? -1 : err.word + (int)(v.word - word)), hint,
 		    "%s", err.text);
 		is_wrong(k, a->row);
@@ -226,10 +240,10 @@ repeated(struct apply *k, const struct assign *before)
 	for (size_t i = 0; same && i < a->n; i++)
 		same = strcmp(before->word[i].text, a->word[i].text) == 0;
 	if (same || k->t->conf.dialect == DIALECT_XINETD)
-		conf_warn(&k->t->conf, k->e->in, &a->name, NULL, "%s was given in line %u already; %s", a->name.text,
+		conf_warn(&k->t->conf, k->e->in, &a->name, NULL, "%s was given in line %u already; %s", before->name.text,
 		    before->name.line, same ? "it says the same" : "the first holds, as in xinetd");
 	else
-		fault(k, &a->name, NULL, "%s was given in line %u already, with another value", a->name.text,
+		fault(k, &a->name, NULL, "%s was given in line %u already, with another value", before->name.text,
 		    before->name.line);
 }
 
@@ -272,6 +286,21 @@ apply_one(struct apply *k, struct service *s)
 	set(k, s, op);
 }
 
+/* A name stands in logs, in --ready and in what is dumped: one word of printing characters. */
+static void
+check_name(struct apply *k)
+{
+	const char *name = k->e->name.text;
+	size_t n = strlen(name);
+
+	for (size_t i = 0; i < n; i++)
+		if (!isgraph((unsigned char)name[i]) || strchr("{\"'\\", name[i]) != NULL || name[0] == '#')
+			n = 0;
+	if (n == 0 || n > 128)
+		fault(k, &k->e->name, NULL, "a service's name is one word of at most 128 printing characters, without "
+		    "quotes and \\");
+}
+
 void
 entry_apply(struct apply *k, struct service *s)
 {
@@ -279,6 +308,8 @@ entry_apply(struct apply *k, struct service *s)
 
 	if (k->e->faulty)	/* a line of it could not be read: it may have said where, or what */
 		is_wrong(k, attr_find("type"));
+	else if (k->e->kind != ENTRY_DEFAULTS)
+		check_name(k);
 	for (k->a = k->e->first; k->a != NULL; k->a = k->a->next) {
 		apply_one(k, s);
 		if (k->a->row == NULL || k->a->field)
@@ -342,6 +373,16 @@ entry_list_word(const struct entry *e, const char *attr, int n)
 	return found;
 }
 
+static const struct word *
+word_like(const struct entry *e, const struct attr *row, const char *text)
+{
+	for (const struct assign *a = e->first; a != NULL; a = a->next)
+		for (size_t i = 0; a->row == row && i < a->n; i++)
+			if (strcasecmp(a->word[i].text, text) == 0)
+				return &a->word[i];
+	return NULL;
+}
+
 static void
 say_check(struct apply *k, bool error, const struct err *err)
 {
@@ -352,10 +393,10 @@ say_check(struct apply *k, bool error, const struct err *err)
 	char near[64];
 
 	k->e->faulty |= error;
-	if (err->of != NULL && entry_was_wrong(k, err->of))
+	if (err->of != NULL && (entry_was_wrong(k, err->of) || (!error && is_marked(k->doubtful, err->of))))
 		return;
 	if (a != NULL && (a->row->flags & ATTR_LIST) != 0)
-		listed = entry_list_word(of, err->of, err->word);
+		listed = err->at != NULL ? word_like(of, a->row, err->at) : entry_list_word(of, err->of, err->word);
 	w = listed != NULL ? listed : w;
 	assert(w != NULL);
 	if (!error) {
@@ -363,7 +404,7 @@ say_check(struct apply *k, bool error, const struct err *err)
 		return;
 	}
 	look_for_want(k->t, err);
-	if (err->of != NULL && err->system == 0 && (strcmp(err->of, "user") == 0 || strcmp(err->of, "group") == 0) &&
+	if (a != NULL && err->system == 0 && (strcmp(err->of, "user") == 0 || strcmp(err->of, "group") == 0) &&
 	    k->t->hints++ < HINTS && account_nearest(err->of[0] == 'g', w->text, near, sizeof near))
 		hint = conf_meant(&k->t->conf, near);
 	conf_error(&k->t->conf, of->in, w, hint, "%s", err->text);
@@ -375,27 +416,11 @@ note_check(void *arg, const struct err *err)
 	say_check(arg, err->fault, err);
 }
 
-/* A name stands in logs, in --ready and in what is dumped: one word of printing characters. */
-static void
-check_name(struct apply *k)
-{
-	const char *name = k->e->name.text;
-	size_t n = strlen(name);
-
-	for (size_t i = 0; i < n; i++)
-		if (!isgraph((unsigned char)name[i]) || strchr("{\"'\\", name[i]) != NULL || name[0] == '#')
-			n = 0;
-	if (!k->e->faulty && (n == 0 || n > 128))
-		fault(k, &k->e->name, NULL, "a service's name is one word of at most 128 printing characters, without "
-		    "quotes and \\");
-}
-
 void
 entry_check(struct apply *k, struct service *s)
 {
 	struct err err = { .word = -1 };
 
-	check_name(k);
 	if (s->id != NULL && strcmp(s->id, k->e->name.text) != 0)
 		k->e->id = arena_text(&k->t->conf.arena, s->id, strlen(s->id));
 	if (!s->off && check_service(s, k->t->m, note_check, k, &err) == -1)

@@ -13,6 +13,7 @@ struct apply {			/* an entry on its way: t and e are the caller's to set */
 	const struct assign *a;	/* the one that is looked at */
 	size_t skipped;		/* words of it that were told already */
 	uint64_t wrong[2];	/* bit n: row n, or what stands for it, has a value that is none */
+	uint64_t doubtful[2];	/* bit n: what is remarked about row n only follows from such a value */
 };
 
 /* Each assignment in its order, also behind a faulty one. */

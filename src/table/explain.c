@@ -201,12 +201,28 @@ read_question(struct question *q, const char *address, const char *clock, struct
 	return 0;
 }
 
+/* The attribute by which it is off. */
+static const char *
+what_disables(const struct table *t, const struct service *s)
+{
+	const struct service *d = t->defaults;
+
+	if (s->disable)
+		return "disable";
+	if ((s->flags & FLAG_DISABLE) != 0)
+		return "flags";
+	if (words_have(&d->disabled, s->id))
+		return "disabled";
+	return attr_given(d, "enabled") && !words_have(&d->enabled, s->id) ? "enabled" : "type";
+}
+
 /* One service's answer, behind those that have the same one. `several` have that name: it says which it is. */
 static void
 judge(struct question *q, bool unsound, bool several, struct buf *served, struct buf *refused)
 {
 	const struct table *t = q->t;
 	const struct service *s = q->s;
+	const char *why = what_disables(t, s);
 	struct buf *out;
 
 	if (several)
@@ -215,12 +231,8 @@ judge(struct question *q, bool unsound, bool several, struct buf *served, struct
 		step(q, "faulty", NULL, NULL, "the table has an error outside its entries; server -t tells it");
 	else if (s->off && t->off != NULL && words_have(t->off, s->id))
 		step(q, "disabled", NULL, NULL, "serverctl disable switched the service off");
-	else if (s->off && (s->type & TYPE_INTERNAL) != 0 && s->internal == BUILTIN_NONE && (s->flags & FLAG_SENSOR) == 0 &&
-	    !s->disable)
-		step(q, "disabled", "type", NULL, "there is no such built-in service here");
 	else if (s->off)
-		step(q, "disabled", s->disable ? "disable" : (s->flags & FLAG_DISABLE) != 0 ? "flags" :
-		    words_have(&t->defaults->disabled, s->id) ? "disabled" : "enabled", s->disable ? NULL : s->id,
+		step(q, "disabled", why, s->disable ? NULL : s->id, strcmp(why, "type") == 0 ? "there is no such built-in service here" :
 		    "the service is disabled");
 	judge_access(q);
 	judge_times(q);

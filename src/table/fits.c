@@ -179,14 +179,36 @@ fit_served_here(struct fit *f)
 	cannot(f, "hangup", "there is no command that could be ended");
 }
 
-/* Has a list words that judge network peers, or UNIX peers? */
-static bool
-has_words(const struct rules *r, bool network)
+/* Words of a list that change nothing. `all`: every one of it. */
+static void
+idle_word(struct fit *f, const char *attr, const char *word, bool all, const char *why)
 {
-	for (size_t i = 0; i < r->n; i++)
-		if ((r->rule[i].kind != RULE_USER && r->rule[i].kind != RULE_GROUP) == network)
-			return true;
-	return false;
+	struct err e = { .word = -1, .at = word };
+
+	(void)snprintf(e.text, sizeof e.text, "%s has no effect here: %s", all ? attr : word, why);
+	(void)err_at(&e, attr, -1);
+	f->note(f->arg, &e);
+}
+
+static void
+idle_rules(struct fit *f, const char *attr, const struct rules *r, bool network, bool local)
+{
+	size_t idle = 0;
+
+	for (int pass = 0; pass < 2 && attr_own(f->s, attr); pass++)
+		for (size_t i = 0; i < r->n; i++) {
+			bool user = r->rule[i].kind == RULE_USER || r->rule[i].kind == RULE_GROUP;
+
+			if (user ? local : network)
+				continue;
+			idle += pass == 0;
+			if (pass == 0)
+				continue;
+			idle_word(f, attr, r->rule[i].word, idle == r->n, user ? "no UNIX peer comes here, whose user it could judge" :
+			    "no network peer comes here, whose address it could judge");
+			if (idle == r->n)
+				return;
+		}
 }
 
 /* What is no fault, and changes nothing: an own word of it is told with the reason. */
@@ -196,6 +218,7 @@ without_effect(struct fit *f)
 	const struct service *s = f->s;
 	bool stream = f->stream || f->open, accepted = stream && !s->wait, internet = f->internet || f->open;
 	bool local = f->local || f->open, limits = s->source.most != UINT32_MAX || s->source.rate.n != 0;
+	bool served = s->redirect.n > 0 || s->internal != BUILTIN_NONE;	/* and that was told */
 	const char *accepts = stream ? "with wait = yes the command itself accepts" : "only connections have it";
 	const struct {
 		const char *attr;
@@ -209,22 +232,24 @@ without_effect(struct fit *f)
 		{ "banner", accepted, accepts },
 		{ "banner_success", accepted, accepts },
 		{ "banner_fail", accepted, accepts },
-		{ "lookup", !s->lookup || (internet && (accepted || !stream)), internet ? accepts : "only network peers have names" },
+		{ "lookup", !s->lookup || served || (internet && (accepted || !stream)), internet ? accepts : "only network peers have names" },
 		{ "stderr", s->stderr_to != STDERR_SOCKET || accepted || f->dgram, "there is no connection; descriptor 2 is the log" },
 		{ "per_source", f->sockets, "nobody knows who writes to a named pipe" },
 		{ "source_cps", f->sockets, "nobody knows who writes to a named pipe" },
 		{ "source_prefix", limits, "neither per_source nor source_cps limits anybody" },
-		{ "only_from", internet || !has_words(&s->only_from, true), "no network peer comes here, its addresses judge nobody" },
-		{ "no_access", internet || !has_words(&s->no_access, true), "no network peer comes here, its addresses judge nobody" },
-		{ "only_from", local || !has_words(&s->only_from, false), "no UNIX peer comes here, its users judge nobody" },
-		{ "no_access", local || !has_words(&s->no_access, false), "no UNIX peer comes here, its users judge nobody" },
-		{ "flags", f->tcp || f->open || (s->flags & FLAG_NODELAY) == 0, "NODELAY is of TCP" },
-		{ "flags", f->tcp || f->open || (s->flags & FLAG_KEEPALIVE) == 0, "KEEPALIVE is of TCP" },
 	};
 
 	for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
 		if (!all[i].has && attr_own(s, all[i].attr))
 			attr_remark(f->note, f->arg, all[i].attr, -1, "%s has no effect here: %s", all[i].attr, all[i].why);
+	idle_rules(f, "only_from", &s->only_from, internet, local);
+	idle_rules(f, "no_access", &s->no_access, internet, local);
+	if (f->tcp || f->open || !attr_own(s, "flags"))
+		return;
+	if ((s->flags & FLAG_NODELAY) != 0)
+		idle_word(f, "flags", "NODELAY", false, "it is of TCP");
+	if ((s->flags & FLAG_KEEPALIVE) != 0)
+		idle_word(f, "flags", "KEEPALIVE", false, "it is of TCP");
 }
 
 int
@@ -247,7 +272,7 @@ fits_check(struct service *s, attr_note *note, void *arg, struct err *err)
 		fault(&f, "wait", 0, "wait: tcpmux has no socket to hand over; wait = no");
 	if (s->internal != BUILTIN_NONE || s->redirect.n > 0)
 		fit_served_here(&f);
-	if (s->wait && s->internal == BUILTIN_NONE && f.stream)
+	if (s->wait && s->internal == BUILTIN_NONE && s->redirect.n == 0 && f.stream)
 		fit_wait(&f);
 	if ((!f.dgram || s->wait || s->internal != BUILTIN_NONE) && !f.open)
 		cannot(&f, "session", "only datagrams with wait = no have sessions");

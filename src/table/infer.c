@@ -190,16 +190,27 @@ infer(const struct look *k, struct err *err)
 {
 	static const char *const replaced[] = { "port", "bind", "socket_type", "protocol" };
 	struct service *s = k->s;
+	struct err other;
 	int family;
-	bool udp;
+	bool udp, said = false;
 
 	if (attr_given(s, "listen")) {
 		if (s->nlisten == 0)
 			return err_set(err, "listen names no address"), err_at(err, "listen", 0);
-		for (size_t i = 0; i < sizeof replaced / sizeof replaced[0]; i++)
-			if (attr_given(s, replaced[i]))
-				return err_set(err, "%s: listen says it already; give one of them", replaced[i]),
-				    err_at(err, replaced[i], 0);
+		for (size_t i = 0; i < sizeof replaced / sizeof replaced[0]; i++) {
+			struct err *e = said ? &other : err;
+
+			if (!attr_given(s, replaced[i]))
+				continue;
+			(void)err_set(e, "%s: listen says it already; give one of them", replaced[i]);
+			(void)err_at(e, replaced[i], 0);
+			e->fault = said;
+			if (said)
+				k->note(k->arg, e);
+			said = true;
+		}
+		if (said)
+			return -1;
 		if (attr_own(s, "v6only"))
 			attr_remark(k->note, k->arg,
 			    "v6only", -1, "v6only has no effect beside listen: tcp6: says it there");
@@ -262,7 +273,7 @@ look_at_addresses(const struct look *k)
 			    s->listen[i].text, w->iface);
 		if (!k->m->low_ports && (w->scheme == SCHEME_TCP || w->scheme == SCHEME_UDP) && w->port != 0 &&
 		    w->port < k->m->first_port)
-			attr_remark(k->note, k->arg, here ? "listen" : "port", -1, "port %u: only root may listen on ports "
+			attr_remark(k->note, k->arg, here ? "listen" : "port", here ? (int)i : -1, "port %u: only root may listen on ports "
 			    "below %u", w->port, k->m->first_port);
 	}
 }

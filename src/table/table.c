@@ -108,18 +108,17 @@ static int
 apply_options(struct service *s, char *const *option, size_t n, struct table *t, struct err *err)
 {
 	for (size_t i = 0; i < n; i++) {
-		size_t len = strcspn(option[i], "=+-");
-		char name[64];
-		const struct attr *a;
 		struct err e;
+		enum attr_op op;
+		const struct attr *a = attr_of_option(option[i], &op, &e);
 
-		(void)snprintf(name, sizeof name, "%.*s", (int)len, option[i]);
-		a = attr_find(name);
 		if (a != NULL && (a->flags & ATTR_ENTRY) != 0)
-			return err_set(err, "-o %s: %s belongs to one service; the table says it", option[i], name);
-		if (t == NULL && a != NULL && option[i][len] == '-')
+			return err_set(err, "-o %s: %s belongs to one service; the table says it", option[i], a->name);
+		if (t == NULL && a != NULL && op == ATTR_REMOVE)
 			continue;
-		if (attr_set_option(s, option[i], t != NULL ? note_option : quiet, &(struct remark){ t, option[i] }, &e) == -1)
+		if (attr_set_option(s, option[i], t != NULL ? note_option : quiet, &(struct remark){ t, option[i] }, &e) == 0)
+			continue;
+		if (t == NULL || !t->m->alone || op != ATTR_REMOVE)
 			return err_set(err, "-o %s: %s", option[i], e.text);
 	}
 	return 0;
@@ -216,9 +215,13 @@ look_for_options(struct table *t, const struct words *all)
 		t->conf.no_memory = true;
 		return;
 	}
-	for (size_t i = 0; i < t->noptions; i++)
-		if (strncmp(t->option[i], "enabled", 7) == 0 || strncmp(t->option[i], "disabled", 8) == 0)
+	for (size_t i = 0; i < t->noptions; i++) {
+		enum attr_op op;
+		const struct attr *a = attr_of_option(t->option[i], &op, &err);
+
+		if (a == attr_find("enabled") || a == attr_find("disabled"))
 			(void)attr_set_option(s, t->option[i], quiet, NULL, &err);	/* what it takes away is no matter */
+	}
 	for (int which = 0; which < 2; which++) {
 		const struct words *w = which == 0 ? &s->enabled : &s->disabled;
 
@@ -258,7 +261,8 @@ look_for_ids(struct table *t)
 				if (!is_among(&all, a->word[i].text))
 					conf_warn(&t->conf, e->in, &a->word[i], NULL, "no service has the id %s",
 					    a->word[i].text);
-	look_for_options(t, &all);
+	if (!t->m->alone)
+		look_for_options(t, &all);
 	free(ids);
 }
 

@@ -18,12 +18,6 @@ set_record(struct service *s, const struct attr *a, const struct setting *v, str
 {
 	unsigned *bits = value_field(s, a), all = 0, n;
 
-	/* With no word left there would be no lines, which is not what was meant. */
-	for (size_t i = 0; i < v->n; i++)
-		if (value_choose(a, v->word[i], &n) && (a->max & 1U << n) != 0)
-			all |= 1U << n;
-	if (all == 0 && v->n > 0 && v->op == ATTR_SET)
-		return value_fault(err, 0, a, v->word[0]);
 	for (size_t i = 0; i < v->n; i++) {
 		if (strcasecmp(v->word[i], "RECORD") == 0)
 			attr_remark(v->note, v->arg, a->name, (int)i,
@@ -32,7 +26,12 @@ set_record(struct service *s, const struct attr *a, const struct setting *v, str
 			return value_fault(err, i, a, v->word[i]);
 		else if ((a->max & 1U << n) == 0)
 			attr_remark(v->note, v->arg, a->name, (int)i, "%s has no effect in %s", v->word[i], a->name);
+		else
+			all |= 1U << n;
 	}
+	/* With no word left there would be no lines, which is not what was meant: it is as if it were not given. */
+	if (all == 0 && v->n > 0 && v->op == ATTR_SET)
+		return 0;
 	*bits = v->op == ATTR_SET ? all : v->op == ATTR_ADD ? *bits | all : *bits & ~all;
 	return 0;
 }

@@ -1,11 +1,12 @@
 /*
- * listener: a bound socket, or FIFO, of a unit and its state: what it is watched for, when it pauses,
- * who may come. What is done with who comes is accept's, handover's or datagram's.
+ * listener: a bound socket, or FIFO, of a unit and its state: what it is watched for, when it pauses
+ * or rests. What is done with who comes is accept's, handover's or datagram's.
  */
 #ifndef SERVE_LISTENER_H
 #define SERVE_LISTENER_H
 
 #include "net/sock.h"
+#include "serve/admit.h"
 #include "serve/engine.h"
 
 enum took {
@@ -92,17 +93,5 @@ int64_t listener_delay(struct engine *e);
  * full service leaves it there. False: the listener pauses.
  */
 bool listener_has_room(struct listener *l, bool waits);
-
-/* Does the service, or the master, have its fill? Then why, and when to ask again (0: when a child ends). */
-bool unit_is_full(struct unit *u, enum reason *why, int64_t *until);
-
-/*
- * What depends on the peer alone. True: it is counted as one of its source's. False: *why it is
- * refused.
- */
-bool unit_lets_in(struct unit *u, const struct peer *p, enum reason *why, struct source **source);
-
-/* Is it open at this time of day? */
-bool service_is_open(const struct service *s);
 
 #endif

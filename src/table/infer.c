@@ -190,7 +190,7 @@ infer(const struct look *k, struct err *err)
 {
 	static const char *const replaced[] = { "port", "bind", "socket_type", "protocol" };
 	struct service *s = k->s;
-	struct err other;
+	struct err other = { .word = -1 };
 	int family;
 	bool udp, said = false;
 

@@ -276,11 +276,13 @@ pause_over(void *arg, int64_t now)
 void
 listener_room(struct engine *e, struct unit *u)
 {
-	if (e->waiting != NULL)
-		conn_retry(e, loop_now(e->loop));
 	if (e->resting != NULL && !away_is_behind(e))
 		wake_all(e);
-	for (struct listener *l = u != NULL ? u->listeners : NULL; l != NULL; l = l->next)
+	if (u == NULL)
+		return;
+	if (e->waiting != NULL)
+		conn_retry(e, loop_now(e->loop));
+	for (struct listener *l = u->listeners; l != NULL; l = l->next)
 		if (l->pausing && l->why == REASON_SERVICE_LIMIT && l->timer.place == 0)
 			try_again(l);
 	/* Those that wait for any child's end: one after the other, while there is room. */

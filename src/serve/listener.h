@@ -75,7 +75,7 @@ void listener_part(struct listener *l);
  */
 void listener_move(struct listener *l, struct unit *u);
 
-/* A child of u (NULL: of none) has ended, or a resource came back: those that pause or rest may go on. */
+/* A child of u has ended, or a resource came back: those that pause may go on. NULL: only those that rest. */
 void listener_room(struct engine *e, struct unit *u);
 
 /*

@@ -570,44 +570,70 @@ gives() {
 	wait "$p"; [[ $(<got) == later ]]
 }
 
-@test "who comes while the worker stands still waits in the kernel's queue, at no cost; then all are served" {
+# crowd N: so many connect and say hello. Sets CROWD; got says "all" when all are connected, then who got what.
+crowd() {
 	requires python3
-	target 127.0.0.1:0 tr a-z A-Z
-	relay "127.0.0.1 $TARGET"
-	kill -STOP "$WORKER"
-	cat >clients.py <<-'X'
-	import os, socket, sys
-	port, n = int(sys.argv[1]), int(sys.argv[2])
-	c = [socket.create_connection(("127.0.0.1", port), 10) for _ in range(n)]
+	cat >crowd.py <<-'X'
+	import socket, sys
+	c = [socket.create_connection(("127.0.0.1", int(sys.argv[1])), 10) for _ in range(int(sys.argv[2]))]
 	for x in c:
 	    x.settimeout(20); x.sendall(b"hello"); x.shutdown(1)
 	print("all", flush=True)
 	got = []
 	for x in c:
-	    try: got.append(x.recv(99).decode())
+	    try: got.append(x.recv(99).decode() or "nothing")
 	    except ConnectionResetError: got.append("reset")
-	print(sorted(set(got)), len(got))
+	print(*(f"{got.count(g)} {g}" for g in sorted(set(got))))
 	X
-	python3 clients.py "$PORT" 40 >got 3>&- & local p=$! before accepted
+	rm -f got
+	python3 crowd.py "$PORT" "$1" >got 3>&- & CROWD=$!
 	until_true 10 grep -q all got
+}
+
+@test "who comes while the worker stands still waits in the kernel's queue, at no cost; then all are served" {
+	local before taken
+	target 127.0.0.1:0 tr a-z A-Z
+	relay "127.0.0.1 $TARGET"
+	kill -STOP "$WORKER"
+	crowd 40
 	before=$(ticks "$PID"); nap 0.3
 	(($(ticks "$PID") - before < 5)) || die "the master spins"
-	# The worker was told of two at most, and so many more came before it was asked.
-	accepted=$(count_log 'START: r')
-	((accepted >= 1 && accepted < 40)) || die "$accepted are taken"
+	taken=$(count_log 'START: r')
+	((taken >= 1 && taken < 20)) || die "$taken are taken"
 	kill -CONT "$WORKER"
-	wait "$p"; [[ $(<got) == "all"$'\n'"['HELLO'] 40" ]] || die "$(<got)"
+	wait "$CROWD"; [[ $(<got) == all$'\n'"40 HELLO" ]] || die "$(<got)"
 	# Killed, it takes along those whom it had; the others are the next one's.
-	log_has 40 'EXIT: r' || wait_exits 40
+	until_true 5 log_has 40 'EXIT: r'
 	kill -STOP "$WORKER"
-	python3 clients.py "$PORT" 40 >got 3>&- & p=$!
-	until_true 10 grep -q all got
-	accepted=$(($(count_log 'START: r') - 40))
+	crowd 40
 	kill -KILL "$WORKER"
-	wait "$p"; [[ $(<got) == *"HELLO"*"] 40" ]] || die "$(<got)"
-	((accepted < 40))
+	wait "$CROWD"; [[ $(<got) =~ ([0-9]+)" HELLO" ]] || die "$(<got)"
+	((BASH_REMATCH[1] > 20)) || die "$(<got)"
 }
-wait_exits() { until_true 5 log_has "$1" 'EXIT: r'; }
+
+@test "who waits while the worker stands still is served as the table says after a reload, and after an upgrade" {
+	target 127.0.0.1:0 tr a-z A-Z
+	relay "127.0.0.1 $TARGET" "user = $ME"
+	kill -STOP "$WORKER"
+	crowd 40
+	sed -i 's/redirect = .*/exec = cat/' t
+	kill -HUP "$PID"
+	until_true 10 log_has 1 RELOAD
+	wait_log 'EXIT: r'
+	kill -CONT "$WORKER"
+	wait "$CROWD"
+	[[ $(<got) =~ ^all.([0-9]+)\ HELLO\ ([0-9]+)\ hello$ && $((BASH_REMATCH[1] + BASH_REMATCH[2])) == 40 ]] || die "$(<got)"
+	((BASH_REMATCH[2] > 20)) || die "$(<got)"
+	sed -i "s/exec = .*/redirect = 127.0.0.1 $TARGET/" t
+	kill -HUP "$PID"
+	until_true 10 log_has 2 RELOAD
+	# Those whom the old worker has stay its own; the others are the new one's.
+	kill -STOP "$WORKER"
+	crowd 40
+	run -0 "$SERVERCTL" -C "$CTL" upgrade
+	kill -CONT "$WORKER"
+	wait "$CROWD"; [[ $(<got) == all$'\n'"40 HELLO" ]] || die "$(<got)"
+}
 
 # many N TARGET: a table of N relays to it. start_many: start_server, when it has so many listeners
 # that bash is slow with their lines; port NAME tells one.

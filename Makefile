@@ -155,10 +155,11 @@ install: all
 	install -m 755 $B/server '$(DESTDIR)$(PREFIX)/sbin/server'
 	install -m 755 $B/serverctl '$(DESTDIR)$(PREFIX)/sbin/serverctl'
 	install -m 755 $B/client '$(DESTDIR)$(PREFIX)/bin/client'
-	install -m 644 man/server.8 '$(DESTDIR)$(PREFIX)/share/man/man8/server.8'
-	install -m 644 man/serverctl.8 '$(DESTDIR)$(PREFIX)/share/man/man8/serverctl.8'
-	install -m 644 man/server.conf.5 '$(DESTDIR)$(PREFIX)/share/man/man5/server.conf.5'
-	install -m 644 man/client.1 '$(DESTDIR)$(PREFIX)/share/man/man1/client.1'
+	for page in server.8 serverctl.8 server.conf.5 client.1; do \
+		sed 's|/usr/local/share/examples|$(PREFIX)/share/examples|g' man/$$page \
+			>'$(DESTDIR)$(PREFIX)/share/man/man'$${page##*.}/$$page && \
+		chmod 644 '$(DESTDIR)$(PREFIX)/share/man/man'$${page##*.}/$$page || exit; \
+	done
 	# Bash looks for a file of the command's name.
 	for c in server serverctl client; do install -m 644 etc/completions/server.bash \
 		'$(DESTDIR)$(PREFIX)/share/bash-completion/completions/'$$c || exit 1; done

@@ -1022,6 +1022,6 @@ hard_shapes() {
 	for name in bad byid; do explained "$name" 'refused: faulty t:28'; [[ $status == 1 ]] || return; done
 	explained none 'server: there is no service none'; [[ $status == 2 ]]
 	echo '}' >>t
-	explained none 'the table has an error outside its entries, and not this service; server -t tells more: none'; [[ $status == 2 ]]
+	explained none 'server: there is no service none in what could be read of the table; server -t tells its error'; [[ $status == 2 ]]
 	explained on 'refused: faulty t:7'; [[ $status == 1 ]]
 }

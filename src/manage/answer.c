@@ -77,6 +77,30 @@ tell_status(const struct asker *a, struct buf *out)
 	buf_free(&text);
 }
 
+/* What the tables alone do not know. False: they decide. */
+static bool
+tell_ban(const struct asker *a, struct buf *out)
+{
+	struct engine *e = server_engine(a->control->server);
+	struct ip ip;
+
+	if (!ip_parse(a->word[2], &ip) || !ban_holds(&e->bans, &ip, loop_now(e->loop)))
+		return false;
+	buf_addf(out, "o refused: sensor\no   the address touched a service with flags = SENSOR; every service refuses it "
+	    "until deny_time is over\n");
+	answer_end(out, 1);
+	return true;
+}
+
+static bool
+is_served(const struct engine *e, const char *service)
+{
+	for (const struct unit *u = e->units; u != NULL; u = u->next)
+		if (strcmp(u->conf->id, service) == 0)
+			return true;
+	return false;
+}
+
 static void
 tell_explanation(const struct asker *a, struct buf *out)
 {
@@ -93,6 +117,8 @@ tell_explanation(const struct asker *a, struct buf *out)
 		answer_end(out, 1);
 		return;
 	}
+	if (tell_ban(a, out))
+		return;
 	m = *c->master;
 	reload_overrides(server_reload(a->control->server), &m);
 	table_read(&t, &m, c->file, c->nfiles, c->option, c->noptions);
@@ -100,6 +126,9 @@ tell_explanation(const struct asker *a, struct buf *out)
 	if (rc == -1)
 		answer_failure(out, "", err.text);
 	answer_lines(out, 'o', text.data, text.len);
+	if (rc == 1 && text.len > 16 && memcmp(text.data, "refused: faulty ", 16) == 0 &&
+	    is_served(server_engine(a->control->server), a->word[1]))
+		buf_addf(out, "o   its last version without an error is in force, and may serve\n");
 	answer_end(out, rc == -1 ? 2 : rc);
 }
 

@@ -1,6 +1,7 @@
 #include "net/where.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <netdb.h>
 #include <stdio.h>
@@ -92,7 +93,8 @@ parse_path(struct where *w, char host_of[WHERE_HOST], const char *text, const ch
 	size_t max = sizeof((struct sockaddr_un *)NULL)->sun_path - 1;
 
 	if (*path == '\0' || strcmp(path, "@") == 0)
-		return err_set(err, "%s: no path; write unix:/run/name.sock or unix:@name", text);
+		return err_set(err, w->scheme == SCHEME_FIFO ? "%s: no path; write fifo:/run/name" :
+		    "%s: no path; write unix:/run/name.sock or unix:@name", text);
 	if (w->scheme == SCHEME_FIFO)
 		max = WHERE_HOST - 1;
 	for (const char *p = path; *p != '\0'; p++)
@@ -163,6 +165,9 @@ parse_inet(struct where *w, char host_of[WHERE_HOST], const char *text, const ch
 	} else if (strrchr(rest, ':') != NULL) {
 		end = strrchr(rest, ':');
 		port = end + 1;
+		if (isalpha((unsigned char)*rest) && rest[strspn(rest, "0123456789abcdefABCDEF")] != ':' && memchr(rest, ':', (size_t)(end - rest)) != NULL)
+			return err_set(err, "%s: there is no scheme %.*s; tcp udp unix fifo vsock fd are", text,
+			    (int)strcspn(rest, ":"), rest);
 		if (memchr(rest, ':', (size_t)(end - rest)) != NULL)
 			return err_set(err, "%s: an IPv6 address goes into [ ]: [::1]:1024", text);
 		if (end == rest)

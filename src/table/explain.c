@@ -271,13 +271,11 @@ table_explain(const struct table *t, const char *service, const char *address, c
 	/* Who is off says nothing beside those that are on. */
 	for (size_t i = 0; i < t->n; i++)
 		n += is_named(t->item[i].service, service) && (!on || !t->item[i].service->off);
-	if (n == 0 && unsound) {
-		buf_addf(out, "%s; server -t tells more: %s\n", t->unread ? "the table cannot be read" :
-		    "the table has an error outside its entries, and not this service", service);
-		return 2;
-	}
+	if (n == 0 && t->unread)
+		return err_set(err, "the table cannot be read; server -t says why");
 	if (n == 0)
-		return err_set(err, "there is no service %s", service);
+		return err_set(err, "there is no service %s%s", service, unsound ? " in what could be read of the table; server -t "
+		    "tells its error" : "");
 	for (size_t i = 0; i < t->n; i++) {
 		q.s = t->item[i].service;
 		q.e = t->item[i].entry;

@@ -25,17 +25,24 @@ is_among(const struct words *sorted, const char *id)
 
 /* `outside`: is it off by what stands outside the entry? */
 static bool
-is_off(const struct table *t, const struct service *s, bool outside)
+is_off_by_table(const struct table *t, const struct service *s, bool outside)
 {
 	const struct service *d = t->defaults;
 	const char *id = s->id != NULL ? s->id : s->name;
 
-	if (t->m->on != NULL && words_have(t->m->on, id))
-		return false;
-	if (t->m->off != NULL && words_have(t->m->off, id))
-		return true;
 	return (!outside && (s->disable || (s->flags & FLAG_DISABLE) != 0)) || is_among(&d->disabled, id) ||
 	    (attr_given(d, "enabled") && !is_among(&d->enabled, id));
+}
+
+/* The same, if serverctl has not switched it. */
+static bool
+is_off(const struct table *t, const struct service *s, bool outside)
+{
+	const char *id = s->id != NULL ? s->id : s->name;
+
+	if (t->m->on != NULL && words_have(t->m->on, id))
+		return false;
+	return (t->m->off != NULL && words_have(t->m->off, id)) || is_off_by_table(t, s, outside);
 }
 
 static void
@@ -54,6 +61,8 @@ make_service(struct table *t, struct entry *e)
 	entry_apply(&k, s);
 	s->off = is_off(t, s, false);
 	entry_check(&k, s);
+	if (!s->off && t->m->on != NULL && words_have(t->m->on, s->id != NULL ? s->id : s->name) && is_off_by_table(t, s, false))
+		conf_warn(&t->conf, e->in, &e->name, NULL, "it is off here, and on all the same: serverctl enable said so");
 	if (!e->faulty && s->id == NULL)
 		s->id = s->name;
 	if (e->faulty) {

@@ -87,7 +87,8 @@ print_list(struct buf *b, const struct words *w)
 int
 value_fault(struct err *err, size_t word, const struct attr *a, const char *is)
 {
-	(void)err_set(err, "\"%s\" is not a value of %s; it takes %s", is, a->name, a->form);
+	(void)err_set(err, "\"%s\" is not a value of %s; it takes %s%s", is, a->name, a->form,
+	    strncmp(a->form, "duration", 8) == 0 ? ", such as 500ms, 30s, 5m, 2h or 1d" : "");
 	return err_at(err, a->name, (int)word);
 }
 

@@ -106,6 +106,25 @@ programs() { # one of each grammar
 	X
 }
 
+@test "portmap is told from a privileged port, as some want it" {
+	requires python3
+	programs
+	cat >portmap.py <<-'X'
+	import socket
+	s = socket.create_server(("127.0.0.1", 111))
+	open("there", "w")
+	print(s.accept()[1][1], flush=True)
+	X
+	in_own_net <<-'X'
+	python3 portmap.py >from &
+	until_true 10 test -e there
+	start
+	until_true 10 test -s from
+	[ "$(cat from)" -lt 1024 ]
+	stop "$PID"
+	X
+}
+
 @test "what a killed server left behind is replaced" {
 	table <<-'X'
 	service mine

@@ -85,6 +85,7 @@ a_table() {
 	screen <<-'X'
 	wait("server "); wait("q quits"); wait("SERVICE"); wait("STARTED")
 	assert lines()[0].startswith("server "), lines()
+	while " 00:00:00 " in lines()[0]: read(.05)	# how long it has run
 	assert b"\x1b[?1049h" in raw and b"\x1b[?25l" in raw
 	now = termios.tcgetattr(own)
 	assert not now[3] & (termios.ICANON | termios.ECHO)

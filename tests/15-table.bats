@@ -289,7 +289,7 @@ says() { grep -qF -- ":$1" <<<"$output" || die "not said: $1" "$output"; }
 	service a {
 		port = 10001
 		exec = true
-		only_from = 10.0.0.0/8
+		only_from = 192.0.2.7 10.0.0.0/8
 		access_times = 8:00-18:00
 		per_source = 3
 	}
@@ -300,8 +300,13 @@ says() { grep -qF -- ":$1" <<<"$output" || die "not said: $1" "$output"; }
 	exec = true
 	user = no-such-user-here }
 	X
+	local word
 	explain() { run --separate-stderr timeout 5 "$SERVER" --explain "$@"; }
 	explain a 10.1.2.3 12:00 -f t; [[ $status == 0 && ${lines[0]} == served && $output == *"per_source: at most 3"*"(t:9)"* ]]
+	for word in 192.0.2.7 10.0.0.0/8; do
+		explain a "${word%/8}" 12:00 -f t; [[ $output == *"only_from $word: the longest match lets it in (t:7)"* ]] || die "$output" || return
+	done
+	[[ $output == *"access_times: 12:00 is within them (t:8)"* ]]
 	explain -f t a 10.9.2.3 12:00; [[ $status == 1 && ${lines[0]} == "refused: address t:2" ]]
 	explain a 11.1.2.3 12:00 -f t; [[ $status == 1 && ${lines[0]} == "refused: address t:7" ]]
 	explain a 10.1.2.3 18:00 -f t; [[ $status == 1 && ${lines[0]} == "refused: time t:8" ]]

@@ -268,6 +268,8 @@ c.sendto(b"1234567", ("127.0.0.1", int(sys.argv[1]))); c.recv(10)' "$(printf '%s
 	sample "server_service_refused_total{reason='address',service='cat'} 1"
 	sample "server_service_failed_total{service='none'} 1"
 	sample "server_service_received_bytes_total{service='echo'} 12"
+	sample "server_service_sent_bytes_total{service='echo'} 12"
+	sample "server_service_listeners{service='cat'} 1"
 	sample "server_service_limit{service='cat'} 7"
 	sample "server_service_live{service='local'} 1"
 	sample "server_service_state{server_service_state='faulty',service='wrong'} 1"

@@ -602,6 +602,7 @@ crowd() {
 	((taken >= 1 && taken < 20)) || die "$taken are taken"
 	kill -CONT "$WORKER"
 	wait "$CROWD"; [[ $(<got) == all$'\n'"40 HELLO" ]] || die "$(<got)"
+	log_has 0 PAUSE
 	# Killed, it takes along those whom it had; the others are the next one's.
 	until_true 5 log_has 40 'EXIT: r'
 	kill -STOP "$WORKER"

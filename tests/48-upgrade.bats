@@ -157,6 +157,17 @@ udp() { timeout 20 "$DATAGRAMS" "$@"; }
 	exec 5>&-
 }
 
+@test "hangup = kill ends the command of who was there before the upgrade" {
+	start_server -o hangup=kill 127.0.0.1:0 sh -c 'echo there; exec sleep 60'
+	"$PEER" -c go -R "tcp:127.0.0.1:$PORT" >got 3>&- & local p=$!
+	wait_log 'START: sh'
+	upgrade
+	: >go
+	wait "$p" || :
+	wait_log 'KILL: sh pid=[0-9]+ from=127.0.0.1 hangup'
+	wait_log 'EXIT: sh signal=15'
+}
+
 @test "a slow reader gets all of 5 MB through upgrades; so does who reads nothing yet, whose own words nobody has read" {
 	table fill 'listen = tcp:127.0.0.1:0' "user = $ME" 'shell = head -c 5000000 /dev/zero'
 	add held 'listen = tcp:127.0.0.1:0' "user = $ME" 'shell = head -c 40000 /dev/zero'

@@ -636,6 +636,22 @@ crowd() {
 	wait "$CROWD"; [[ $(<got) == all$'\n'"40 HELLO" ]] || die "$(<got)"
 }
 
+@test "a worker without a descriptor for a connection: that one is reset, told and counted for nothing; the next is served" {
+	requires prlimit
+	target 127.0.0.1:0 tr a-z A-Z
+	relay "127.0.0.1 $TARGET"
+	say first; [[ $output == FIRST ]]
+	local as=nobody was	# who the worker is, may
+	[[ $(id -u) == 0 ]] || as=command
+	was=$($as prlimit --pid "$WORKER" --nofile -o SOFT --noheadings)
+	$as prlimit --pid "$WORKER" --nofile=3:
+	run "$PEER" -s none -H "tcp:127.0.0.1:$PORT"; [[ $output != *NONE* ]]
+	wait_log 'ERROR: relay the worker could not take a connection: Too many open files'
+	wait_log 'EXIT: relay status=1'
+	$as prlimit --pid "$WORKER" --nofile=$((was)):
+	say next; [[ $output == NEXT ]]
+}
+
 # many N TARGET: a table of N relays to it. start_many: start_server, when it has so many listeners
 # that bash is slow with their lines; port NAME tells one.
 many() { seq "$1" | sed "s/.*/service r&\n{\nlisten = 127.0.0.1:0\nredirect = 127.0.0.1:$2\n}/" >t; }

@@ -1252,6 +1252,26 @@ new_names() { # each reload has another service, with 64 descriptors for all
 	new_names 1000
 }
 
+@test "an address that could not be bound is not tried any more once its service is gone from the table" {
+	local i holder
+	free_ports 2
+	start_server -o "listen+=127.0.0.1:${FREE[0]}" "127.0.0.1:${FREE[1]}" true
+	holder=$PID
+	again
+	service keep 'listen = 127.0.0.1:0' 'exec = true' "user = $ME"
+	for i in 0 1; do service "s$i" "listen = 127.0.0.1:${FREE[i]}" 'exec = true' "user = $ME"; done
+	start_server -f t
+	again
+	service keep 'listen = 127.0.0.1:0' 'exec = true' "user = $ME"
+	service s1 "listen = 127.0.0.1:${FREE[1]}" 'exec = true' "user = $ME"
+	reload '1 removed'
+	kill "$holder"
+	# Both were to be tried at the same times, s0 first.
+	until_true 10 logged 'LISTEN: s1'
+	[[ -z $(inode "${FREE[0]}") && -n $(inode "${FREE[1]}") ]] || die "it listens there"
+	! logged 's0' || die "it is told"
+}
+
 @test "flags NODELAY and KEEPALIVE, given or taken away, hold for the next connection of a listener that stays" {
 	requires python3
 	cat >look.py <<-'X'

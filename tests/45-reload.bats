@@ -217,6 +217,17 @@ clients() { # clients N PORT: that wait for their reply; their output in o.1…
 	run -0 ask; [[ $output == new && $(inode "$PORT") == "$was" ]]
 }
 
+@test "status tells services in the order of the table that was read last" {
+	local n
+	for n in a b c; do service $n 'listen = 127.0.0.1:0' 'exec = true' "user = $ME"; done
+	start_server -f t
+	again
+	for n in c new a b; do service $n 'listen = 127.0.0.1:0' 'exec = true' "user = $ME"; done
+	reload "1 added, 0 changed, 0 removed, 3 as before"
+	run -0 "$SERVERCTL" -C "$CTL" status
+	[[ $(awk '$1 == "SERVICE" { on = 1; next } on { printf "%s ", $1 }' <<<"$output") == "c new a b " ]] || die "$output"
+}
+
 @test "of two entries with one id the faulty one keeps its own, in whatever order they stand" {
 	free_ports 1
 	local p=${FREE[0]}

@@ -531,6 +531,8 @@ says() { grep -qF -- ":$1" <<<"$output" || die "not said: $1" "$output"; }
 	says "4:$(($(sed -n 4p t | LC_ALL=C grep -ob ' B ' | cut -d: -f1) + 2)): error: "
 	[[ ${lines[1]} == "  ..."*"é B Y1=é"*"..." && ${#lines[1]} -lt 200 && ${lines[2]} =~ ^\ +\^$ ]] || die "$output"
 	iconv -f UTF-8 -t UTF-8 <<<"${lines[1]}" >/dev/null
+	printf 'service a {\n\tnise = "a\177b\033" # \177\n}\n' >t
+	[[ $("$SERVER" -t -f t 2>&1 | grep nise) == *$'\n  \tnise = "a?b?" # ?' ]]
 	seq -f $'service s%g { nonsense = 1\nexec = true\nport = 0\n}' 10050 >t
 	[[ $("$SERVER" -t -f t 2>&1 | tail -n 1) == "server: 50 more are not shown" ]]
 }

@@ -115,6 +115,14 @@ refused() { # what -t says of such an entry
 	run -0 send -b 127.0.0.3 "$HERE" 1
 }
 
+@test "cps holds: who comes too often waits in the queue" {
+	start_builtin echo 'cps = 3/1h'
+	run -0 send "$HERE" 1 2 3
+	[[ $output == 123 ]]
+	run -4 send -t 100 "$HERE" 4
+	wait_log 'PAUSE: echo service_limit'
+}
+
 @test "T16: a source port below 512 is not answered, 512 is" {
 	requires_root
 	start_builtin echo

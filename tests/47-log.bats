@@ -105,6 +105,31 @@ stop_syslog() { kill -KILL "$1"; wait "$1" 2>/dev/null || :; }
 	counts 0 'replaces|none' d.log e.log a.log; counts 0 'inherits|less|replaces' "$LOG"
 }
 
+@test "log_type: of services with the same several places one goes, and the other's lines go on to both; with it they are closed" {
+	table t <<-X
+	defaults { log_type = FILE $PWD/d.log
+	log_type += FILE $PWD/e.log }
+	service a { listen = 127.0.0.1:0
+	exec = true
+	}
+	service b { listen = 127.0.0.1:0
+	exec = true
+	}
+	X
+	start_server -f t
+	sed -i '/service a/,/^}/d' t
+	kill -HUP "$PID"
+	wait_log 'RELOAD: .* 1 removed'
+	ask "${PORTS[b]}"
+	until_true 5 counts 1 'EXIT: b ' d.log
+	until_true 5 counts 1 'EXIT: b ' e.log
+	table t <<<$'service c { listen = 127.0.0.1:0\nexec = true\n}'
+	kill -HUP "$PID"
+	wait_log 'RELOAD: 1 added, 0 changed, 1 removed'
+	closed() { [[ $(readlink /proc/"$PID"/fd/*) != *[de].log* ]]; }
+	until_true 5 closed
+}
+
 @test "log_type: what is dumped reads back to the same places" {
 	table t <<-X
 	defaults { log_type = FILE /d.log 1K }

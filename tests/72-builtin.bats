@@ -341,6 +341,14 @@ mux() { # a tcpmux with two services, further lines into both
 	wait_log 'START: Plus pid='
 }
 
+@test "tcpmux: the service's own cps holds" {
+	mux 'cps = 2/1h'
+	say $'plain\na'; [[ $output == a ]]
+	say $'plain\nb'; [[ $output == b ]]
+	run "$PEER" -s $'plain\nc' -H "tcp:127.0.0.1:$PORT"; [[ $output == -* ]] || die "$output"
+	wait_log 'FAIL: plain service_limit'
+}
+
 @test "tcpmux: what is sent behind the line is the service's, to the byte" {
 	mux
 	say $'plain\r\n\r\nfirst\nsecond\n'

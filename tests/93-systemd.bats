@@ -73,13 +73,16 @@ told_so_often() { (($(count_told "$2") >= $1)); }
 }
 
 @test "TERM of inetd and QUIT are told too, and a stop" {
-	local sig
+	local sig says
 	for sig in QUIT INT; do
 		listen_notify "$PWD/n"
 		start_server 127.0.0.1:0 cat
 		stop_server $sig
 		wait_told '^STOPPING=1'
 		[[ $(count_told STOPPING) == 1 ]]
+		says="the commands are told to end"
+		[[ $sig == INT ]] || says="ended; the commands live on"
+		told "^STATUS=$says; 0 connections"
 		kill "$NOTIFY"; wait "$NOTIFY" || :
 	done
 	listen_notify "$PWD/n"

@@ -738,6 +738,8 @@ says() { grep -qF -- ":$1" <<<"$output" || die "not said: $1" "$output"; }
 	check nul; [[ $status == 1 ]]; says '1:10: error: a NUL byte'
 	run -1 timeout 5 "$SERVER" -t -f - </dev/zero; [[ $output == *"larger than a table can be"* ]]
 	run -0 timeout 5 "$SERVER" -t -f - <dir/a; [[ -z $output ]]
+	yes '# a long table that comes through a pipe' | head -n 20000 >long; cat dir/a >>long
+	run -0 timeout 5 "$SERVER" -t -f - < <(cat long); [[ -z $output ]]
 	run -0 timeout 5 "$SERVER" -t -f <(cat dir/a; printf 'defaults { dialect = xinetd\n}\n'); [[ $output == *'defaults holds for services before it'* ]]
 	echo 'include loop' >loop; check loop; [[ $status == 1 && $output == *"loop:1:9: error: loop: is being read already: it includes itself"* ]]
 	for i in {1..100}; do echo "include n$((i + 1))" >"n$i"; done; : >n101

@@ -404,6 +404,17 @@ ctl_says() { run -0 timeout 10 "$SERVERCTL" -C "${CTL##*/}" status "$1" --json; 
 	((longest < 1000))
 }
 
+@test "an empty part of PATH is the directory of the start, as for execvp(3)" {
+	printf '#!/bin/sh\necho here\n' >in-the-directory-of-the-start; chmod +x in-the-directory-of-the-start
+	local p
+	for p in ":$PATH" "$PATH:"; do
+		PATH=$p start_server 127.0.0.1:0 in-the-directory-of-the-start
+		run -0 ask; [[ $output == here ]]
+	done
+	start_server 127.0.0.1:0 in-the-directory-of-the-start
+	run -0 ask; [[ -z $output ]]
+}
+
 @test "PATH is searched as a shell does: a file there that cannot be run is passed over" {
 	mkdir a b; echo x >a/prog; printf '#!/bin/sh\necho b\n' >b/prog; chmod +x b/prog
 	PATH=$PWD/a:$PWD/b:$PATH start_server 127.0.0.1:0 prog

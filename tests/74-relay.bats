@@ -269,12 +269,16 @@ say() { run -0 "$PEER" -s "$1" -H "tcp:127.0.0.1:${2:-$PORT}"; }
 
 @test "the client's reset reaches the target, before and behind its half close" {
 	behaves t <<-'X'
-	for name in ("one", "two"):
+	import select
+	for name in ("one", "two", "three"):
 	    c, _ = s.accept()
 	    c.recv(1)
-	    if name == "two": assert c.recv(1) == b""
+	    if name != "one": assert c.recv(1) == b""
 	    open(name, "w").close()
-	    while True:
+	    if name == "three":	# who sends nothing is told too
+	        p = select.poll(); p.register(c, 0)
+	        assert p.poll(5000)
+	    while name != "three":
 	        try:
 	            if name == "one": c.recv(1)
 	            else: c.send(b"x"); time.sleep(.01)
@@ -289,16 +293,16 @@ say() { run -0 "$PEER" -s "$1" -H "tcp:127.0.0.1:${2:-$PORT}"; }
 	    while not os.path.exists(f):
 	        assert time.time() < end, f
 	        time.sleep(.005)
-	for name in ("one", "two"):
+	for name in ("one", "two", "three"):
 	    c = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
 	    c.send(b"x")
-	    if name == "two": c.shutdown(1)
+	    if name != "one": c.shutdown(1)
 	    wait(name)
 	    c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)); c.close()
 	    wait(name + ".reset")
 	X
 	wait "$BEHAVES"
-	until_true 5 log_has 2 EXIT
+	until_true 5 log_has 3 EXIT
 	until_true 5 rest
 }
 

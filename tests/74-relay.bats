@@ -645,14 +645,14 @@ crowd() {
 	target 127.0.0.1:0 tr a-z A-Z
 	relay "127.0.0.1 $TARGET"
 	say first; [[ $output == FIRST ]]
-	local as=nobody was	# who the worker is, may
-	[[ $(id -u) == 0 ]] || as=command
-	was=$($as prlimit --pid "$WORKER" --nofile -o SOFT --noheadings)
-	$as prlimit --pid "$WORKER" --nofile=3:
+	local as=(nobody) was	# who the worker is, may
+	[[ $(id -u) == 0 ]] || as=()
+	was=$(${as[@]+"${as[@]}"} prlimit --pid "$WORKER" --nofile -o SOFT --noheadings)
+	${as[@]+"${as[@]}"} prlimit --pid "$WORKER" --nofile=3:
 	run "$PEER" -s none -H "tcp:127.0.0.1:$PORT"; [[ $output != *NONE* ]]
 	wait_log 'ERROR: relay the worker could not take a connection: Too many open files'
 	wait_log 'EXIT: relay status=1'
-	$as prlimit --pid "$WORKER" --nofile=$((was)):
+	${as[@]+"${as[@]}"} prlimit --pid "$WORKER" --nofile=$((was)):
 	say next; [[ $output == NEXT ]]
 }
 

@@ -656,6 +656,20 @@ crowd() {
 	say next; [[ $output == NEXT ]]
 }
 
+@test "a relay that a reload brings works, whatever left the table before it" {
+	target 127.0.0.1:0 tr a-z A-Z
+	relay "127.0.0.1 $TARGET"
+	cp t one
+	printf 'service c { listen = 127.0.0.1:0\nexec = true\nuser = %s\n}\n' "$ME" >>t
+	kill -HUP "$PID"; wait_log 'RELOAD: 1 added'
+	cp one t
+	kill -HUP "$PID"; wait_log 'RELOAD: 0 added, 0 changed, 1 removed'
+	printf 'service two { listen = unix:two\nredirect = 127.0.0.1 %s\n}\n' "$TARGET" >>t
+	kill -HUP "$PID"; wait_log 'LISTEN: two'
+	run -0 "$PEER" -s two -H unix:two; [[ $output == TWO ]]
+	say one; [[ $output == ONE ]]
+}
+
 # many N TARGET: a table of N relays to it. start_many: start_server, when it has so many listeners
 # that bash is slow with their lines; port NAME tells one.
 many() { seq "$1" | sed "s/.*/service r&\n{\nlisten = 127.0.0.1:0\nredirect = 127.0.0.1:$2\n}/" >t; }

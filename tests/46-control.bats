@@ -259,6 +259,7 @@ refuses() { run "$PEER" "tcp:127.0.0.1:${PORTS[$1]}"; [[ $status == 5 ]]; }
 	wait_log 'DENY: trap 127.0.0.1'
 	ctl explain a 127.0.0.1; [[ $status == 1 && ${lines[0]} == "refused: sensor" && $output == *deny_time* ]]
 	ctl explain a 127.0.0.2; [[ $output != "refused: sensor"* ]]
+	ctl explain nosuch 127.0.0.1; [[ $status == 2 && $stderr == *"there is no service nosuch"* ]]
 }
 
 @test "several services of one name are switched together" {

@@ -77,28 +77,25 @@ tell_status(const struct asker *a, struct buf *out)
 	buf_free(&text);
 }
 
-/* What the tables alone do not know. False: they decide. */
-static bool
-tell_ban(const struct asker *a, struct buf *out)
+/* The service as it runs, which may be an older version; NULL: it does not. */
+static const struct unit *
+running(const struct engine *e, const char *service)
 {
-	struct engine *e = server_engine(a->control->server);
-	struct ip ip;
+	const struct unit *u = e->units;
 
-	if (!ip_parse(a->word[2], &ip) || !ban_holds(&e->bans, &ip, loop_now(e->loop)))
-		return false;
-	buf_addf(out, "o refused: sensor\no   the address touched a service with flags = SENSOR; every service refuses it "
-	    "until deny_time is over\n");
-	answer_end(out, 1);
-	return true;
+	while (u != NULL && strcmp(u->conf->id, service) != 0 && strcmp(u->conf->name, service) != 0)
+		u = u->next;
+	return u;
 }
 
+/* What the tables alone do not know. */
 static bool
-is_served(const struct engine *e, const char *service)
+is_banned(struct engine *e, const struct unit *u, const char *address)
 {
-	for (const struct unit *u = e->units; u != NULL; u = u->next)
-		if (strcmp(u->conf->id, service) == 0)
-			return true;
-	return false;
+	struct ip ip;
+
+	/* A command that accepts by itself knows of no bans. */
+	return (u == NULL || !u->conf->wait) && ip_parse(address, &ip) && ban_holds(&e->bans, &ip, loop_now(e->loop));
 }
 
 static void
@@ -106,6 +103,8 @@ tell_explanation(const struct asker *a, struct buf *out)
 {
 	const struct config *c = server_config(a->control->server);
 	const char *never = reload_refused(server_reload(a->control->server));
+	struct engine *e = server_engine(a->control->server);
+	const struct unit *u = running(e, a->word[1]);
 	struct buf text = { 0 };
 	struct master m;
 	struct table t;
@@ -117,18 +116,21 @@ tell_explanation(const struct asker *a, struct buf *out)
 		answer_end(out, 1);
 		return;
 	}
-	if (tell_ban(a, out))
-		return;
 	m = *c->master;
 	reload_overrides(server_reload(a->control->server), &m);
 	table_read(&t, &m, c->file, c->nfiles, c->option, c->noptions);
 	rc = table_explain(&t, a->word[1], a->word[2], a->word[3], &text, &err);
 	if (rc == -1)
 		answer_failure(out, "", err.text);
-	answer_lines(out, 'o', text.data, text.len);
-	if (rc == 1 && text.len > 16 && memcmp(text.data, "refused: faulty ", 16) == 0 &&
-	    is_served(server_engine(a->control->server), a->word[1]))
-		buf_addf(out, "o   its last version without an error is in force, and may serve\n");
+	if (rc != -1 && rc != 2 && is_banned(e, u, a->word[2])) {
+		buf_addf(out, "o refused: sensor\no   the address touched a service with flags = SENSOR; every service refuses it "
+		    "until deny_time is over\n");
+		rc = 1;
+	} else {
+		answer_lines(out, 'o', text.data, text.len);
+		if (u != NULL && text.len > 0 && memmem(text.data, text.len, "refused: faulty ", 16) != NULL)
+			buf_addf(out, "o   its last version without an error is in force, and may serve\n");
+	}
 	answer_end(out, rc == -1 ? 2 : rc);
 }
 

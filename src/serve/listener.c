@@ -175,11 +175,14 @@ wake_all(struct engine *e)
 	e->resting = NULL;
 	while ((l = all) != NULL) {
 		uint64_t before = e->next_conn;
+		int turns = BATCH_MOST;
 
 		all = l->next_resting;
 		l->rests = false;
-		if (l->watch != 0)
-			(void)l->take(l, BATCH_MOST);
+		/* With cps each turn takes one. */
+		while (l->watch != 0 && l->take(l, BATCH_MOST) == TOOK_SOME && e->next_conn - before < BATCH_MOST &&
+		    turns-- > 0)
+			;
 		away_flush(e);
 		if (l->watch == 0 || e->next_conn == before || !away_is_behind(e) || !rest(l))
 			rest_no_more(l);
@@ -228,12 +231,11 @@ listener_ready(void *arg, uint32_t events)
 {
 	struct listener *l = arg;
 
-	(void)events;
 	/*
 	 * While the worker has not read what it was sent, whoever comes waits in the kernel's queue: else each of
-	 * them would wake the master, in the worker's time.
+	 * them would wake the master, in the worker's time. A fault is told all the same.
 	 */
-	if (is_for_worker(l) && away_is_behind(l->unit->engine) && rest(l))
+	if ((events & (EPOLLHUP | EPOLLERR)) == 0 && is_for_worker(l) && away_is_behind(l->unit->engine) && rest(l))
 		return;
 	/*
 	 * The last accept of a turn that finds nobody is a system call for nothing: take as many as
@@ -442,14 +444,14 @@ detach(struct listener *l)
 	struct engine *e = l->unit->engine;
 	struct listener **at = l->parting ? &e->parting : &l->unit->listeners, **rest;
 
-	loop_timer_stop(e->loop, &l->timer);
-	unlist(l);
 	if (l->rests) {
 		for (rest = &e->resting; *rest != l; rest = &(*rest)->next_resting)
 			;
 		*rest = l->next_resting;
 		rest_no_more(l);
 	}
+	loop_timer_stop(e->loop, &l->timer);
+	unlist(l);
 	if (l->resource)
 		e->npaused_short--;
 	while (*at != l)

@@ -321,12 +321,12 @@ attr_of_option(const char *option, enum attr_op *op, struct err *err)
 	char name[64];
 	size_t n;
 
+	*op = ATTR_SET;
 	if (eq == NULL || eq == option) {
 		(void)err_set(err, "%s: not an assignment; write ATTR=VALUE", option);
 		return NULL;
 	}
 	n = (size_t)(eq - option);
-	*op = ATTR_SET;
 	if (option[n - 1] == '+' || option[n - 1] == '-')
 		*op = option[--n] == '+' ? ATTR_ADD : ATTR_REMOVE;
 	while (n > 0 && option[n - 1] == ' ')

@@ -397,6 +397,8 @@ say_check(struct apply *k, bool error, const struct err *err)
 		return;
 	if (a != NULL && (a->row->flags & ATTR_LIST) != 0)
 		listed = err->at != NULL ? word_like(of, a->row, err->at) : entry_list_word(of, err->of, err->word);
+	if (err->at != NULL && listed == NULL)	/* it is one of defaults' */
+		return;
 	w = listed != NULL ? listed : w;
 	assert(w != NULL);
 	if (!error) {

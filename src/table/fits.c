@@ -183,7 +183,7 @@ fit_served_here(struct fit *f)
 static void
 idle_word(struct fit *f, const char *attr, const char *word, bool all, const char *why)
 {
-	struct err e = { .word = -1, .at = word };
+	struct err e = { .word = -1, .at = all ? NULL : word };
 
 	(void)snprintf(e.text, sizeof e.text, "%s has no effect here: %s", all ? attr : word, why);
 	(void)err_at(&e, attr, -1);
@@ -202,7 +202,8 @@ idle_rules(struct fit *f, const char *attr, const struct rules *r, bool network,
 			if (user ? local : network)
 				continue;
 			idle += pass == 0;
-			if (pass == 0)
+			/* One word may be several rules. */
+			if (pass == 0 || (i > 0 && strcmp(r->rule[i].word, r->rule[i - 1].word) == 0))
 				continue;
 			idle_word(f, attr, r->rule[i].word, idle == r->n, user ? "no UNIX peer comes here, whose user it could judge" :
 			    "no network peer comes here, whose address it could judge");

@@ -234,6 +234,8 @@ judge(struct question *q, bool unsound, bool several, struct buf *served, struct
 	else if (s->off)
 		step(q, "disabled", why, s->disable ? NULL : s->id, strcmp(why, "type") == 0 ? "there is no such built-in service here" :
 		    "the service is disabled");
+	else if (t->switched_on != NULL && words_have(t->switched_on, s->id) && strcmp(why, "type") != 0)
+		step(q, NULL, why, s->disable ? NULL : s->id, "the service is disabled, and on all the same: serverctl enable said so");
 	judge_access(q);
 	judge_times(q);
 	judge_limits(q);

@@ -25,24 +25,17 @@ is_among(const struct words *sorted, const char *id)
 
 /* `outside`: is it off by what stands outside the entry? */
 static bool
-is_off_by_table(const struct table *t, const struct service *s, bool outside)
+is_off(const struct table *t, const struct service *s, bool outside)
 {
 	const struct service *d = t->defaults;
 	const char *id = s->id != NULL ? s->id : s->name;
 
-	return (!outside && (s->disable || (s->flags & FLAG_DISABLE) != 0)) || is_among(&d->disabled, id) ||
-	    (attr_given(d, "enabled") && !is_among(&d->enabled, id));
-}
-
-/* The same, if serverctl has not switched it. */
-static bool
-is_off(const struct table *t, const struct service *s, bool outside)
-{
-	const char *id = s->id != NULL ? s->id : s->name;
-
 	if (t->m->on != NULL && words_have(t->m->on, id))
 		return false;
-	return (t->m->off != NULL && words_have(t->m->off, id)) || is_off_by_table(t, s, outside);
+	if (t->m->off != NULL && words_have(t->m->off, id))
+		return true;
+	return (!outside && (s->disable || (s->flags & FLAG_DISABLE) != 0)) || is_among(&d->disabled, id) ||
+	    (attr_given(d, "enabled") && !is_among(&d->enabled, id));
 }
 
 static void
@@ -61,8 +54,6 @@ make_service(struct table *t, struct entry *e)
 	entry_apply(&k, s);
 	s->off = is_off(t, s, false);
 	entry_check(&k, s);
-	if (!s->off && t->m->on != NULL && words_have(t->m->on, s->id != NULL ? s->id : s->name) && is_off_by_table(t, s, false))
-		conf_warn(&t->conf, e->in, &e->name, NULL, "it is off here, and on all the same: serverctl enable said so");
 	if (!e->faulty && s->id == NULL)
 		s->id = s->name;
 	if (e->faulty) {
@@ -308,7 +299,7 @@ make_services(struct table *t)
 static void
 begin(struct table *t, const struct master *m, struct master *with)
 {
-	*t = (struct table){ .m = with, .off = m->off };
+	*t = (struct table){ .m = with, .switched_on = m->on, .off = m->off };
 	*with = *m;
 	with->accounts = &t->accounts;
 }

@@ -17,7 +17,7 @@ struct item {			/* a sound entry */
 
 struct table {
 	const struct master *m;		/* borrowed; while it is read */
-	const struct words *off;	/* borrowed: services that the master was told to switch off; NULL: none */
+	const struct words *switched_on, *off;	/* borrowed: services that the master was told to switch; NULL: none */
 	struct account *accounts;
 	struct checked *checked;
 	struct source *sources;		/* all texts; in struct files */

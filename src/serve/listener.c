@@ -442,12 +442,12 @@ static void
 detach(struct listener *l)
 {
 	struct engine *e = l->unit->engine;
-	struct listener **at = l->parting ? &e->parting : &l->unit->listeners, **rest;
+	struct listener **at = l->parting ? &e->parting : &l->unit->listeners, **resting;
 
 	if (l->rests) {
-		for (rest = &e->resting; *rest != l; rest = &(*rest)->next_resting)
+		for (resting = &e->resting; *resting != l; resting = &(*resting)->next_resting)
 			;
-		*rest = l->next_resting;
+		*resting = l->next_resting;
 		rest_no_more(l);
 	}
 	loop_timer_stop(e->loop, &l->timer);

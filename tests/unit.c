@@ -498,11 +498,24 @@ note_time(void *arg, int64_t now)
 	fired[nfired++] = ((struct timer *)arg)->at;
 }
 
+/* One that is due again at once: once a round, for others are due, too. */
+struct again { struct loop *loop; struct timer timer; int times; };
+
+static void
+set_again(void *arg, int64_t now)
+{
+	struct again *a = arg;
+
+	a->times++;
+	loop_timer(a->loop, &a->timer, now - 1);
+}
+
 static void
 timers(void)
 {
 	struct loop *l = loop_new();
 	static struct timer t[1000];
+	struct again again;
 	int64_t now;
 
 	CHECK(l != NULL);
@@ -520,6 +533,15 @@ timers(void)
 	CHECK(nfired == 666);
 	for (size_t i = 1; i < nfired; i++)
 		CHECK(fired[i - 1] <= fired[i]);
+	again = (struct again){ .loop = l, .timer = { .fire = set_again, .arg = &again } };
+	CHECK(loop_timer_room(l) == 0);
+	for (size_t i = 0; i < 9; i++)
+		loop_timer(l, &t[i], now + 3600000);
+	loop_timer(l, &again.timer, now - 1);
+	for (int round = 1; round < 5; round++) {
+		CHECK(loop_run_once(l, -1) == 0);
+		CHECK(again.times == round && nfired == 666);
+	}
 	loop_free(l);
 }
 

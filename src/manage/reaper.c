@@ -14,7 +14,7 @@
 enum {
 	SWEEP = 200,		/* ms between searches for strangers */
 	SWEEP_LEAST = 5,	/* where somebody waits for one */
-	SWEEP_MOST = 1024,	/* processes reaped in one */
+	SWEEP_MOST = 64,	/* processes reaped in one: for each another may be started, which may have ended by then */
 };
 
 struct reaper {

@@ -28,6 +28,7 @@ struct loop {
 	uint32_t used, free;	/* free 0: none */
 	struct timer **heap;	/* owned; [0] is never used */
 	uint32_t running, room, size;
+	bool firing;		/* timers */
 };
 
 struct loop *
@@ -221,7 +222,7 @@ loop_timer_leave(struct loop *l)
 void
 loop_timer(struct loop *l, struct timer *t, int64_t at)
 {
-	t->at = at;
+	t->at = l->firing && at <= l->now ? l->now + 1 : at;
 	if (t->place == 0) {
 		assert(l->running < l->room);
 		t->place = ++l->running;
@@ -247,13 +248,14 @@ loop_timer_stop(struct loop *l, struct timer *t)
 static void
 fire_timers(struct loop *l)
 {
-	/* Only those due now: one that sets itself again for now waits for the next round. */
-	for (uint32_t n = l->running; n > 0 && l->running > 0 && l->heap[1]->at <= l->now; n--) {
+	l->firing = true;
+	while (l->running > 0 && l->heap[1]->at <= l->now) {
 		struct timer *t = l->heap[1];
 
 		loop_timer_stop(l, t);
 		t->fire(t->arg, l->now);
 	}
+	l->firing = false;
 }
 
 int

@@ -54,7 +54,10 @@ void loop_unwatch(struct loop *l, uint32_t watch);
 /* The highest descriptor that was ever watched: there have been so many. */
 int loop_highest(const struct loop *l);
 
-/* (Re)starts a timer whose fire and arg are set. Cannot fail: room is made by loop_timer_room. */
+/*
+ * (Re)starts a timer whose fire and arg are set. Cannot fail: room is made by loop_timer_room. One that is
+ * set while timers fire is due the next millisecond at the earliest: descriptors are looked at in between.
+ */
 void loop_timer(struct loop *l, struct timer *t, int64_t at);
 void loop_timer_stop(struct loop *l, struct timer *t);
 

@@ -259,9 +259,7 @@ not_served() { # nothing is served at ./s, and what stands there stays
 }
 
 @test "T27: mode and owner stand before anybody can connect" {
-	requires_root; requires strace
-	strace -o /dev/null true 2>/dev/null || skip "no tracing here"
-	export LSAN_OPTIONS=detect_leaks=0	# beside a tracer it cannot
+	requires_root; requires_tracing
 	WRAP="strace -D -q -o calls -e trace=umask,bind,chmod,fchmod,fchmodat,chown,lchown,fchown,fchownat,listen" \
 		start_server -o mode=0640 -o owner=daemon:nogroup unix:s echo hi
 	stop_server

@@ -574,8 +574,7 @@ refuse() {
 }
 
 @test "T37: each call of the set-up fails in turn: the command never runs, and the log names the step" {
-	requires_root; requires strace
-	strace -o /dev/null true 2>/dev/null || skip "no tracing here"
+	requires_root; requires_tracing
 	chmod 711 "$BATS_RUN_TMPDIR" .. .
 	mkdir root; chmod 755 root; cp "$B/tests/witness" root/
 	local call what n=0

@@ -1,10 +1,6 @@
 # What the master itself may do, and does: few rights are enough, and few system calls are made.
 load helper
 
-requires_tracing() {
-	requires strace
-	strace -o /dev/null true 2>/dev/null || skip "no tracing here"
-}
 # What the master of a table does that needs rights: another user, another root, a low port, an end to be made.
 table_of_rights() {
 	chmod 711 "$BATS_RUN_TMPDIR" .. .

@@ -173,7 +173,7 @@ with_hosts() {
 	python3 silent.py & d=\$!
 	until [ -e up ]; do :; done
 	"$SERVER" -o user=root -r 9 -o lookup=yes 127.0.0.1:0 sh -c 'echo \$REMOTE_HOST' 9>lines & s=\$!
-	until grep -q ready lines; do :; done
+	until grep -qs ready lines; do :; done
 	read -r x y a <lines
 	"$CLIENT" -s 127.0.0.77 -w 8 "\${a#tcp:}" </dev/null >got
 	kill \$s; wait \$s; kill \$d
@@ -409,7 +409,7 @@ drive() { # drive COMMAND ARGUMENT...: of rules.py; what it measured is the figu
 	ip link set lo up && ip route add local 0.0.0.0/0 dev lo table local && ip -6 route add local ::/0 dev lo table local &&
 		ip -6 addr add fe80::7/64 dev lo nodad || exit 77
 	"$SERVER" -C ctl -r 9 -o user=root -f t 9>lines </dev/null 2>>"$LOG" & s=\$!
-	until grep -q ready lines; do sleep 0.02; done
+	until grep -qs ready lines; do sleep 0.02; done
 	python3 "$BATS_TEST_DIRNAME/rules.py" edges ctl "$SERVER"
 	rc=\$?
 	kill \$s; wait \$s
@@ -482,9 +482,7 @@ drive() { # drive COMMAND ARGUMENT...: of rules.py; what it measured is the figu
 }
 
 @test "T46: no name is looked up unless a list or lookup asks for it" {
-	requires strace
-	strace -o /dev/null true 2>/dev/null || skip "no tracing here"
-	export LSAN_OPTIONS=detect_leaks=0	# beside a tracer it cannot
+	requires_tracing
 	WRAP="strace -D -f -q -s 500 -o calls -e trace=open,openat,connect,sendto,sendmsg,sendmmsg,write" \
 		start_server -o only_from='127.0.0.0/8 ::1' -o no_access=127.0.0.9 -o listen+=udp:127.0.0.1:0 127.0.0.1:0 "$B/tests/tiny"
 	run -0 ask; [[ $output == ok ]]
@@ -508,7 +506,7 @@ drive() { # drive COMMAND ARGUMENT...: of rules.py; what it measured is the figu
 	until [ -e up ]; do sleep 0.02; done
 	: >lines
 	"$SERVER" -C ctl -r 9 -f t 9>lines </dev/null 2>>"$LOG" & s=\$!
-	until grep -q ready lines; do sleep 0.02; done
+	until grep -qs ready lines; do sleep 0.02; done
 	python3 "$BATS_TEST_DIRNAME/rules.py" silence ctl; rc=\$?
 	kill \$s; wait \$s; kill \$d
 	exit \$rc

@@ -190,8 +190,7 @@ memory_again() { kill "$STRACE"; wait "$STRACE" || :; }
 
 # bats test_tags=long
 @test "T19: fork(2) fails with ENOMEM for 10 s" {
-	requires_root; requires strace
-	strace -qq -o trace true 2>/dev/null || skip "nothing can be traced here"
+	requires_root; requires_tracing
 	starved 10 out_of_memory memory_again
 }
 
@@ -497,9 +496,8 @@ many() {
 }
 
 @test "linger = no, beside a thousand descriptors: replies, ends and errors are as with few" {
-	requires strace
+	requires_tracing
 	local options; many options || return
-	export LSAN_OPTIONS=detect_leaks=0	# beside a tracer it cannot
 	WRAP="strace -D -f -qq -e trace=clone,clone3,futex,execve -o calls" start_server "${options[@]}" 127.0.0.1:0 sh -c 'echo hi; ls /proc/$$/fd'
 	run -0 ask; [[ ${lines[*]} == "hi 0 1 2" ]]
 	grep -q CLONE_PIDFD calls || skip "this kernel's way to start a child is another one"
@@ -518,7 +516,7 @@ waits() {
 }
 
 @test "linger = no, beside a thousand descriptors: a child that waits for the master holds no other connection" {
-	requires_root; requires strace
+	requires_root; requires_tracing
 	local options child waited=; many options || return
 	# That it is beside a thousand does not hang on its own number: what start_server closes leaves a gap below.
 	start_server "${options[@]}" 127.0.0.1:0 sleep 60
@@ -539,7 +537,7 @@ waits() {
 
 # A start for which a name is looked up first is a process of its own, which lives as long as that takes.
 @test "linger = no, beside a thousand descriptors: who looks up a name meanwhile holds no other connection" {
-	requires_silent_resolver; requires nsenter strace
+	requires_silent_resolver; requires nsenter; requires_tracing
 	local in unused; many unused || return
 	{
 		printf 'service a {\n\tlisten ='; printf ' 127.0.0.1:0%.0s' {0..1000}; printf '\n\tshell = echo a\n\tuser = root\n\tlinger = no\n}\n'

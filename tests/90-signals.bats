@@ -466,8 +466,7 @@ end_sessions() { local p; for p in "${SESSIONS[@]}"; do wait "$p" || :; done; }
 }
 
 @test "T29: no process is ever signalled that it did not start" {
-	requires strace python3
-	strace -o /dev/null true 2>/dev/null || skip "no tracing here"
+	requires python3; requires_tracing
 	cat >t <<-'X'
 	service a
 	{

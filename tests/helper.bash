@@ -51,6 +51,11 @@ nobody_left() { [[ -z $(marked) ]]; }
 die() { printf '%s\n' "$@" >&2; return 1; }
 requires_root() { [[ $(id -u) == 0 ]] || skip "needs root"; }
 requires() { local c; for c; do command -v "$c" >/dev/null || missing "$c"; done; }
+requires_tracing() {
+	requires strace
+	strace -o /dev/null true 2>/dev/null || skip "no tracing here"
+	export LSAN_OPTIONS=detect_leaks=0	# beside a tracer it cannot
+}
 # A tool that CI is to install is no reason to skip there.
 missing() { [[ -z ${CI-} ]] || die "missing in CI: $1"; skip "needs $1"; }
 

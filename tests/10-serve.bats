@@ -183,7 +183,7 @@ load helper
 	start_server -o no_access=0.0.0.0/0 -o log_on_failure=ATTEMPT 127.0.0.1:0 true
 	ask; wait_log 'FAIL: true address$'
 	start_server -o id=mute -o no_access=0.0.0.0/0 -o log_on_failure= 127.0.0.1:0 true
-	ask; kill -USR1 "$PID"; wait_log 'STATE: mute live=0 started=0 refused=1'
+	ask; wait_state 'mute live=0 started=0 refused=1'
 	! logged 'FAIL: mute' || die "nothing was to be logged"
 }
 

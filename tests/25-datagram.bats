@@ -148,7 +148,7 @@ table() { cat >t; chmod 644 t; } # one that a server run by root takes
 	mute "$HERE" b
 	wait_log 'FAIL: g service_limit from=127.0.0.1'
 	open_gate g; wait "$a"; [[ $(<a) == bye ]]
-	kill -USR1 "$PID"; wait_log 'STATE: g live=0 started=1 refused=1'
+	wait_state 'g live=0 started=1 refused=1'
 }
 
 @test "per_source and source_cps hold for datagrams" {
@@ -310,7 +310,7 @@ one='one() { x=$(dd bs=65536 count=1 status=none) && [ -n "$x" ]; }; '
 	run -0 send -n 100 -m 100 -w 100 "$HERE"
 	[[ $output == "10000 0" ]]
 	until_true 5 is_quiet "$before"
-	kill -USR1 "$PID"; wait_log 'STATE: cat live=0 started=1(0[2-9]|[1-9][0-9]) refused=0 failed=0'
+	wait_state 'cat live=0 started=1(0[2-9]|[1-9][0-9]) refused=0 failed=0'
 }
 
 @test "session: boundaries and lengths are kept" {

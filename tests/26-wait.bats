@@ -293,7 +293,7 @@ commands() {
 	start_wait -o no_access="user:$ME" unix-dgram:sock python3 -S back.py
 	mute -b me "$HERE" x
 	wait_log 'FAIL: python3 address from=uid:'
-	kill -USR1 "$PID"; wait_log 'STATE: python3 live=0 started=0 refused=1'
+	wait_state 'python3 live=0 started=0 refused=1'
 }
 
 @test "who is refused by the name he turns out to have is dropped, too" {
@@ -304,7 +304,7 @@ commands() {
 	start_wait -o id=named -o only_from=.example.invalid udp:127.0.0.1:0 python3 -S back.py
 	mute "$HERE" x y
 	until_true 8 log_has 2 'FAIL: named address from='
-	kill -USR1 "$PID"; wait_log 'STATE: named live=0'
+	wait_state 'named live=0'
 	! logged 'growing pauses' || die "the refused datagram stayed"
 }
 

@@ -39,7 +39,7 @@ refused() { # what -t says of such an entry
 	[[ $output == "10000 0" ]]
 	has_children 0
 	[[ $(count_log 'START|EXIT') == 0 ]]
-	kill -USR1 "$PID"; wait_log 'STATE: echo live=0 started=10004'
+	wait_state 'echo live=0 started=10004'
 }
 
 @test "wait = no does for a built-in as well, and a classic line" {
@@ -65,7 +65,7 @@ refused() { # what -t says of such an entry
 	start_builtin discard
 	run -4 send -t 100 "$HERE" x y
 	[[ -z $output ]]
-	kill -USR1 "$PID"; wait_log 'STATE: discard live=0 started=1'
+	wait_state 'discard live=0 started=1'
 }
 
 @test "daytime is a line, time are four bytes since 1900, chargen is a full line" {
@@ -133,7 +133,7 @@ refused() { # what -t says of such an entry
 	done
 	run -0 send -b 127.0.0.8:512 "$HERE" x
 	[[ $output == x ]]
-	kill -USR1 "$PID"; wait_log 'STATE: echo live=0 started=1 '
+	wait_state 'echo live=0 started=1 '
 }
 
 @test "T16: a source port that is a built-in's of this server is not answered; free of it, it is" {
@@ -199,8 +199,7 @@ refused() { # what -t says of such an entry
 	python3 -S spoof.py "${ADDRESSES[0]##*:}" "${ADDRESSES[1]##*:}" || skip "no raw sockets"
 	run -0 send "${ADDRESSES[0]}" ok; [[ $output == ok ]]
 	run -0 send "${ADDRESSES[1]}" ok; [[ $output == ok ]]
-	kill -USR1 "$PID"
-	wait_log 'STATE: a live=0 started=1 refused=0'; wait_log 'STATE: b live=0 started=1 refused=0'
+	wait_state 'a live=0 started=1 refused=0'; wait_state 'b live=0 started=1 refused=0'
 }
 
 @test "over IPv6 and on a UNIX socket, and from the address that was asked" {

@@ -179,7 +179,7 @@ release() { : >"go.$1"; eval "wait \$P_$1"; }
 	run -0 "$PEER" -n 500 "tcp:127.0.0.1:$PORT"
 	wait_log 'SUPPRESSED: true [0-9]+ more refusals'
 	(($(count_log FAIL) < 80))
-	kill -USR1 "$PID"; wait_log 'refused=500'
+	wait_state '.* refused=500'
 }
 
 @test "T13: an IPv6 source is its /64, and a limit holds for all of it" {
@@ -243,7 +243,7 @@ crowd() {
 	# All four at one look is a matter of luck, if there are few looks.
 	((most == 4 || (per < 1000 && most > 1))) || die "only $most at once" || return
 	until_true 5 has_children 0
-	kill -USR1 "$PID"; wait_log 'live=0'
+	wait_state '.* live=0'
 	run -0 ask
 	figure "$((per * 8)) connections, $kills killed: at most $most of 4 in $looks looks, and counted so"
 }

@@ -117,6 +117,9 @@ until_true() { # until_true SECONDS COMMAND...
 }
 logged() { grep -qE -- "$1" "$LOG"; }
 wait_log() { until_true "${2:-5}" logged "$1"; }
+# wait_state PATTERN: asks for the state until it is so
+state_is() { kill -USR1 "$PID"; logged "STATE: $1"; }
+wait_state() { until_true 5 state_is "$1"; }
 count_log() { grep -cE -- "$1" "$LOG" || :; }
 log_has() { [[ $(count_log "$2") == "$1" ]]; }
 now_ms() { echo $((${EPOCHREALTIME/[.,]/} / 1000)); }

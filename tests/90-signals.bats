@@ -269,12 +269,12 @@ as_process_1() { # as_process_1 ORPHANS: so many end at one moment
 		sh -c 'echo in; while [ ! -e go ]; do sleep 0.02; done; echo end' 9>lines
 	X
 	for signal in TERM INT QUIT; do
-		rm -f lines go
+		rm -f lines go held
 		"${UNSHARE[@]}" sh inside.sh </dev/null >>"$LOG" 2>&1 3>&- & u=$!
 		until_true 5 grep -qs ready lines
 		read -r x y a <lines
 		"$PEER" -t 30000 "$a" >held 3>&- & p=$!
-		until_true 5 grep -q in held
+		until_true 5 grep -qs in held
 		kill -"$signal" "$(children "$u")"
 		if [[ $signal == TERM ]]; then
 			until_true 5 test ! -e s

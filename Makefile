@@ -103,7 +103,7 @@ $B/tests/keep: keep = -DKEEP
 $B/tests/tiny $B/tests/keep: tests/tiny.c $B/flags
 	@mkdir -p $(@D)
 	$(CC) -std=c11 -D_GNU_SOURCE $(warn) -O2 -Isrc -static $(alone) $(keep) -o $@ $<
-$B/tests/look $B/tests/witness: $B/tests/%: tests/%.c $B/flags
+$B/tests/look $B/tests/orphans $B/tests/witness: $B/tests/%: tests/%.c $B/flags
 	@mkdir -p $(@D)
 	$(CC) -std=c11 -D_GNU_SOURCE $(warn) -O2 -static -o $@ $< || $(CC) -std=c11 -D_GNU_SOURCE $(warn) -O2 -o $@ $<
 $B/tests/%: tests/%.c $B/flags

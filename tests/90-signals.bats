@@ -209,6 +209,14 @@ zombies_wait() {
 	until_true 5 has_children 0
 }
 
+@test "T26: a steady stream of orphans is reaped as it comes" {
+	start_server -q 127.0.0.1:0 "$B/tests/orphans" 4000
+	run -0 "$PEER" -t 60000 "tcp:127.0.0.1:$PORT"
+	((output < 2000)) || die "$output children at a time"
+	until_true 5 has_children 0
+	figure "of 4,000 orphans in a stream at most $output at a time"
+}
+
 pid_namespace() { # sets UNSHARE, whose child is process 1
 	UNSHARE=(unshare -pf --mount-proc)
 	"${UNSHARE[@]}" true 2>/dev/null || UNSHARE=(unshare -Urpf --mount-proc)

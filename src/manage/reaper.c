@@ -25,6 +25,7 @@ struct reaper {
 	uint32_t watch;
 	struct timer due;
 	int64_t swept;
+	bool more;		/* may be left of the last search: the next one is due at once */
 };
 
 /* Reaps whoever has ended, children and strangers. */
@@ -50,7 +51,8 @@ sweep(struct reaper *r)
 			conn_reaped(r->engine, &end);
 	}
 	r->swept = loop_now(r->loop);
-	if (i == SWEEP_MOST)	/* there may be more, and no further signal */
+	r->more = i == SWEEP_MOST;
+	if (r->more)	/* and no further signal */
 		loop_timer(r->loop, &r->due, r->swept);
 }
 
@@ -89,7 +91,7 @@ signalled(void *arg, uint32_t events)
 		;
 	if (r->engine->no_pidfd || loop_now(r->loop) - r->swept >= SWEEP)
 		sweep_due(r, 0);
-	else
+	else if (!r->more)	/* else the timer runs, and sooner */
 		loop_timer(r->loop, &r->due, r->swept + SWEEP);
 }
 

@@ -616,6 +616,16 @@ crowd() {
 	((BASH_REMATCH[1] > 20)) || die "$(<got)"
 }
 
+@test "who came while the worker stood still fills the service, and nobody else waits: it does not pause" {
+	target 127.0.0.1:0 tr a-z A-Z
+	relay "127.0.0.1 $TARGET" 'instances = 40' 'overload = queue'
+	kill -STOP "$WORKER"
+	crowd 40
+	kill -CONT "$WORKER"
+	wait "$CROWD"; [[ $(<got) == all$'\n'"40 HELLO" ]] || die "$(<got)"
+	log_has 0 PAUSE
+}
+
 @test "who waits while the worker stands still is served as the table says after a reload, and after an upgrade" {
 	target 127.0.0.1:0 tr a-z A-Z
 	relay "127.0.0.1 $TARGET" "user = $ME"

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -134,11 +133,9 @@ admit(struct listener *l, int fd, const struct addr *from)
 static bool
 is_fooled(struct listener *l)
 {
-	struct pollfd p = { .fd = l->bound.fd, .events = POLLIN };
-
 	if (++l->blank < BLANKS)
 		return false;
-	l->blank = poll(&p, 1, 0) == 1 ? BLANKS : 0;
+	l->blank = listener_is_readable(l) ? BLANKS : 0;
 	return l->blank != 0;
 }
 

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sockios.h>
-#include <poll.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,21 +60,13 @@ first_datagram(const struct listener *l, struct inbound *in)
 	return hash_bytes(&m, sizeof m) | 1;
 }
 
-static bool
-is_readable(const struct listener *l)
-{
-	struct pollfd p = { .fd = l->bound.fd, .events = POLLIN };
-
-	return poll(&p, 1, 0) == 1;
-}
-
 /* How much waits; where the kernel does not say, whether anything does. */
 static uint64_t
 amount(const struct listener *l)
 {
 	int n = queue_length(l->bound.fd, l->type);
 
-	return n >= 0 ? (uint64_t)n : is_readable(l);
+	return n >= 0 ? (uint64_t)n : listener_is_readable(l);
 }
 
 static bool
@@ -96,7 +87,7 @@ judge(struct listener *l)
 {
 	uint64_t left;
 
-	if (l->handover->ran >= SHORT || !is_readable(l)) {
+	if (l->handover->ran >= SHORT || !listener_is_readable(l)) {
 		l->handover->unread = 0;
 	} else if (l->type == SOCK_DGRAM) {
 		l->handover->unread = same_datagram(l) ? l->handover->unread + 1 : 0;
@@ -278,7 +269,7 @@ handover_take(struct listener *l, unsigned most)
 		return TOOK_PAUSE;
 	if (l->handover->ended && !go_on(l))
 		return TOOK_PAUSE;
-	if (!is_readable(l))
+	if (!listener_is_readable(l))
 		return TOOK_ALL;
 	if (!listener_has_room(l, true))
 		return TOOK_PAUSE;

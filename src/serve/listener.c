@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -132,6 +133,14 @@ listener_delay(struct engine *e)
 	return loop_now(e->loop) + e->backoff;
 }
 
+bool
+listener_is_readable(const struct listener *l)
+{
+	struct pollfd p = { .fd = l->bound.fd, .events = POLLIN };
+
+	return poll(&p, 1, 0) == 1;
+}
+
 /* --- resting */
 
 static bool
@@ -179,9 +188,9 @@ wake_all(struct engine *e)
 
 		all = l->next_resting;
 		l->rests = false;
-		/* With cps each turn takes one. */
-		while (l->watch != 0 && l->take(l, BATCH_MOST) == TOOK_SOME && e->next_conn - before < BATCH_MOST &&
-		    turns-- > 0)
+		/* With cps each turn takes one. Limits are asked only for somebody who is there. */
+		while (l->watch != 0 && listener_is_readable(l) && l->take(l, BATCH_MOST) == TOOK_SOME &&
+		    e->next_conn - before < BATCH_MOST && turns-- > 0)
 			;
 		away_flush(e);
 		if (l->watch == 0 || e->next_conn == before || !away_is_behind(e) || !rest(l))

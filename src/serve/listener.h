@@ -75,6 +75,9 @@ void listener_part(struct listener *l);
  */
 void listener_move(struct listener *l, struct unit *u);
 
+/* Somebody is there, or a fault is. */
+bool listener_is_readable(const struct listener *l);
+
 /* A child of u has ended, or a resource came back: those that pause may go on. NULL: only those that rest. */
 void listener_room(struct engine *e, struct unit *u);
 

@@ -181,6 +181,8 @@ likeness(void)
 	CHECK(attr_nearest("xyzzy") == NULL);
 	CHECK(strcmp(str_basename("/bin/date"), "date") == 0 && strcmp(str_basename("date"), "date") == 0);
 	CHECK(attr_find("ONLY_FROM") == attr_find("only_from"));
+	CHECK(str_listed("a,bc,D", "a") && str_listed("a,bc,D", "BC") && str_listed("a,bc,D", "d") && str_listed("a,b", "a,b"));
+	CHECK(!str_listed("a,bc", "b") && !str_listed("a,bc", "c") && !str_listed("abc", "ab") && !str_listed("a,,b", "x"));
 }
 
 static void

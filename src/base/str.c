@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 static bool
 blank(char c)
@@ -158,6 +159,19 @@ str_nearer(const char *word, const char *to, size_t *best)
 		return false;
 	*best = d - (d > 0);
 	return true;
+}
+
+bool
+str_listed(const char *text, const char *word)
+{
+	size_t n = strlen(word);
+
+	if (strcasecmp(text, word) == 0)
+		return true;
+	for (const char *p = text; p != NULL; p = strchr(p, ','), p += p != NULL)
+		if (strncasecmp(p, word, n) == 0 && (p[n] == '\0' || p[n] == ','))
+			return true;
+	return false;
 }
 
 const char *

@@ -29,6 +29,9 @@ size_t str_distance(const char *a, const char *b);
 /* Is `to` at most *best such steps from the word? Then *best is what still nearer ones must not exceed. */
 bool str_nearer(const char *word, const char *to, size_t *best);
 
+/* Is the word the text, or between two of its commas? Case counts for nothing. */
+bool str_listed(const char *text, const char *word);
+
 /* The last part of a path. */
 const char *str_basename(const char *path);
 

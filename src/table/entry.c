@@ -9,6 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/str.h"
 #include "table/account.h"
 
 enum { HINTS = 20 };	/* of accounts, in a table: a directory answers slowly */
@@ -378,7 +379,7 @@ word_like(const struct entry *e, const struct attr *row, const char *text)
 {
 	for (const struct assign *a = e->first; a != NULL; a = a->next)
 		for (size_t i = 0; a->row == row && i < a->n; i++)
-			if (strcasecmp(a->word[i].text, text) == 0)
+			if (str_listed(a->word[i].text, text))
 				return &a->word[i];
 	return NULL;
 }

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "base/num.h"
+#include "base/str.h"
 #include "table/entry.h"
 
 struct question {
@@ -20,20 +21,6 @@ struct question {
 	const char *reason;	/* NULL: served so far */
 	char where[400];	/* FILE:LINE of what refuses */
 };
-
-/* Is it the word, or one of those between its commas? */
-static bool
-has_word(const char *text, const char *word)
-{
-	size_t n = strlen(word);
-
-	if (strcmp(text, word) == 0)
-		return true;
-	for (const char *p = strstr(text, word); p != NULL; p = strstr(p + 1, word))
-		if ((p == text || p[-1] == ',') && (p[n] == '\0' || p[n] == ','))
-			return true;
-	return false;
-}
 
 /* FILE:LINE of an attribute's word, of the attribute, or of the entry. */
 static void
@@ -53,7 +40,7 @@ find_place(const struct question *q, const char *attr, const char *word, char *o
 			continue;
 		for (const struct assign *b = e->first; b != NULL; b = b->next) {
 			for (size_t i = 0; b->row == row && i < b->n; i++) {
-				if (has_word(b->word[i].text, word)) {
+				if (str_listed(b->word[i].text, word)) {
 					at = &b->word[i];
 					of = e;
 					found = true;
@@ -160,12 +147,6 @@ judge_limits(struct question *q)
 		buf_addf(&q->steps, "  limit: at most %u children of the whole server\n", d->limit);
 }
 
-static bool
-is_named(const struct service *s, const char *name)
-{
-	return strcmp(s->id, name) == 0 || strcmp(s->name, name) == 0;
-}
-
 static int
 read_question(struct question *q, const char *address, const char *clock, struct err *err)
 {
@@ -267,12 +248,12 @@ table_explain(const struct table *t, const char *service, const char *address, c
 	if (read_question(&q, address, clock, err) == -1)
 		return -1;
 	for (size_t i = 0; i < t->n; i++)
-		on |= is_named(t->item[i].service, service) && !t->item[i].service->off;
+		on |= service_is_named(t->item[i].service, service) && !t->item[i].service->off;
 	for (const struct entry *e = t->conf.first; e != NULL; e = e->next)
 		n += is_faulty(e, service) && (!on || !e->asleep);
 	/* Who is off says nothing beside those that are on. */
 	for (size_t i = 0; i < t->n; i++)
-		n += is_named(t->item[i].service, service) && (!on || !t->item[i].service->off);
+		n += service_is_named(t->item[i].service, service) && (!on || !t->item[i].service->off);
 	if (n == 0 && t->unread)
 		return err_set(err, "the table cannot be read; server -t says why");
 	if (n == 0)
@@ -281,7 +262,7 @@ table_explain(const struct table *t, const char *service, const char *address, c
 	for (size_t i = 0; i < t->n; i++) {
 		q.s = t->item[i].service;
 		q.e = t->item[i].entry;
-		if (is_named(q.s, service) && (!on || !q.s->off))
+		if (service_is_named(q.s, service) && (!on || !q.s->off))
 			judge(&q, unsound, n > 1, out, &refused);
 	}
 	for (const struct entry *e = t->conf.first; e != NULL; e = e->next)

@@ -50,6 +50,12 @@ address_free(struct address *a)
 	free(a->host);
 }
 
+bool
+service_is_named(const struct service *s, const char *name)
+{
+	return strcmp(s->id, name) == 0 || strcmp(s->name, name) == 0;
+}
+
 void
 logs_free(struct logs *l)
 {

@@ -206,6 +206,8 @@ struct service *service_hold(struct service *s);
 
 void service_free(struct service *s);	/* gives one reference back; NULL is fine */
 
+bool service_is_named(const struct service *s, const char *name);	/* by its id, or as others may be, too */
+
 void logs_free(struct logs *l);
 void address_free(struct address *a);
 void environment_free(struct environment *e);	/* gives a reference back */

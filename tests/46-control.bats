@@ -249,15 +249,32 @@ refuses() { run "$PEER" "tcp:127.0.0.1:${PORTS[$1]}"; [[ $status == 5 ]]; }
 		exec = echo a
 		user = $ME
 	}
+	service packets { listen = udp:127.0.0.1:0
+		wait = yes
+		exec = cat
+		user = $ME
+	}
+	service itself { listen = 127.0.0.1:0
+		wait = yes
+		exec = cat
+		user = $ME
+	}
 	X
 	start_server -f t
 	ctl explain a 127.0.0.1; [[ $status == 0 && $output == served* ]]
+	cp t whole
+	printf 'service a { listen = unix:another\n\texce = echo b\n}\n' >>t; ctl reload
+	ctl explain a 127.0.0.1; [[ $output == *"refused: faulty "* && $output != *"last version"* ]] || die "$output"
+	cp whole t; ctl reload
 	sed -i 's/exec = echo/exce = echo/' t; ctl reload
 	ctl explain a 127.0.0.1; [[ $status == 1 && $output == "refused: faulty "*"its last version without an error is in force"* ]]
 	ask "${PORTS[trap]}" || :
 	wait_log 'DENY: trap 127.0.0.1'
 	ctl explain a 127.0.0.1; [[ $status == 1 && ${lines[0]} == "refused: sensor" && $output == *deny_time* ]]
 	ctl explain a 127.0.0.2; [[ $output != "refused: sensor"* ]]
+	# What accepts by itself knows of no bans; who reads datagrams is not started for them.
+	ctl explain packets 127.0.0.1; [[ $status == 1 && ${lines[0]} == "refused: sensor" ]]
+	ctl explain itself 127.0.0.1; [[ $status == 0 && $output == served* ]] || die "$output"
 	ctl explain nosuch 127.0.0.1; [[ $status == 2 && $stderr == *"there is no service nosuch"* ]]
 }
 

@@ -13,6 +13,7 @@
 #include "base/str.h"
 #include "child/helper.h"
 #include "manage/status.h"
+#include "serve/listener.h"
 #include "table/explain.h"
 
 enum {
@@ -77,25 +78,43 @@ tell_status(const struct asker *a, struct buf *out)
 	buf_free(&text);
 }
 
-/* The service as it runs, which may be an older version; NULL: it does not. */
-static const struct unit *
-running(const struct engine *e, const char *service)
+/* Do bans keep somebody from the services of that name? A command that accepts by itself knows of none. */
+static bool
+bans_hold(const struct engine *e, const char *service)
 {
-	const struct unit *u = e->units;
+	bool runs = false, hold = false;
 
-	while (u != NULL && strcmp(u->conf->id, service) != 0 && strcmp(u->conf->name, service) != 0)
-		u = u->next;
-	return u;
+	for (const struct unit *u = e->units; u != NULL; u = u->next) {
+		if (!service_is_named(u->conf, service))
+			continue;
+		runs = true;
+		hold |= !u->conf->wait;
+		for (const struct listener *l = u->listeners; l != NULL; l = l->next)
+			hold |= l->type == SOCK_DGRAM;
+	}
+	return hold || !runs;
 }
 
 /* What the tables alone do not know. */
 static bool
-is_banned(struct engine *e, const struct unit *u, const char *address)
+is_banned(struct engine *e, const char *service, const char *address)
 {
 	struct ip ip;
 
-	/* A command that accepts by itself knows of no bans. */
-	return (u == NULL || !u->conf->wait) && ip_parse(address, &ip) && ban_holds(&e->bans, &ip, loop_now(e->loop));
+	return bans_hold(e, service) && ip_parse(address, &ip) && ban_holds(&e->bans, &ip, loop_now(e->loop));
+}
+
+/* Do more services of that name run than the tables, as they are now, have? Then one is an older version. */
+static bool
+is_outdated(const struct engine *e, const struct table *t, const char *service)
+{
+	size_t runs = 0, sound = 0;
+
+	for (const struct unit *u = e->units; u != NULL; u = u->next)
+		runs += service_is_named(u->conf, service);
+	for (size_t i = 0; i < t->n; i++)
+		sound += service_is_named(t->item[i].service, service) && !t->item[i].service->off;
+	return runs > sound;
 }
 
 static void
@@ -104,7 +123,6 @@ tell_explanation(const struct asker *a, struct buf *out)
 	const struct config *c = server_config(a->control->server);
 	const char *never = reload_refused(server_reload(a->control->server));
 	struct engine *e = server_engine(a->control->server);
-	const struct unit *u = running(e, a->word[1]);
 	struct buf text = { 0 };
 	struct master m;
 	struct table t;
@@ -122,13 +140,13 @@ tell_explanation(const struct asker *a, struct buf *out)
 	rc = table_explain(&t, a->word[1], a->word[2], a->word[3], &text, &err);
 	if (rc == -1)
 		answer_failure(out, "", err.text);
-	if (rc != -1 && rc != 2 && is_banned(e, u, a->word[2])) {
+	if (rc != -1 && rc != 2 && is_banned(e, a->word[1], a->word[2])) {
 		buf_addf(out, "o refused: sensor\no   the address touched a service with flags = SENSOR; every service refuses it "
 		    "until deny_time is over\n");
 		rc = 1;
 	} else {
 		answer_lines(out, 'o', text.data, text.len);
-		if (u != NULL && text.len > 0 && memmem(text.data, text.len, "refused: faulty ", 16) != NULL)
+		if (text.len > 0 && is_outdated(e, &t, a->word[1]) && memmem(text.data, text.len, "refused: faulty ", 16) != NULL)
 			buf_addf(out, "o   its last version without an error is in force, and may serve\n");
 	}
 	answer_end(out, rc == -1 ? 2 : rc);

@@ -6,7 +6,7 @@
  *   torture ASK ANSWER PROGRAM ARG...      FIFOs; each line of ASK is answered by one:
  *     arm N    the Nth from now fails          from N   and all that follow, too
  *     off      nothing fails: "COUNT NAME", so many came, and what the first failing one was, or "-"
- * PROGRAM begins with the first line.
+ * PROGRAM begins with the first line. That it ends while something is armed is answered as `off` is.
  */
 #include <elf.h>
 #include <errno.h>
@@ -66,7 +66,10 @@ static const struct fallible {
 	{ SYS_getsockname, "getsockname", ENOBUFS }, { SYS_getpeername, "getpeername", ENOBUFS },
 	{ SYS_getsockopt, "getsockopt", ENOBUFS }, { SYS_setsockopt, "setsockopt", ENOBUFS },
 	{ SYS_sendto, "sendto", ENOBUFS }, { SYS_sendmsg, "sendmsg", ENOBUFS },
-	{ SYS_recvfrom, "recvfrom", ENOMEM }, { SYS_recvmsg, "recvmsg", ENOMEM },
+	{ SYS_recvfrom, "recvfrom", ENOMEM }, { SYS_recvmsg, "recvmsg", ENOMEM }, { SYS_recvmmsg, "recvmmsg", ENOMEM },
+	{ SYS_sendmmsg, "sendmmsg", ENOBUFS }, { SYS_shutdown, "shutdown", ENOTCONN }, { SYS_kill, "kill", EPERM },
+	{ SYS_waitid, "waitid", EINTR }, { SYS_epoll_wait, "epoll_wait", EINTR }, { SYS_epoll_pwait, "epoll_wait", EINTR },
+	{ SYS_poll, "poll", ENOMEM },
 	{ SYS_splice, "splice", ENOMEM },
 	{ SYS_clone, "clone", EAGAIN }, { SYS_clone3, "clone3", EAGAIN }, { SYS_fork, "fork", EAGAIN },
 	{ SYS_vfork, "vfork", EAGAIN }, { SYS_execve, "execve", ENOMEM }, { SYS_execveat, "execveat", ENOMEM },
@@ -282,6 +285,8 @@ trace(char *const argv[], int ready)
 			ready = -1;
 		}
 	} while (look_at_processes());
+	if (at != 0)
+		obey("off", answer);
 	exit(0);
 }
 

@@ -177,7 +177,8 @@ acceptable(void *arg, uint32_t events)
 /* --- the whole */
 
 void
-control_reloaded(struct control *c, uint64_t number, const struct plan *p, const char *why, const char *summary)
+control_reloaded(struct control *c, uint64_t number, const struct plan *p, const char *why, const char *summary,
+    bool whole)
 {
 	for (struct asker *a = c != NULL ? c->first : NULL, *next; a != NULL; a = next) {
 		next = a->next;
@@ -191,7 +192,7 @@ control_reloaded(struct control *c, uint64_t number, const struct plan *p, const
 			    "nothing is changed: ", why);
 		else
 			answer_lines(&a->text, 'o', summary, strlen(summary));
-		answer_end(&a->text, why != NULL || (p != NULL && p->errors > 0));
+		answer_end(&a->text, why != NULL || !whole || (p != NULL && p->errors > 0));
 		asker_say(a);
 	}
 }

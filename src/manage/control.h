@@ -30,9 +30,12 @@ void control_free(struct control *c);	/* removes the path; NULL is fine */
 /* At once: removes the path, the descriptors stay. */
 void control_abandon(struct control *c);
 
-/* A reload is over: those who asked for one up to this number are told. p NULL: there was none, why says so. */
+/*
+ * A reload is over: those who asked for one up to this number are told. p NULL: there was none, why says so.
+ * `whole`: what it found is in force, all of it.
+ */
 void control_reloaded(struct control *c, uint64_t number, const struct plan *p, const char *why,
-    const char *summary);
+    const char *summary, bool whole);
 
 /* An upgrade is over: who asked for it is told. why NULL: it was made. */
 void control_upgraded(struct control *c, const char *why, const char *said);

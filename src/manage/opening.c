@@ -220,7 +220,7 @@ again(void *arg, int64_t now)
 		open_now(p);
 }
 
-void
+int
 opening_wait(struct openings *o, struct unit *u, struct address *a, const struct err *why)
 {
 	struct opening *p = calloc(1, sizeof *p);
@@ -229,7 +229,7 @@ opening_wait(struct openings *o, struct unit *u, struct address *a, const struct
 	if (p == NULL || loop_timer_room(o->engine->loop) == -1) {
 		unit_say(u, LEVEL_ERR, "error", "%s: it is not tried again: no memory", why->text);
 		free(p);
-		return;
+		return -1;
 	}
 	*p = (struct opening){ .next = o->first, .all = o, .unit = u, .address = *a, .fd = -1,
 		.delay = AGAIN_LEAST, .timer = { .fire = again, .arg = p } };
@@ -238,6 +238,7 @@ opening_wait(struct openings *o, struct unit *u, struct address *a, const struct
 	o->first = p;
 	if (p->address.where.scheme != SCHEME_FD)
 		loop_timer(o->engine->loop, &p->timer, clock_ms() + p->delay);
+	return 0;
 }
 
 void

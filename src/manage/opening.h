@@ -21,8 +21,8 @@ void openings_begun(struct openings *o);
 /* Opens a for u, and says so. `beside`: a socket that leaves may be in the way. -1: err. */
 int opening_try(struct openings *o, struct unit *u, const struct address *a, bool beside, struct err *err);
 
-/* Says that and why it could not be, and tries it again later. Takes what a holds, if there is memory. */
-void opening_wait(struct openings *o, struct unit *u, struct address *a, const struct err *why);
+/* Says that and why it could not be, and tries it again later. Takes what a holds. -1: no memory, which is said. */
+int opening_wait(struct openings *o, struct unit *u, struct address *a, const struct err *why);
 
 /* Forgets those of u; NULL: all. */
 void openings_drop(struct openings *o, const struct unit *u);

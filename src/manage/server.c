@@ -246,7 +246,7 @@ static void
 reloaded(void *arg, struct plan *p, const char *why)
 {
 	struct server *s = arg;
-	char summary[160] = "";
+	char summary[240] = "";
 	struct applied did = { 0 };
 	struct err err;
 
@@ -258,7 +258,7 @@ reloaded(void *arg, struct plan *p, const char *why)
 		why = about_to_end;
 	if (why == NULL && p != NULL) {
 		away_refresh(s->engine);
-		if (services_apply(s->services, p, false, &did, &err) == 0)
+		if (services_apply(s->services, p, 0, &did, &err) == 0)
 			take_defaults(s, p->defaults);
 		else
 			why = err.text;
@@ -269,9 +269,12 @@ reloaded(void *arg, struct plan *p, const char *why)
 		s->reloads++;
 		(void)snprintf(summary, sizeof summary, "%u added, %u changed, %u removed, %u as before, %u off, "
 		    "%u faulty", did.added, did.changed, did.removed, did.same, did.off, did.faulty);
+		if (did.lost > 0)
+			(void)snprintf(summary + strlen(summary), sizeof summary - strlen(summary), ", %u addresses not open for want "
+			    "of memory: reload again", did.lost);
 		log_say(LEVEL_NOTICE, "reload", "%s", summary);
 	}
-	control_reloaded(s->control, reload_number(s->reload), p, why, summary);
+	control_reloaded(s->control, reload_number(s->reload), p, why, summary, did.lost == 0);
 	s->refused = why != NULL;
 	if (s->phase == PHASE_RUN)
 		notify_ready(s->notify, NULL);
@@ -457,8 +460,8 @@ server_begin(struct server *s, struct plan *p, bool first, struct err *err)
 	take_defaults(s, p->defaults);
 	s->lines = p->lines;
 	p->lines = NULL;
-	rc = services_apply(s->services, p, first, &did, err);
 	/* A start is whole; who goes on for a predecessor goes on with what there is. */
+	rc = services_apply(s->services, p, (first ? APPLY_FIRST : 0U) | (s->carry != NULL ? APPLY_ANYWAY : 0U), &did, err);
 	return rc == 0 && did.lost > 0 && s->carry == NULL ? err_sys(err, ENOMEM, "cannot start") : rc;
 }
 

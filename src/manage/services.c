@@ -38,6 +38,7 @@ struct work {			/* one plan being applied */
 	struct by_id *id;
 	size_t nprint, nid;
 	struct unit **unit;	/* of each entry; NULL: it has none */
+	struct unit **coming;	/* of each entry that is new or changed: what it is to be; NULL: nothing */
 	struct loose *loose;
 	size_t nloose;
 	bool leaving;		/* sockets that nobody wants may be in the way of new ones */
@@ -85,7 +86,8 @@ index_prints(struct work *w)
 
 	w->print = calloc(count_units(e->units) + 1, sizeof *w->print);
 	w->unit = calloc(w->p->n + 1, sizeof(struct unit *));
-	if (w->print == NULL || w->unit == NULL)
+	w->coming = calloc(w->p->n + 1, sizeof(struct unit *));
+	if (w->print == NULL || w->unit == NULL || w->coming == NULL)
 		return -1;
 	for (struct unit *u = e->units; u != NULL; u = u->next) {
 		u->claimed = false;
@@ -317,7 +319,7 @@ move_sockets(struct work *w)
  * there: it is tried once more when they are gone. -1: err; only if `first`.
  */
 static int
-open_new(struct work *w, size_t i, bool first, struct err *err)
+open_new(struct work *w, size_t i, bool first, struct applied *did, struct err *err)
 {
 	struct unit *u = w->unit[i];
 	struct planned *x = &w->p->item[i];
@@ -339,8 +341,8 @@ open_new(struct work *w, size_t i, bool first, struct err *err)
 		} else if (w->leaving) {
 			x->listen[x->nlisten++] = a;
 			continue;
-		} else {
-			opening_wait(w->s->openings, u, &a, &why);
+		} else if (opening_wait(w->s->openings, u, &a, &why) == -1) {
+			did->lost++;
 		}
 		address_free(&a);
 	}
@@ -348,13 +350,13 @@ open_new(struct work *w, size_t i, bool first, struct err *err)
 }
 
 static int
-open_all_new(struct work *w, bool first, struct err *err)
+open_all_new(struct work *w, bool first, struct applied *did, struct err *err)
 {
 	int rc = 0;
 
 	for (size_t i = 0; i < w->p->n && rc == 0; i++)
 		if (w->p->item[i].state == PLANNED_ON && w->unit[i] != NULL)
-			rc = open_new(w, i, first, err);
+			rc = open_new(w, i, first, did, err);
 	return rc;
 }
 
@@ -409,6 +411,26 @@ note_absent(struct work *w, struct applied *did)
 	return 0;
 }
 
+/* All of what is new or changed that there may be no memory for. -1: there is none; if the plan is to be taken `whole`. */
+static int
+prepare(struct work *w, bool whole)
+{
+	for (size_t i = 0; i < w->p->n; i++) {
+		const struct planned *x = &w->p->item[i];
+
+		if (x->state != PLANNED_ON)
+			continue;
+		w->coming[i] = unit_new(w->s->engine, x->service);
+		if (w->coming[i] != NULL)
+			w->coming[i]->claimed = true;
+		else if (whole)
+			return -1;
+		else
+			log_say(LEVEL_ERR, "error", "%s: no memory for it", x->id);
+	}
+	return 0;
+}
+
 /* Services that are new, and what those that are not say now. */
 static void
 change(struct work *w, struct applied *did)
@@ -418,37 +440,34 @@ change(struct work *w, struct applied *did)
 		struct unit *u = w->unit[i];
 
 		did->same += x->state == PLANNED_SAME;
-		if (x->state != PLANNED_ON)
+		if (w->coming[i] == NULL)
 			continue;
 		if (u == NULL) {
 			did->added++;
-			u = w->unit[i] = claim(unit_new(w->s->engine, x->service));
+			u = w->unit[i] = w->coming[i];
 		} else {
 			did->added += u->retired;
 			did->changed += !u->retired;
 			openings_drop(w->s->openings, u);
 			if (u->retired)
 				unit_return(u);
-			if (unit_change(u, x->service) == -1)
-				u = NULL;
+			unit_change(u, w->coming[i]);
 		}
-		if (u != NULL) {
-			u->print = x->print;
-		} else {
-			did->lost++;
-			log_say(LEVEL_ERR, "error", "%s: no memory for it", x->id);
-		}
+		w->coming[i] = NULL;
+		u->print = x->print;
 	}
 }
 
 int
-services_apply(struct services *s, struct plan *p, bool first, struct applied *did, struct err *err)
+services_apply(struct services *s, struct plan *p, unsigned how, struct applied *did, struct err *err)
 {
 	struct work w = { .s = s, .p = p };
+	bool first = (how & APPLY_FIRST) != 0;
 	int rc = 0;
 
 	*did = (struct applied){ 0 };
-	if (index_prints(&w) == -1 || match(&w) == -1 || gather_loose(&w) == -1 || note_absent(&w, did) == -1) {
+	if (index_prints(&w) == -1 || match(&w) == -1 || gather_loose(&w) == -1 ||
+	    prepare(&w, (how & APPLY_ANYWAY) == 0) == -1 || note_absent(&w, did) == -1) {
 		rc = err_sys(err, ENOMEM, "cannot take the table");
 		goto out;
 	}
@@ -459,11 +478,11 @@ services_apply(struct services *s, struct plan *p, bool first, struct applied *d
 	conn_count_anew(s->engine);
 	keep_sockets(&w);
 	move_sockets(&w);
-	rc = open_all_new(&w, first, err);
+	rc = open_all_new(&w, first, did, err);
 	remove_old(&w, did);
 	if (rc == 0 && w.leaving) {
 		w.leaving = false;
-		rc = open_all_new(&w, first, err);
+		rc = open_all_new(&w, first, did, err);
 	}
 	for (size_t i = 0; i < p->n; i++)
 		if (w.unit[i] != NULL)
@@ -471,9 +490,12 @@ services_apply(struct services *s, struct plan *p, bool first, struct applied *d
 	openings_begun(s->openings);
 	rpc_register(s->rpc);
 out:
+	for (size_t i = 0; w.coming != NULL && i < p->n; i++)
+		unit_free(w.coming[i]);
 	free(w.print);
 	free(w.id);
 	free(w.unit);
+	free(w.coming);
 	free(w.loose);
 	return rc;
 }

@@ -13,7 +13,15 @@
 
 struct services;
 
-struct applied { unsigned added, changed, removed, same, off, faulty, lost; };	/* lost: there was no memory */
+struct applied {
+	unsigned added, changed, removed, same, off, faulty;
+	unsigned lost;		/* addresses that are not open, and for want of memory not tried again */
+};
+
+enum applying {			/* bits */
+	APPLY_FIRST = 1,	/* an address that cannot be bound is an error */
+	APPLY_ANYWAY = 2,	/* what there is no memory for is told and left out, the others go on */
+};
 
 struct absent {			/* an entry that does not run */
 	char *id;		/* owned */
@@ -25,10 +33,9 @@ struct services *services_new(struct engine *e);
 void services_free(struct services *s);	/* closes the listeners */
 
 /*
- * Takes what p says, and what it holds for it. `first`: the one command of a command line, where an
- * address that cannot be bound is an error. -1: err; then the old ones serve on.
+ * Takes what p says, and what it holds for it. -1: err; then the old ones serve on, as they were.
  */
-int services_apply(struct services *s, struct plan *p, bool first, struct applied *did, struct err *err);
+int services_apply(struct services *s, struct plan *p, unsigned how, struct applied *did, struct err *err);
 
 /* Before the first: nothing is inherited by a descriptor's number, a predecessor had it all. */
 void services_resumed(struct services *s);

@@ -225,38 +225,29 @@ unit_new(struct engine *e, struct service *conf)
 	return u;
 }
 
-int
-unit_change(struct unit *u, struct service *conf)
+void
+unit_change(struct unit *u, struct unit *to)
 {
-	bool muxed = (conf->type & (TYPE_TCPMUX | TYPE_TCPMUXPLUS)) != 0, paced = u->conf->cps.n != conf->cps.n ||
-	    u->conf->cps.per != conf->cps.per || u->conf->cps.pace != conf->cps.pace;
 	struct service *was = u->conf;
 	struct sink *log = u->log;
-	struct pace pace;
 
-	if (paced && pace_init(&pace, &conf->cps) == -1)
-		return -1;
+	if (was->cps.n != to->conf->cps.n || was->cps.per != to->conf->cps.per || was->cps.pace != to->conf->cps.pace) {
+		struct pace pace = u->pace;
+
+		u->pace = to->pace;
+		to->pace = pace;
+	}
 	mux_remove(u);
+	mux_move(to, u);
 	away_forget(u);
-	u->conf = service_hold(conf);
-	if (muxed && mux_add(u) == -1) {
-		u->conf = was;
-		service_free(conf);
-		if (paced)
-			pace_free(&pace);
-		return -1;
-	}
-	if (paced) {
-		pace_free(&u->pace);
-		u->pace = pace;
-	}
-	u->log = sink_get(conf->log.to, conf->log.n);
-	sink_put(log);	/* it may be the same one */
-	u->anew = source_anew(&was->source, &conf->source);
-	watch(u->engine, conf, 1);
+	u->log = to->log;
+	to->log = log;
+	u->anew = source_anew(&was->source, &to->conf->source);
+	watch(u->engine, to->conf, 1);
 	watch(u->engine, was, -1);
+	u->conf = service_hold(to->conf);
 	service_free(was);
-	return 0;
+	unit_free(to);
 }
 
 void

@@ -139,8 +139,8 @@ void engine_free(struct engine *e);
 struct unit *unit_new(struct engine *e, struct service *conf);
 void unit_free(struct unit *u);
 
-/* It is as conf says from now on, for those who come; its counts stay. -1: no memory, and it is as it was. */
-int unit_change(struct unit *u, struct service *conf);
+/* It is as `to` from now on, for those who come; its counts stay. Takes `to`, a new one. */
+void unit_change(struct unit *u, struct unit *to);
 
 /* Its entry is gone: it is freed by units_bury when nobody uses it any more; or comes back. */
 void unit_retire(struct unit *u);

@@ -47,6 +47,15 @@ mux_remove(struct unit *u)
 	u->muxed = NULL;
 }
 
+void
+mux_move(struct unit *from, struct unit *to)
+{
+	to->muxed = from->muxed;
+	from->muxed = NULL;
+	if (to->muxed != NULL)
+		to->muxed->unit = to;
+}
+
 static struct unit *
 find(const struct engine *e, const char *name)
 {

@@ -7,6 +7,7 @@
 /* A service that tcpmux leads to, -1: no memory; no more. */
 int mux_add(struct unit *u);
 void mux_remove(struct unit *u);
+void mux_move(struct unit *from, struct unit *to);	/* of the same name; to has none */
 
 /*
  * The client of c, a connection of tcpmux, asked for that name; empty: it sent none. Takes fd. The

@@ -291,21 +291,21 @@ come_to_an_end(struct control *c, unsigned how)
 
 	switch (how % 4) {
 	case 0:
-		control_reloaded(c, ++server.reload.number, &p, NULL, "1 new\n");
+		control_reloaded(c, ++server.reload.number, &p, NULL, "1 new\n", true);
 		control_upgraded(c, NULL, "");
 		break;
 	case 1:
-		control_reloaded(c, ++server.reload.number, NULL, "the table\ncannot be read\x1b", "");
+		control_reloaded(c, ++server.reload.number, NULL, "the table\ncannot be read\x1b", "", true);
 		control_upgraded(c, "it ended with 1", "server: no\nserver: really\n");
 		break;
 	case 2:		/* an older one is of no use to those who came behind it */
-		control_reloaded(c, server.reload.number, &p, NULL, "0 new\n");
+		control_reloaded(c, server.reload.number, &p, NULL, "0 new\n", false);
 		control_upgraded(c, NULL, "");
-		control_reloaded(c, ++server.reload.number, &p, NULL, "0 new\n");
+		control_reloaded(c, ++server.reload.number, &p, NULL, "0 new\n", false);
 		break;
 	default:
 		control_upgraded(c, "not now", "");
-		control_reloaded(c, ++server.reload.number, NULL, "", "");
+		control_reloaded(c, ++server.reload.number, NULL, "", "", true);
 		break;
 	}
 }

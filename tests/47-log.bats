@@ -497,8 +497,7 @@ stop_syslog() { kill -KILL "$1"; wait "$1" 2>/dev/null || :; }
 	wait "$p"
 	read -ra n <probed
 	((n[0] == n[1])) || die "served ${n[1]} of ${n[0]}" || return
-	# 50 ms is the promise; the flood's own processes take some time on a slow machine.
-	((n[3] < 250000)) || die "99 of 100 within ${n[3]} us" || return
+	((n[$(bound 4 3)] < $(bound 50000 250000))) || die "99 of 100 within ${n[3]} us, the longest ${n[4]} us" || return
 	until_true 5 has_children 0
 	timeout 60 cat <&"$err" >said 3>&- & local c=$!
 	timeout 60 cat <&"$rd" >/dev/null 3>&- & local d=$!
@@ -533,8 +532,7 @@ broken() {
 	start=$(now_ms)
 	wait_log 'LOST: [0-9]+ log lines that the log .*/a.log did not take' 10
 	start=$(($(now_ms) - start))
-	# A second until it is tried again.
-	((start < 3000)) || die "after $start ms" || return
+	((start < $(bound 1000 3000))) || die "after $start ms" || return
 	until_true 5 all_there
 	figure "${n[1]} of ${n[0]} served; lines again $start ms after, $(lost "$LOG") told as lost"
 }

@@ -140,10 +140,10 @@ load helper
 	    time.sleep(0.02)
 	assert len(ended) == 30, ended
 	def span(a, b): t = [ended[i] for i in range(a, b)]; return min(t), max(t)
-	# Within a second of the limit, and what a slow machine takes.
+	more = 1 if os.environ.get("STRICT") else 2
 	for a, limit in ((0, 1), (10, 4), (20, 1)):
 	    low, high = span(a, a + 10)
-	    assert limit - 0.1 <= low and high <= limit + 2, (a, low, high)
+	    assert limit - 0.1 <= low and high <= limit + more, (a, low, high)
 	print("never reading %.1f s, slow %.1f s, silent %.1f s after the start" % (span(0, 10)[1], span(10, 20)[1], span(20, 30)[1]))
 	X
 	timeout 60 python3 clients.py "${PORTS[idle]}" "${PORTS[slow]}" "${PORTS[silent]}" >said 3>&-
@@ -208,9 +208,8 @@ load helper
 	wait "${clients[@]}"
 	LOG=$log
 	for s in timeout idle kill rest pace source; do
-		# A second is the promise; a slow machine takes its time.
 		for jump in "${jumps[@]}"; do
-			(($(<"took.$s.$jump") >= 1000 && $(<"took.$s.$jump") < 5000)) || die "$s, jump of $jump s: $(<"took.$s.$jump") ms" || return
+			(($(<"took.$s.$jump") >= 1000 && $(<"took.$s.$jump") < $(bound 3000 5000))) || die "$s, jump of $jump s: $(<"took.$s.$jump") ms" || return
 		done
 		words+=" $s $(cat took.$s.* | sort -n | head -n 1)-$(cat took.$s.* | sort -n | tail -n 1)"
 	done

@@ -37,7 +37,7 @@ teardown() {
 all_served() { # all_served FILE MS
 	local n; read -ra n <"$1"
 	((n[0] > 0 && n[0] == n[1])) || die "$1: ${n[1]} of ${n[0]} served" || return
-	((n[3] <= $2 * 1000)) || die "$1: 99 of 100 within ${n[3]} us"
+	((n[$(bound 4 3)] <= $2 * 1000)) || die "$1: 99 of 100 within ${n[3]} us, the longest ${n[4]} us"
 }
 
 @test "T18: out of descriptors: who came is served as soon as there are some, nobody is lost" {
@@ -111,9 +111,8 @@ accept_fails() {
 		wait "${client[$e]}" || die "errno $e: not served" || return
 		[[ $(<"got.$e") == hi ]] || die "errno $e: not served" || return
 	done
-	# A second at most until it is tried again.
 	slowest=$(($(now_ms) - start))
-	((slowest < 4000)) || die "served after $slowest ms" || return
+	((slowest < $(bound 1000 4000))) || die "served after $slowest ms" || return
 	LOG=$log
 	figure "12 errors: at most $((most * 1000 / $1)) % of a processor, $lines lines in $(($1 / 1000)) s, served $slowest ms after"
 }
@@ -160,10 +159,9 @@ starved() {
 	for i in {1..20}; do [[ $(<"o.$i") == "$i" ]] || die "lost: $i" || return; done
 	wait_log 'RESUME: a fork'
 	run ! logged 'PAUSE: echo'
-	# 50 ms is the promise; the machine may be slow, and busy with what asks.
-	all_served other 250
+	all_served other "$(bound 50 250)" || return
 	read -ra q <other
-	((said <= $1 && took <= 2 + $1 * 20 && start < 4000)) || die "$said lines, $took ticks, served after $start ms" || return
+	((said <= $1 && took <= $(bound $((2 + $1 * 2)) $((2 + $1 * 20))) && start < $(bound 1000 4000))) || die "$said lines, $took ticks, served after $start ms" || return
 	figure "other service ${q[1]} of ${q[0]}, 99 of 100 in $((q[3] / 1000)) ms, longest $((q[4] / 1000)) ms; $said lines in $1 s; the 20 clients $start ms after"
 }
 no_more_processes() { cgroup pids.max "$(cgroup pids.current)"; }
@@ -330,17 +328,18 @@ memory_again() { kill "$STRACE"; wait "$STRACE" || :; }
 	    while x := s.recv(100): got += x
 	    took.append(time.monotonic() - start)
 	    assert got == b"ok\n", got
-	print(f"{sorted(took)[10] * 1000:.1f} {max(took) * 1000:.1f}")
+	took.sort()
+	print(*(f"{t * 1000:.1f}" for t in (took[10], took[18], took[19])))
 	X
 	start_server -f t
-	local how ways="rst fin" words="" f n
+	local how ways="rst fin" words="" f n most
 	if python3 gone.py 0 0 0 can 2>/dev/null; then ways+=" half"; fi
 	for how in $ways; do
 		timeout 120 python3 gone.py "$PID" "${PORTS[a]}" "${PORTS[b]}" "$how" >took 3>&-
-		read -r f n <took
-		# 10 ms is the promise; before the other's turn come 50 children on a machine that may be slow.
-		((${n%.*} < 500)) || die "$how: served after $n ms" || return
-		words+="$how: median $f ms, longest $n ms; "
+		read -r f most n <took
+		# Before the other's turn come 50 children.
+		((${most%.*} < $(bound 10 500) && ${n%.*} < $(bound 50 500))) || die "$how: served after $(<took) ms" || return
+		words+="$how: median $f ms, 19 of 20 in $most ms, longest $n ms; "
 	done
 	run -0 ask "${PORTS[a]}"; [[ $output == ok ]]
 	until_true 60 has_children 0
@@ -378,8 +377,7 @@ held_idle() { # held_idle CLIENTS [OPTION...]: so many are held; what they cost,
 	((before <= 4)) || die "$before ticks in 2 s" || return
 	"$B/tests/probe" -s x "$PORT" 2 >next
 	read -ra next <next
-	# 10 ms is the promise, of a machine that is not slow.
-	((next[0] == next[1] && next[3] < 500000)) || die "the next: $(<next)" || return
+	((next[0] == next[1] && next[3] < $(bound 10000 500000))) || die "the next: $(<next)" || return
 	rss=$(awk '/VmRSS/ { print $2 }' "/proc/$PID/status")
 	most=8192
 	[[ $B != *asan* ]] || most=1000000
@@ -389,7 +387,7 @@ held_idle() { # held_idle CLIENTS [OPTION...]: so many are held; what they cost,
 	start=$(now_ms)
 	until_true 30 has_children 0
 	gone=$(($(now_ms) - start))
-	((gone < 10000)) || die "reaped after $gone ms" || return
+	((gone < $(bound 2000 10000))) || die "reaped after $gone ms" || return
 	run -0 "$PEER" -s x -H "tcp:127.0.0.1:$PORT"; [[ $output == x ]]
 	figure "$n held, $((rss / 1024)).$((rss % 1024 * 10 / 1024)) MB, $((before / 2)) % of a processor, the next in $((next[2] / 1000)).$((next[2] / 100 % 10)) ms, all reaped $gone ms after"
 }

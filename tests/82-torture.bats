@@ -235,7 +235,9 @@ begun() {
 	FAILED=ended
 	if ((up)); then
 		tell off
-		until_true 10 answers && until_true 10 all_there && until_true 10 has_children 0 || { echo "not all is there"; return 1; }
+		until_true 10 answers || return
+		until_true 10 all_there || { echo "not all is there"; return 1; }
+		until_true 10 has_children 0 || return
 		kill -TERM "$p"
 	fi
 	until_true 15 gone "$p" || return

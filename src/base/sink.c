@@ -15,7 +15,7 @@ enum {
 	FIRST = 1024,		/* bytes of a queue at first: thousands of sinks may begin at once */
 	BOUND = 256 * 1024,	/* bytes that wait for a slow sink */
 	FULL = 4, FULLER = 64,	/* ms until a sink that was full is tried again: first, and when it stays so */
-	BROKEN = 1000,		/* ms until one that failed is */
+	BROKEN = 500,		/* ms until one that failed is */
 };
 
 struct sink {

@@ -23,7 +23,7 @@
 enum {
 	BATCH_MOST = 64,		/* connections taken in one turn, so that others get theirs */
 	GROWS = 4,			/* full turns in a row that make the next ones longer */
-	PAUSE_LEAST = 20, PAUSE_MOST = 1000,	/* ms */
+	PAUSE_LEAST = 20, PAUSE_MOST = 500,	/* ms */
 	PARTING = 200,			/* ms from hidden to closed: for handshakes that have begun */
 };
 

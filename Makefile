@@ -4,6 +4,7 @@
 # make check      what CI runs: the tests and every other check
 # make fuzz T=60  the fuzz targets, so many seconds each; ALL=60 together
 # make trust      the rows of tests/trust.tsv, long tests too, as a table
+# make valgrind   the tests with every server under valgrind: no fault, nothing lost, no descriptor left (ARGS: test files)
 # make cov        what the tests run: lines and branches (ARGS: -m by test file, -u what is missing, test files)
 # make mutate     do they find a fault? mutants of the sources, tried with the tests that run their line (ARGS: -n 200 -s SEED)
 # make nemesis T=3600 SEED=1    the whole server under random faults, so many seconds
@@ -140,6 +141,9 @@ soak: all tools
 fuzz: all
 	T=$(T) ALL=$(ALL) scripts/fuzz
 
+valgrind: all tools
+	B=$B scripts/valgrind $(ARGS)
+
 cov:
 	scripts/cov $(ARGS)
 
@@ -187,5 +191,5 @@ clean:
 	rm -rf build build-*
 
 FORCE:
-.PHONY: all tools run test check trust bench nemesis soak fuzz cov mutate static install clean FORCE
+.PHONY: all tools run test check trust bench nemesis soak fuzz valgrind cov mutate static install clean FORCE
 .DELETE_ON_ERROR:

@@ -537,7 +537,8 @@ starts_table() { # for start_starts, with the accounts of with_accounts
 	signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGUSR2])
 	for s in (signal.SIGINT, signal.SIGPIPE, signal.SIGUSR1, signal.SIGCHLD): signal.signal(s, signal.SIG_IGN)
 	os.environ.update(SECRET="1", BASH_ENV="/x", ENV="/x", IFS=":", LD_LIBRARY_PATH="/x", LD_FOO="1", PATH="/x:" + os.environ["PATH"],
-	                  LISTEN_FDS="3", NOTIFY_SOCKET="/x", REMOTE_HOST="fake", TCPREMOTEINFO="fake", UNIXREMOTEEUID="0")
+	                  LISTEN_FDS="3", NOTIFY_SOCKET="/x", REMOTE_HOST="fake", TCPREMOTEINFO="fake", UNIXREMOTEEUID="fake",
+	                  CONNECTION="fake", SERVICE="fake", PROTO="fake")
 	os.environ.setdefault("TZ", "UTC"); os.environ.setdefault("LANG", "C")
 	os.execvp(sys.argv[1], sys.argv[1:])
 	X

@@ -159,6 +159,7 @@ def dirty(control, table, umask, cwd, nice, files):
             be(s, int(one(f, s), 16) & ~hidden, 0)
         env = dict(v.split("=", 1) for v in f["env"])
         be("environment", sorted(env), sorted(OF_ALL | OF_WAY[way]))
+        be("of the parent's", [k for k, v in env.items() if "fake" in v or "/x" in v.split(":")], [])
         be("PATH", env["PATH"], "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
         be("umask", int(one(f, "Umask"), 8), int(umask, 8))
         be("directory", one(f, "cwd"), cwd)

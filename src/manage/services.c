@@ -331,9 +331,7 @@ open_new(struct work *w, size_t i, bool first, struct applied *did, struct err *
 	for (size_t k = 0; k < n; k++) {
 		struct address a = x->listen[k];
 
-		if (rc == -1) {
-			;
-		} else if (opening_try(w->s->openings, u, &a, w->leaving || w->s->engine->parting != NULL, &why) == 0) {
+		if (rc == -1 || opening_try(w->s->openings, u, &a, w->leaving || w->s->engine->parting != NULL, &why) == 0) {
 			;
 		} else if (first) {
 			*err = why;

@@ -292,7 +292,7 @@ c.sendto(b"1234567", ("127.0.0.1", int(sys.argv[1]))); c.recv(10)' "$(printf '%s
 	service shut
 	{
 		listen = 127.0.0.1:0
-		exec = $(command -v python3) $PWD/shut.py
+		exec = python3 $PWD/shut.py
 		user = $ME
 	}
 	service relay

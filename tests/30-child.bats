@@ -593,6 +593,7 @@ refuse() {
 		stop_server INT
 		n=$((n + 1))
 	done <<-'X'
+	close_range:when=1|cannot set up its descriptors
 	dup3:when=1|cannot set up its descriptors
 	dup3:when=2|cannot set up its descriptors
 	dup3:when=3|cannot set up its descriptors

@@ -160,9 +160,14 @@ sink_get(const struct log_to *to, size_t n)
 	part = calloc(n, sizeof(struct sink *));
 	if (part == NULL)
 		return NULL;
-	for (size_t i = 0; i < n; i++)
-		if (to[i].kind != LOG_MASTER)
-			part[i] = get_one(&to[i]);
+	for (size_t i = 0; i < n; i++) {
+		if (to[i].kind == LOG_MASTER || (part[i] = get_one(&to[i])) != NULL)
+			continue;
+		while (i-- > 0)
+			sink_put(part[i]);
+		free(part);
+		return NULL;
+	}
 	return get_several(part, n);
 }
 

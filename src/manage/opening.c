@@ -59,7 +59,7 @@ open_address(struct openings *o, struct unit *u, const struct address *a, bool b
 {
 	struct sock_options how = u->conf->sock;
 	struct bound bound[SOCK_MAX];
-	struct listener *l;
+	struct listener *l, *opened[SOCK_MAX];
 	size_t n;
 
 	how.beside = beside;
@@ -82,13 +82,19 @@ open_address(struct openings *o, struct unit *u, const struct address *a, bool b
 			    a->text);
 		else if ((l = listener_open(u, &bound[i])) != NULL) {
 			l->from = where_hash(&a->where);
+			opened[i] = l;
 			if (beside)
 				sock_share(&l->bound, false);
 			continue;
 		} else
 			(void)err_sys(err, errno, "%s: cannot listen", bound[i].name);
-		for (; i < n; i++)
-			sock_close(&bound[i]);
+		/* All of it or nothing: what were left would be in its own way the next time. */
+		for (size_t k = 0; k < n; k++) {
+			if (k < i)
+				listener_close(opened[k]);
+			else
+				sock_close(&bound[k]);
+		}
 		return -1;
 	}
 	return 0;

@@ -341,6 +341,7 @@ open_new(struct work *w, size_t i, bool first, struct applied *did, struct err *
 			continue;
 		} else if (opening_wait(w->s->openings, u, &a, &why) == -1) {
 			did->lost++;
+			u->print = 0;	/* for the next table the entry is a changed one */
 		}
 		address_free(&a);
 	}
@@ -418,13 +419,18 @@ prepare(struct work *w, bool whole)
 
 		if (x->state != PLANNED_ON)
 			continue;
-		w->coming[i] = unit_new(w->s->engine, x->service);
-		if (w->coming[i] != NULL)
+		w->coming[i] = unit_new(w->s->engine, x->service, w->unit[i]);
+		if (w->coming[i] != NULL) {
 			w->coming[i]->claimed = true;
-		else if (whole)
+			continue;
+		}
+		if (whole)
 			return -1;
-		else
-			log_say(LEVEL_ERR, "error", "%s: no memory for it", x->id);
+		/* What a predecessor told of it is not what its entry says: it must not serve by that. */
+		log_say(LEVEL_ERR, "error", "%s: no memory for it", x->id);
+		if (w->unit[i] != NULL)
+			w->unit[i]->claimed = false;
+		w->unit[i] = NULL;
 	}
 	return 0;
 }
@@ -464,8 +470,8 @@ services_apply(struct services *s, struct plan *p, unsigned how, struct applied 
 	int rc = 0;
 
 	*did = (struct applied){ 0 };
-	if (index_prints(&w) == -1 || match(&w) == -1 || gather_loose(&w) == -1 ||
-	    prepare(&w, (how & APPLY_ANYWAY) == 0) == -1 || note_absent(&w, did) == -1) {
+	if (index_prints(&w) == -1 || match(&w) == -1 || prepare(&w, (how & APPLY_ANYWAY) == 0) == -1 ||
+	    gather_loose(&w) == -1 || note_absent(&w, did) == -1) {
 		rc = err_sys(err, ENOMEM, "cannot take the table");
 		goto out;
 	}

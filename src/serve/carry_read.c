@@ -194,7 +194,7 @@ read_unit(struct carry *k, const struct fact *r)
 	struct kept_unit *x = more((void **)&k->unit, k->nunits, sizeof *x);
 	struct service *s = make_service(r);
 	const char *starts = state_get_text(r, "starts");
-	struct unit *u = s != NULL && x != NULL ? unit_new(k->engine, s) : NULL;
+	struct unit *u = s != NULL && x != NULL ? unit_new(k->engine, s, NULL) : NULL;
 
 	service_free(s);
 	if (u == NULL)

@@ -200,8 +200,20 @@ watch(struct engine *e, const struct service *s, int change)
 		history_watch(e, change);
 }
 
+static bool
+paces_alike(const struct service *a, const struct service *b)
+{
+	return a->cps.n == b->cps.n && a->cps.per == b->cps.per && a->cps.pace == b->cps.pace;
+}
+
+static bool
+has_own_log(const struct service *s)
+{
+	return s->log.n > 1 || (s->log.n == 1 && s->log.to[0].kind != LOG_MASTER);
+}
+
 struct unit *
-unit_new(struct engine *e, struct service *conf)
+unit_new(struct engine *e, struct service *conf, const struct unit *instead)
 {
 	static uint64_t number;
 	struct unit *u = calloc(1, sizeof *u);
@@ -210,7 +222,7 @@ unit_new(struct engine *e, struct service *conf)
 		return NULL;
 	u->engine = e;
 	u->number = ++number;
-	if (pace_init(&u->pace, &conf->cps) == -1) {
+	if ((instead == NULL || !paces_alike(instead->conf, conf)) && pace_init(&u->pace, &conf->cps) == -1) {
 		free(u);
 		return NULL;
 	}
@@ -218,7 +230,8 @@ unit_new(struct engine *e, struct service *conf)
 	u->conf = service_hold(conf);
 	watch(e, conf, 1);
 	u->log = sink_get(conf->log.to, conf->log.n);
-	if ((conf->type & (TYPE_TCPMUX | TYPE_TCPMUXPLUS)) != 0 && mux_add(u) == -1) {
+	if ((u->log == NULL && has_own_log(conf)) ||
+	    ((conf->type & (TYPE_TCPMUX | TYPE_TCPMUXPLUS)) != 0 && mux_add(u) == -1)) {
 		unit_free(u);
 		return NULL;
 	}
@@ -231,7 +244,7 @@ unit_change(struct unit *u, struct unit *to)
 	struct service *was = u->conf;
 	struct sink *log = u->log;
 
-	if (was->cps.n != to->conf->cps.n || was->cps.per != to->conf->cps.per || was->cps.pace != to->conf->cps.pace) {
+	if (!paces_alike(was, to->conf)) {
 		struct pace pace = u->pace;
 
 		u->pace = to->pace;

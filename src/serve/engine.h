@@ -135,8 +135,11 @@ struct engine {
 struct engine *engine_new(struct loop *loop);
 void engine_free(struct engine *e);
 
-/* A service begins to run; no listener yet. Holds conf. NULL: no memory. */
-struct unit *unit_new(struct engine *e, struct service *conf);
+/*
+ * A service begins to run; no listener yet. Holds conf. NULL: no memory. `instead`: whose pace it need not have,
+ * for it is to take that one's place by unit_change; or NULL.
+ */
+struct unit *unit_new(struct engine *e, struct service *conf, const struct unit *instead);
 void unit_free(struct unit *u);
 
 /* It is as `to` from now on, for those who come; its counts stay. Takes `to`, a new one. */

@@ -319,6 +319,16 @@ refuses() { run "$PEER" "tcp:127.0.0.1:${PORTS[$1]}"; [[ $status == 5 ]]; }
 	ctl kill "$conn"; [[ $status == 1 ]]
 }
 
+@test "kill ends those of a service that only linger, too" {
+	start_server -o id=a -o sndbuf=300000 127.0.0.1:0 head -c 400000 /dev/zero
+	"$PEER" -t 30000 -r 4096 -c go "tcp:127.0.0.1:$PORT" >/dev/null 3>&- & local p=$!
+	lingers() { ctl status --json; [[ $output == *'"lingering":1'* ]]; }
+	until_true 5 lingers
+	ctl kill a; [[ $status == 0 && $output == "1 connection of a is told to end" ]] || die "$output"
+	ctl status --json; [[ $output == *'"lingering":0'* ]]
+	: >go; wait "$p" || :
+}
+
 @test "kill ends all of a service, and of no other" {
 	table <<-'X'
 	service a { listen = 127.0.0.1:0

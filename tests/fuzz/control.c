@@ -235,7 +235,7 @@ add_unit(const char *id, bool retired)
 	CHECK(s != NULL);
 	s->name = strdup(id);
 	s->id = strdup(id);
-	CHECK(s->name != NULL && s->id != NULL && (u = unit_new(server.engine, s)) != NULL);
+	CHECK(s->name != NULL && s->id != NULL && (u = unit_new(server.engine, s, NULL)) != NULL);
 	service_free(s);
 	if (retired) {
 		u->uses++;	/* somebody's connection lives on */

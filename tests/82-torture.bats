@@ -81,7 +81,7 @@ server = /bin/cat
 session_begins() {
 	turn=0
 	exec {SESSION}<>"/dev/tcp/127.0.0.1/${PORTS[s]}"
-	until_true 5 answers; until_true 5 has_children 1
+	until_true 5 answers; until_true 5 has_children "${1:-1}"
 	quiet=$(nfds "$PID")
 }
 session_lives() { echo "$turn" >&"$SESSION" && read -rt 5 -u "$SESSION" back && [[ $back == "$turn" ]]; }
@@ -224,6 +224,58 @@ two_tables() { # t with service b, and without
 	every one
 	exec {SESSION}>&-
 }
+
+# The Nth call of the program that goes on. It goes on with what there is, and leaves nobody in who may not
+# come; or it ends with a word, and the session lives on.
+goes_on() {
+	id_table '' "$(printf 'service echo\n{\nlisten = 127.0.0.1:0\ntype = INTERNAL UNLISTED\nid = r\nonly_from = 127.0.0.9\n}\n%s\n' "$CAT")"
+	# Where it is found again whatever is lost.
+	sed -i "0,/listen = .*/s||listen = unix:$PWD/a.sock|" t
+	answers() { [[ $("$PEER" "unix:$PWD/a.sock") == "$NOBODY" ]]; }
+	watched
+	local n total=0 ended=0 less=0
+	PATIENCE=500
+	for ((n = ${FIRST-1}; n < 3000; n += $1)); do
+		rm -f service.log; : >"$LOG"
+		armed arm 0
+		start_server -f t
+		read -rt 10 -u "$ANSWER" SEEN
+		session_begins 2	# and the worker
+		tell over "$n"
+		aside "$SERVERCTL" -C "$CTL" upgrade
+		if ! gone "$PID"; then tell off; fi
+		over || return
+		turn=$n
+		session_lives || die "$n: $FAILED failed: the session is lost" || return
+		if gone "$PID"; then
+			((++ended))
+			read -rt 5 -u "$ANSWER" SEEN FAILED || FAILED=-
+			cat "$LOG" service.log got 2>/dev/null | grep -qiE 'server: |error|memory|failed' || die "$n: $FAILED failed: not a word" "$(<got)" || return
+			SRV=() NSRV=0; rm -f ready.*
+		else
+			run "$PEER" -s x -H "tcp:127.0.0.1:${PORTS[r]}"; [[ -z $output ]] || die "$n: $FAILED failed: somebody was let in" || return
+			if ! until_true 3 answers; then
+				((++less))
+				grep -q 'ERROR: a' "$LOG" service.log || die "$n: $FAILED failed: a is not served, and nobody says so" || return
+			fi
+			# The next table is whole again.
+			"$SERVERCTL" -C "$CTL" reload >out 2>&1 </dev/null || :
+			until_true 10 answers && session_lives || die "$n: $FAILED failed: not served behind a reload" "$(<out)" || return
+			exec {SESSION}>&-
+			stop_server; [[ $STATUS == 0 ]] || die "$n: $FAILED failed: it ended with $STATUS" || return
+		fi
+		exec {SESSION}>&-
+		disarmed
+		[[ -z ${VERBOSE-} ]] || echo "# $(now_ms) $n: $SEEN $FAILED ended=$ended less=$less $(head -c 80 got | head -n 1)" >&3
+		[[ $FAILED != - ]] || break
+		total=$((total + 1))
+	done
+	((total > 5)) || die "only $total calls" || return
+	figure "the successor: $total faults, after $ended of them it ended with a word, after $less it served less"
+}
+@test "T05: an upgrade's successor, a call in some" { goes_on 23; }
+# bats test_tags=long
+@test "T05: an upgrade's successor" { goes_on 1; }
 
 # begun HOW N: a server whose Nth call fails; it comes up, or says why it does not
 begun() {

@@ -5,6 +5,7 @@
  *
  *   torture ASK ANSWER PROGRAM ARG...      FIFOs; each line of ASK is answered by one:
  *     arm N    the Nth from now fails          from N   and all that follow, too
+ *     over N   the Nth of the program that PROGRAM becomes next, as an upgrade does
  *     off      nothing fails: "COUNT NAME", so many came, and what the first failing one was, or "-"
  * PROGRAM begins with the first line. That it ends while something is armed is answered as `off` is.
  */
@@ -87,6 +88,7 @@ static struct process { pid_t pid; int failing; long result; } process[PROCESSES
 static size_t live;
 static pid_t master;
 static long at, count;		/* 0: nothing is armed */
+static long beyond;		/* what is to be armed at the next exec; 0: nothing */
 static int on, begun;
 static const char *first_failed;
 
@@ -202,8 +204,12 @@ stopped(pid_t pid, int status)
 		system_call(pid);
 	else if (event == PTRACE_EVENT_STOP)
 		how = sig == SIGSTOP || sig == SIGTSTP || sig == SIGTTIN || sig == SIGTTOU ? PTRACE_LISTEN : how;
-	else if (event == PTRACE_EVENT_EXEC && pid == master)
-		at = begun ? 0 : at;	/* from an upgrade's exec there is no way back */
+	else if (event == PTRACE_EVENT_EXEC && pid == master && begun) {
+		at = beyond;	/* what came before has no way back */
+		begun = beyond == 0;
+		beyond = 0;
+	} else if (event == PTRACE_EVENT_EXEC && pid == master)
+		;
 	else if (event == PTRACE_EVENT_EXEC)
 		how = PTRACE_DETACH;
 	else if (event == 0)
@@ -237,10 +243,13 @@ obey(const char *line, int answer)
 
 	if (strncmp(line, "off", 3) == 0) {
 		(void)snprintf(said, sizeof said, "%ld %s\n", count, first_failed != NULL ? first_failed : "-");
-		at = 0;
+		at = beyond = 0;
 	} else {
+		long n = strtol(strchr(line, ' '), NULL, 10);
+
 		on = strncmp(line, "from ", 5) == 0;
-		at = strtol(line + (on ? 5 : 4), NULL, 10);
+		at = line[0] == 'o' ? 0 : n;
+		beyond = line[0] == 'o' ? n : 0;
 		count = 0;
 		first_failed = NULL;
 		(void)snprintf(said, sizeof said, "armed\n");

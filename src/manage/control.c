@@ -266,39 +266,62 @@ control_new(struct server *s)
 	return c;
 }
 
-void
-control_resume(struct control **at, struct server *s, const struct fact *f)
+/* Where it cannot go on with the socket, a new one takes its place. NULL: neither. */
+static struct control *
+resume_socket(struct server *s, const struct fact *f, int fd)
 {
-	const char *name = state_get_text(f, "name"), *line = state_get_text(f, "line");
-	int fd = (int)state_get(f, "fd", -1);
-	struct control *c = *at;
+	const char *name = state_get_text(f, "name"), *path = name != NULL ? strchr(name, ':') : NULL;
+	struct control *c = control_new(s);
 	struct err err;
 
-	if (c != NULL) {
-		take(c, fd);
-		if (c->newest != NULL && c->newest->fd == fd &&
-		    (state_get(f, "upgrades", 0) != 0 || state_get(f, "reloads", 0) != 0)) {
-			loop_timer_stop(c->loop, &c->newest->timer);
-			c->newest->state = state_get(f, "upgrades", 0) != 0 ? ASKER_UPGRADES : ASKER_RELOADS;
-			c->newest->number = reload_number(server_reload(s)) + 1;
-			(void)loop_change(c->loop, c->newest->watch, 0);
-		} else if (c->newest != NULL && c->newest->fd == fd && line != NULL && strlen(line) / 2 < CONTROL_LINE &&
-		    state_get_bytes(f, "line", c->newest->line, strlen(line) / 2)) {
-			c->newest->len = strlen(line) / 2;
-		}
-		return;
-	}
-	c = *at = control_new(s);
-	if (c == NULL)
-		return;
-	if (name != NULL && sock_resume(fd, name, false, (dev_t)state_get(f, "dev", 0), (ino_t)state_get(f, "ino", 0),
-	    &c->bound, &err) == 0)
+	if (c != NULL && name != NULL && sock_resume(fd, name, false, (dev_t)state_get(f, "dev", 0), (ino_t)state_get(f, "ino", 0),
+	    &c->bound, &err) == 0) {
 		c->watch = loop_watch(c->loop, fd, EPOLLIN, acceptable, c);
-	if (c->watch == 0) {
-		c->bound.fd = -1;
-		control_free(c);
-		*at = NULL;
+		if (c->watch != 0)
+			return c;
+		c->bound.ino = 0;	/* the path is the next one's */
+	} else {
+		if (c != NULL)
+			c->bound.fd = -1;
+		(void)close(fd);
 	}
+	control_free(c);
+	return path != NULL ? control_open(s, path + 1, &err) : NULL;
+}
+
+static void
+resume_asker(struct control *c, const struct fact *f, int fd)
+{
+	const char *line = state_get_text(f, "line");
+
+	take(c, fd);
+	if (c->newest == NULL || c->newest->fd != fd)
+		return;
+	if (state_get(f, "upgrades", 0) != 0 || state_get(f, "reloads", 0) != 0) {
+		loop_timer_stop(c->loop, &c->newest->timer);
+		c->newest->state = state_get(f, "upgrades", 0) != 0 ? ASKER_UPGRADES : ASKER_RELOADS;
+		c->newest->number = reload_number(server_reload(c->server)) + 1;
+		(void)loop_change(c->loop, c->newest->watch, 0);
+	} else if (line != NULL && strlen(line) / 2 < CONTROL_LINE &&
+	    state_get_bytes(f, "line", c->newest->line, strlen(line) / 2)) {
+		c->newest->len = strlen(line) / 2;
+	}
+}
+
+bool
+control_resume(struct control **at, struct server *s, const struct fact *f)
+{
+	int fd = (int)state_get(f, "fd", -1);
+
+	if (fd < 3)
+		return false;
+	if (strcmp(f->kind, "control") == 0)
+		*at = resume_socket(s, f, fd);
+	else if (*at != NULL)
+		resume_asker(*at, f, fd);
+	else
+		(void)close(fd);
+	return *at != NULL;
 }
 
 bool

@@ -43,8 +43,8 @@ void control_upgraded(struct control *c, const char *why, const char *said);
 /* Does somebody wait for a process that answers? */
 bool control_queues(const struct control *c);
 
-/* For a successor: its records, of kind "control" and "asker"; and what becomes of each there. */
+/* For a successor: its records, of kind "control" and "asker"; and what becomes of each there; false: it is lost. */
 void control_carry(const struct control *c, struct buf *out, struct buf *fds);
-void control_resume(struct control **c, struct server *s, const struct fact *f);
+bool control_resume(struct control **c, struct server *s, const struct fact *f);
 
 #endif

@@ -548,9 +548,11 @@ server_resume(struct server *s, struct inherited_state *had, struct err *err)
 	for (size_t i = 0; i < had->off.n; i++)
 		(void)reload_override(s->reload, had->off.word[i], false);
 	while (state_next(&had->at, &f)) {
-		if (strcmp(f.kind, "control") == 0 || strcmp(f.kind, "asker") == 0)
-			control_resume(&s->control, s, &f);
-		else if (strcmp(f.kind, "rpc") == 0)
+		if (strcmp(f.kind, "control") == 0 || strcmp(f.kind, "asker") == 0) {
+			if (!control_resume(&s->control, s, &f))
+				log_say(LEVEL_ERR, "upgrade", "lost: %s", f.kind[0] == 'c' ? "the control socket" :
+				    "who asked something at the control socket");
+		} else if (strcmp(f.kind, "rpc") == 0)
 			services_resume(s->services, &f);
 		else if (carry_read(s->carry, &f, err) == -1)
 			log_say(LEVEL_ERR, "upgrade", "lost: %s", err->text);	/* the others are not to share its fate */

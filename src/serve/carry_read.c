@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/fd.h"
 #include "serve/away.h"
@@ -91,6 +92,17 @@ get_fd(const struct fact *r, const char *name)
 	int64_t fd = state_get(r, name, -1);
 
 	return fd > 2 && fd < INT_MAX && fd_is_open((int)fd) ? (int)fd : -1;
+}
+
+/* Of a record that cannot be taken: an open end that nobody has would be one that never ends, or is in the way. */
+static void
+let_go(const struct fact *r)
+{
+	static const char *const name[] = { "fd", "pidfd", "tell", "child_in", "child_out", "channel" };
+
+	for (size_t i = 0; i < sizeof name / sizeof name[0]; i++)
+		if (get_fd(r, name[i]) != -1)
+			(void)close(get_fd(r, name[i]));
 }
 
 /* A place as write_logs wrote it; its path is borrowed. False: it is none. */
@@ -243,11 +255,16 @@ read_listener(struct carry *k, const struct fact *r, struct err *err)
 	struct listener *l;
 	struct bound b;
 
-	if (u == NULL || name == NULL || fd == -1)
-		return err_set(err, "%s: its descriptor is not there", name != NULL ? name : "a listener");
+	if (u == NULL || name == NULL || fd == -1) {
+		let_go(r);
+		return err_set(err, "%s: %s", name != NULL ? name : "a listener", fd == -1 ? "its descriptor is not there" :
+		    "its service is not there");
+	}
 	if (sock_resume(fd, name, state_get(r, "inherited", 0) != 0,
-	    (dev_t)state_get(r, "dev", 0), (ino_t)state_get(r, "ino", 0), &b, err) == -1)
+	    (dev_t)state_get(r, "dev", 0), (ino_t)state_get(r, "ino", 0), &b, err) == -1) {
+		let_go(r);
 		return -1;
+	}
 	l = listener_restore(u->unit, &b);
 	if (l == NULL) {
 		(void)err_sys(err, errno, "%s: cannot listen", name);
@@ -282,8 +299,11 @@ read_errlog(struct carry *k, const struct fact *r)
 	if (had.len > sizeof line || !state_get_bytes(r, "line", line, had.len))
 		had.len = 0;
 	had.line = line;
-	if (x == NULL || u == NULL || had.fd == -1)
+	if (x == NULL || u == NULL || had.fd == -1) {
+		let_go(r);
+		errno = ENOMEM;
 		return x == NULL ? -1 : 0;
+	}
 	*x = (struct kept_errlog){ had.conn, errlog_resume(u->unit, &had) };
 	if (x->log == NULL)
 		return -1;
@@ -411,10 +431,15 @@ read_conn(struct carry *k, const struct fact *r)
 	struct peer peer;
 	uint64_t next = k->engine->next_conn;
 
-	if (x == NULL || !conn_room(k->engine))
+	if (x == NULL || !conn_room(k->engine)) {
+		let_go(r);
+		errno = ENOMEM;
 		return -1;
-	if (u == NULL || !state_get_bytes(r, "peer", &peer, sizeof peer) || !is_peer(&peer))
+	}
+	if (u == NULL || !state_get_bytes(r, "peer", &peer, sizeof peer) || !is_peer(&peer)) {
+		let_go(r);	/* that its service is lost was said */
 		return 0;
+	}
 	x->conn = conn_new(u->unit, get_fd(r, "fd"), &peer, NULL);
 	k->engine->next_conn = next;
 	set_conn(x->conn, r);
@@ -479,6 +504,8 @@ carry_read(struct carry *k, const struct fact *r, struct err *err)
 	} else if (strcmp(r->kind, "worker") == 0) {
 		had = (struct carried_worker){ (pid_t)state_get(r, "pid", 0), get_fd(r, "channel") };
 		rc = had.pid > 1 && had.channel != -1 ? away_resume(e, &had) : 0;
+		if (rc == -1)
+			let_go(r);
 	} else if (strcmp(r->kind, "source") == 0) {
 		read_source(k, r);
 	} else if (strcmp(r->kind, "ban") == 0 && state_get_bytes(r, "ip", &ip, sizeof ip)) {

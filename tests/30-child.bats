@@ -585,6 +585,12 @@ refuse() {
 		run -0 ask; [[ $output == *end ]]
 		refuse "$call"
 		run -0 ask
+		# Only who shares the master's descriptors must have a copy of them.
+		if [[ $call == close_range* ]] && ! grep -q UNSHARE "calls.$call"; then
+			kill -INT "$TRACER"; wait "$TRACER" || :
+			stop_server INT
+			continue
+		fi
 		[[ -z $output ]] || die "$call: it ran" || return
 		wait_log "ERROR: s $what.*: Operation not permitted" || return
 		wait_log 'EXIT: s status=126' || return

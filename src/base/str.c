@@ -168,10 +168,13 @@ str_listed(const char *text, const char *word)
 
 	if (strcasecmp(text, word) == 0)
 		return true;
-	for (const char *p = text; p != NULL; p = strchr(p, ','), p += p != NULL)
+	for (const char *p = text;; p++) {
 		if (strncasecmp(p, word, n) == 0 && (p[n] == '\0' || p[n] == ','))
 			return true;
-	return false;
+		p = strchr(p, ',');
+		if (p == NULL)
+			return false;
+	}
 }
 
 const char *

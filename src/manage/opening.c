@@ -59,7 +59,7 @@ open_address(struct openings *o, struct unit *u, const struct address *a, bool b
 {
 	struct sock_options how = u->conf->sock;
 	struct bound bound[SOCK_MAX];
-	struct listener *l, *opened[SOCK_MAX];
+	struct listener *l, *opened[SOCK_MAX] = { NULL };
 	size_t n;
 
 	how.beside = beside;

@@ -270,8 +270,8 @@ reloaded(void *arg, struct plan *p, const char *why)
 		(void)snprintf(summary, sizeof summary, "%u added, %u changed, %u removed, %u as before, %u off, "
 		    "%u faulty", did.added, did.changed, did.removed, did.same, did.off, did.faulty);
 		if (did.lost > 0)
-			(void)snprintf(summary + strlen(summary), sizeof summary - strlen(summary), ", %u addresses not open for want "
-			    "of memory: reload again", did.lost);
+			(void)snprintf(summary + strlen(summary), sizeof summary - strlen(summary), ", %u not open for want of memory: "
+			    "reload again", did.lost);
 		log_say(LEVEL_NOTICE, "reload", "%s", summary);
 	}
 	control_reloaded(s->control, reload_number(s->reload), p, why, summary, did.lost == 0);

@@ -21,7 +21,7 @@
 #include "serve/header.h"
 
 enum {
-	BATCH_MOST = 64,		/* connections taken in one turn, so that others get theirs */
+	BATCH_MOST = 16,		/* connections taken in one turn, so that others get theirs */
 	GROWS = 4,			/* full turns in a row that make the next ones longer */
 	PAUSE_LEAST = 20, PAUSE_MOST = 500,	/* ms */
 	PARTING = 200,			/* ms from hidden to closed: for handshakes that have begun */

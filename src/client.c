@@ -439,6 +439,7 @@ struct copy {
 	bool input_over;	/* there is no more of it */
 	bool shut;		/* and the peer has been told */
 	bool sent, received;	/* anything */
+	bool reset;		/* the connection was reset while something was sent */
 	bool broken;		/* a FIFO's reader is gone */
 };
 
@@ -476,6 +477,7 @@ send_some(const struct client *c, struct copy *k)
 	} else if (errno != EAGAIN && errno != EINTR && errno != ECONNREFUSED) {
 		k->out.len = 0;
 		k->input_over = k->shut = true;
+		k->reset = errno == ECONNRESET;	/* told once, and here */
 		k->broken = c->to.scheme == SCHEME_FIFO;
 	}
 }
@@ -507,7 +509,7 @@ receive(const struct client *c, struct copy *k)
 		return fail(c, EXIT_BROKEN, "%s: the connection broke: %s", c->text, strerror(errno));
 	}
 	if (n == 0 && c->type != SOCK_DGRAM)
-		return 0;
+		return !k->reset ? 0 : fail(c, EXIT_BROKEN, "%s: the connection broke: %s", c->text, strerror(ECONNRESET));
 	k->received = true;
 	if (c->no_output)
 		return fail(c, EXIT_BROKEN, "standard output is closed");

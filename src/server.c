@@ -80,6 +80,10 @@ take_attributes(struct service *s, const struct options *o, struct err *err)
 		if (attr_set_option(s, o->attr[i], remark, NULL, &e) == -1)
 			return err_set(err, "-o %s: %s", o->attr[i], e.text);
 	}
+	if ((s->flags & (FLAG_IPV4 | FLAG_IPV6)) != 0)
+		return err_set(err, "-o flags: IPv4 and IPv6 need a table; here ADDRESS says it, as in tcp4:1024");
+	if ((s->flags & FLAG_DISABLE) != 0)
+		return err_set(err, "-o flags: DISABLE needs a table; here it means nothing");
 	return 0;
 }
 
@@ -216,6 +220,7 @@ go_on(struct inherited_state *had, const struct config *config, const struct opt
 
 	raise_descriptors(m);
 	(void)open_log(o, &err);	/* with each line a file is tried again */
+	sinks_missed(had->log_lost);
 	rc = plan_read(&plan, had->plan, had->plan_len, &err);
 	if (rc == 0 && (server = server_new(config, m, &err)) == NULL)
 		rc = -1;
@@ -475,6 +480,9 @@ main(int argc, char **argv)
 		o.pidfile = from_here(&m, o.pidfile, pidfile, sizeof pidfile);
 		o.control = from_here(&m, o.control, control, sizeof control);
 		o.log.path = (char *)(uintptr_t)from_here(&m, o.log.path, log, sizeof log);
+		/* Who only looks, and a successor, has not what the server was started with. */
+		if (had.text == NULL && !o.check && !o.dump && !o.explain)
+			m.inherited = inherited_look;
 		rc = options_of_table(&o) || o.nwords == 0 ? work_with_table(&o, &m, &had) :
 		    had.text != NULL && !had.check ? go_on(&had, NULL, &o, &m) : serve_command(&o, &m, &had);
 		accounts_free(&accounts);

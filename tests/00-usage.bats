@@ -38,6 +38,14 @@ wrong() {
 	wrong 'user "nosuch": there is no such user' -t -o user=nosuch
 	wrong 'group "nosuch": there is no such group' -t -o group=nosuch
 	wrong "did you mean instances" -o instnaces=5 -t
+	wrong "instances" -o instances-=3 -t
+	wrong "BOGUS" -o log_on_success-=BOGUS -t
+}
+
+@test "flags that say what ADDRESS says, or a table, are not taken without one" {
+	wrong "here ADDRESS says it" -o flags=IPv4 0 date
+	wrong "here ADDRESS says it" -o flags=IPv6 0 date
+	wrong "DISABLE needs a table" -o flags=DISABLE 0 date
 }
 
 @test "ADDRESS without COMMAND, -s without a line" {

@@ -215,6 +215,25 @@ load helper
 	until_true 5 test ! -e pid
 }
 
+@test "-D lets go of standard error, where a service's log would go, too" {
+	# `run` reads until nobody has it any more.
+	run -0 timeout 10 "$SERVER" -o user="$ME" -o log_type=STDERR -D -C "$PWD/c" -p "$PWD/pid" 127.0.0.1:0 true
+	kill "$(<pid)"
+	until_true 5 test ! -e pid
+}
+
+@test "-p: what is no file is written to, and stays" {
+	ln -s /dev/null null
+	mkfifo fifo; exec {both}<>fifo
+	start_server -p null 127.0.0.1:0 true; stop_server
+	[[ $STATUS == 0 && -L null ]]
+	start_server -p fifo 127.0.0.1:0 true
+	read -rt 5 -u "$both" was; [[ $was == "$PID" ]]
+	stop_server; [[ $STATUS == 0 && -p fifo ]]
+	mkdir dir; run -1 timeout 5 "$SERVER" -o user="$ME" -p dir 127.0.0.1:0 true
+	[[ $output == *"dir: cannot write the pid file"* ]]
+}
+
 @test "-D: 1 with the reason if it cannot be" {
 	start_server 127.0.0.1:0 true
 	run -1 "$SERVER" -o user="$ME" -D "127.0.0.1:$PORT" true

@@ -445,6 +445,7 @@ says() { grep -qF -- ":$1" <<<"$output" || die "not said: $1" "$output"; }
 	sed -i 's/group = .*/user = nobody-is-called-like-this/' t; check t; [[ $status == 1 && $output != *hint* ]]
 	sed -i 's/user = .*/disable = perhaps/' t; hinted 'one of `no` `yes`'
 	sed -i 's/disable = .*/stderr = sockt/' t; hinted 'did you mean `socket`?'
+	sed -i 's/stderr = .*/stderr = sockes/' t; hinted 'did you mean `socket`?'
 }
 
 @test "-o of defaults: what would be told of a table's word is told of it" {
@@ -666,8 +667,14 @@ says() { grep -qF -- ":$1" <<<"$output" || die "not said: $1" "$output"; }
 	service work { listen = 127.0.0.1:0
 	exec = echo hi
 	}
+	service patient { listen = 127.0.0.1:0
+	flags = SENSOR
+	wait = yes }
 	X
 	start_server -f t
+	logged 'warning: wait = yes has no effect with flags SENSOR'
+	run -0 "$PEER" -b 127.0.0.2 "tcp:127.0.0.1:${PORTS[patient]}"; [[ -z $output ]]
+	wait_log 'FAIL: patient sensor from=127.0.0.2'
 	run -0 "$PEER" -b 127.0.0.2 "tcp:127.0.0.1:${PORTS[watch]}"
 	wait_log 'FAIL: watch sensor from=127.0.0.2'
 	run -0 "$PEER" -b 127.0.0.2 "tcp:127.0.0.1:${PORTS[work]}"; [[ $output == hi ]]

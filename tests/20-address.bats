@@ -69,6 +69,22 @@ load helper
 	run -0 "$PEER" "tcp:[::1]:$PORT"; [[ $output == hi ]]
 }
 
+@test "localhost on a machine without IPv6 is 127.0.0.1" {
+	requires ip
+	unshare -mrn true 2>/dev/null || skip "no namespaces"
+	printf '127.0.0.1 localhost\n::1 localhost\n' >hosts
+	cat >inside.sh <<-X
+	ip link set lo up && echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6 && mount --bind hosts /etc/hosts || exit 77
+	mkfifo up
+	"$SERVER" -o user=root -r 9 localhost:0 echo ok 9>up & s=\$!
+	while read -r x y a && [ "\$x" != ready ]; do echo "\$a"; done <up
+	kill \$s; wait \$s
+	X
+	run timeout 20 unshare -mrn sh inside.sh 3>&-
+	[[ $status != 77 ]] || skip "it cannot be switched off there"
+	[[ $output == *"LISTEN: echo tcp:127.0.0.1:"* && $output != *::1* ]] || die "$output"
+}
+
 @test "port names are those of /etc/services" {
 	unshare -Urn true 2>/dev/null || unshare -n true 2>/dev/null || skip "no network namespace"
 	cat >inside.sh <<-X

@@ -163,6 +163,14 @@ commands() {
 	[[ -s a && -s b ]]
 }
 
+@test "a pause between two commands begins and ends in the log, once" {
+	start_wait -o cps=1/1s udp:127.0.0.1:0 dd bs=9 count=1 status=none
+	mute "$HERE" x y
+	wait_log 'RESUME: dd service_limit'
+	wait_log 'START: dd.*' && until_true 5 log_has 2 'START: dd'
+	log_has 1 'PAUSE: dd service_limit'; log_has 1 'RESUME: dd service_limit'
+}
+
 @test "T31: a command that does not take what waits is started less and less, and that is told once" {
 	local kind
 	for kind in tcp:127.0.0.1:0 unix:u udp:127.0.0.1:0 unix-dgram:d; do
@@ -338,6 +346,27 @@ commands() {
 	run -4 "$PEER" -t 100 "tcp:127.0.0.1:$PORT"
 	wait_log 'PAUSE: true time'
 	log_has 0 START
+}
+
+@test "access_times hold for datagrams of who is not asked who he is" {
+	local h=$(((10#$(date +%H) + 2) % 24))
+	start_wait -o access_times="$h:00-$h:01" unix-dgram:d true
+	mute unix-dgram:d x
+	wait_log 'FAIL: true time'
+	log_has 0 START
+}
+
+@test "instances = 0: nothing is started, whatever comes; a reload that gives it a place starts it" {
+	service() { printf 'service none\n{\n\tlisten = tcp:127.0.0.1:0 unix-dgram:d fifo:f\n\texec = cat\n\twait = yes\n\tinstances = %d\n\tuser = %s\n}\n' "$1" "$ME" >t; }
+	service 0
+	start_server -f t
+	run -4 "$PEER" -t 100 "tcp:127.0.0.1:$PORT"
+	mute unix-dgram:d x
+	echo x >f
+	until_true 5 eval '(($(count_log "PAUSE: none service_limit") == 3))'
+	log_has 0 START
+	service 1; kill -HUP "$PID"
+	wait_log 'START: none'
 }
 
 @test "a command that cannot be started is told, and does not spin" {

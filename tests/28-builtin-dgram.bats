@@ -16,6 +16,7 @@ start_builtin() { # NAME [options]: sets HERE, BPORT
 		$(printf '%s\n' "$@")
 	}
 	X
+	[[ $* != *"wait = no"* ]] || sed -i '/wait = yes/d' "t.$name"
 	chmod 644 "t.$name"
 	AS_ME="" start_server -f "t.$name"
 	HERE=${ADDRESSES[0]/\*/127.0.0.1} BPORT=${ADDRESSES[0]##*:}
@@ -27,6 +28,17 @@ refused() { # what -t says of such an entry
 	echo "wait = yes"; echo "user = $ME"; echo "port = 4000"; printf '%s\n' "${@:2}"; echo "}"; } >bad
 	chmod 644 bad
 	run -1 "$SERVER" -t -f bad
+}
+
+@test "instances = 0, and cps where nobody waits: who is too many is dropped, and told" {
+	start_builtin echo 'instances = 0'
+	run -4 send -t 200 "$HERE" x
+	wait_log 'FAIL: echo service_limit from=127.0.0.1'
+	stop_server; : >"$LOG"
+	start_builtin echo 'cps = 1/1h' 'overload = reject' 'wait = no'
+	run -4 send -t 200 "$HERE" x y
+	[[ $output == x ]]
+	wait_log 'FAIL: echo service_limit from=127.0.0.1'
 }
 
 @test "echo sends back what came, byte for byte, and no process is made for it" {

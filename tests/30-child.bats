@@ -171,6 +171,12 @@ print(*os.getgrouplist(sys.argv[1], int(sys.argv[2])))' "$u" "$gid")
 	[[ $output == "new,two words,,127.0.0.1" ]]
 }
 
+@test "where nothing is inherited PATH is the safe one all the same" {
+	WRAP="env -u PATH" start_server -o 'passenv=*' 127.0.0.1:0 /usr/bin/env
+	run -0 ask
+	grep -qx PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin <<<"$output"
+}
+
 @test "passenv names what is inherited" {
 	export FOO=1 BAR=2 TZ=UTC LANG=C PATH=$PATH:/extra LD_FOO=3 BASH_ENV=/x
 	start_server -o passenv=FOO 127.0.0.1:0 env

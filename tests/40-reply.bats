@@ -60,6 +60,23 @@ load helper
 	wait "$p"; [[ $(<got) == hi ]]
 }
 
+@test "who has the whole reply may send on without a reset for as long as linger lasts" {
+	requires python3
+	start_server -o linger=20s 127.0.0.1:0 echo hi
+	timeout 30 python3 - "$PORT" <<-'X'
+	import socket, sys
+	def served():
+	    c = socket.create_connection(("127.0.0.1", int(sys.argv[1])), 10)
+	    assert c.makefile().read() == "hi\n"
+	    return c
+	first = served()
+	# Each of the others was accepted, served and reaped: meanwhile the first was looked at.
+	for _ in range(20):
+	    served().close()
+	    first.sendall(b"x")
+	X
+}
+
 @test "linger = no: the end of the command is the end of the connection" {
 	start_server -o linger=no 127.0.0.1:0 echo hi
 	run -0 "$PEER" -n 200 "tcp:127.0.0.1:$PORT"

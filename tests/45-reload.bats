@@ -172,6 +172,22 @@ clients() { # clients N PORT: that wait for their reply; their output in o.1…
 	run -0 "$PEER" -b 127.0.0.2 "tcp:127.0.0.1:$PORT"; [[ $output == hi ]]
 }
 
+@test "limit raised while listeners pause for it: they go on at once" {
+	gate g
+	a() { service a 'listen = 127.0.0.1:0' "exec = $PWD/g"; }
+	printf 'defaults\n{\n\tlimit = 1\n}\n' >t; a
+	start_server -f t
+	clients 3 "${PORTS[a]}"
+	entered g
+	wait_log 'PAUSE: a process_limit'
+	again; printf 'defaults\n{\n\tlimit = 4\n}\n' >t; a
+	reload '1 as before'
+	until_true 5 has_children 3
+	wait_log 'RESUME: a process_limit'
+	open_gate g; open_gate g; open_gate g
+	wait "${CLIENTS[@]}"
+}
+
 @test "instances and cps raised while the listener pauses: it goes on at once" {
 	gate g
 	service a 'listen = 127.0.0.1:0' "exec = $PWD/g" 'instances = 1'

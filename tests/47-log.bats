@@ -306,6 +306,24 @@ stop_syslog() { kill -KILL "$1"; wait "$1" 2>/dev/null || :; }
 	exec {rd}<&-
 }
 
+@test "T20: an upgrade while nobody reads the log: what it had not taken is counted, and told by the successor" {
+	mkfifo fifo
+	exec {rd}<>fifo
+	flood_table "FILE $PWD/fifo"
+	start_server -f t
+	serves "${PORTS[flood]}"
+	serves "${PORTS[other]}"; wait_log 'EXIT: other'
+	until_true 5 has_children 0
+	kill -USR2 "$PID"
+	wait_log 'UPGRADE: done' 10
+	timeout 20 cat <&"$rd" >got 3>&- & local cat=$!
+	until_true 5 all_accounted got "$LOG"
+	kill "$cat"
+	logged 'LOST: [0-9]+ log lines that were not written when an upgrade came'
+	counts "$(count . got)" "^${STAMP}[A-Z]+: flood " got
+	exec {rd}<&-
+}
+
 @test "what stands in a full pipe are whole lines, even if nothing more comes" {
 	mkfifo fifo
 	exec {rd}<>fifo

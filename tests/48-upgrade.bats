@@ -134,6 +134,15 @@ udp() { timeout 20 "$DATAGRAMS" "$@"; }
 	"$PEER" -s x "tcp:127.0.0.1:${PORTS[g]}" -H | grep up
 }
 
+@test "cps of more than a thousand: every start of before counts" {
+	table g 'listen = tcp:127.0.0.1:0' "user = $ME" "exec = $B/tests/tiny" 'cps = 1100/1h' 'overload = reject' 'log_on_success ='
+	start_server -f t
+	run -0 "$PEER" -n 1090 "tcp:127.0.0.1:$PORT"
+	upgrade
+	"$PEER" -n 15 "tcp:127.0.0.1:$PORT" || :
+	until_true 5 log_has 5 'FAIL: g service_limit'
+}
+
 # bats test_tags=child
 @test "a command whose first process has ended and whose group lives: it is awaited, the reply comes" {
 	start_server 127.0.0.1:0 sh -c '(until [ -e go ]; do sleep 0.02; done; echo late) & echo early'

@@ -57,6 +57,19 @@ release() { : >"go.$1"; eval "wait \$P_$1"; }
 	wait_log 'FAIL: echo service_limit'
 }
 
+@test "limit holds up nothing that is no child: built-ins and relays" {
+	{ printf 'defaults\n{\n\tlimit = 1\n}\n'
+	printf 'service cat\n{\n\tlisten = 127.0.0.1:0\n\texec = cat\n\tuser = %s\n}\n' "$ME"
+	printf 'service %s\n{\n\ttype = INTERNAL\n\tlisten = %s\n}\n' echo 127.0.0.1:0
+	printf 'service there\n{\n\tlisten = 127.0.0.1:0\n\tredirect = unix:@%s\n}\n' "limit-$$"
+	printf 'service daytime\n{\n\ttype = INTERNAL UNLISTED\n\tlisten = unix:@%s\n}\n' "limit-$$"; } >t
+	start_server -f t
+	PORT=${PORTS[cat]} hold a; wait_log 'START: cat'
+	run -0 "$PEER" -s x -H "tcp:127.0.0.1:${PORTS[echo]}"; [[ $output == x ]]
+	run -0 "$PEER" "tcp:127.0.0.1:${PORTS[there]}"; [[ $output == *:*:* ]]
+	release a
+}
+
 @test "T13: limit is of all children of the master" {
 	start_server -o limit=2 -o listen+=127.0.0.2:0 127.0.0.1:0 cat
 	hold a

@@ -323,6 +323,24 @@ c.sendto(b"1234567", ("127.0.0.1", int(sys.argv[1]))); c.recv(10)' "$(printf '%s
 	until_holds 's["group"]["bytes_out"] == 8'
 }
 
+@test "on the page a count of no bytes is paler than any other" {
+	status <<-X
+	service held
+	{
+		listen = 127.0.0.1:0
+		exec = cat
+		user = $ME
+	}
+	X
+	local to
+	exec {to}<>"/dev/tcp/127.0.0.1/${PORTS[held]}"
+	until_holds 's["held"]["live"] == 1'
+	fetch /
+	grep -o 'class="[^"]*" data-label="\(In\|Out\)">0 B<' body >cells
+	! grep -v '"n zero"' cells || die "$(<cells)"
+	exec {to}>&-
+}
+
 @test "an address that waits to be bound, and one that could be bound later" {
 	requires python3
 	status <<-X

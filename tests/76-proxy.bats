@@ -205,6 +205,26 @@ python() {
 	wait_log 'START: who pid=[0-9]+ from=192.0.2.7$'
 }
 
+@test "who ends his header when all are told to end gets no command" {
+	start_server -o proxy_protocol=yes -o proxy_from=127.0.0.1 -o kill_after=60s 127.0.0.1:0 \
+		sh -c 'trap "" TERM; echo up; while :; do sleep 1; done'
+	python <<-X
+	def up():
+	    c = conn(); c.sendall(b"PROXY UNKNOWN\r\n"); assert c.recv(3) == b"up\n"
+	    return c
+	held = up()
+	late = conn(); late.sendall(b"PROXY UNKN")
+	behind = up()	# so late has been accepted
+	os.kill($PID, 2)
+	while b" STOP: " not in open("$LOG", "rb").read(): time.sleep(.01)
+	try:
+	    late.sendall(b"OWN\r\n"); rest(late)
+	except OSError: pass
+	X
+	wait_end; [[ $STATUS == 0 ]]
+	log_has 2 START
+}
+
 @test "the header comes while the worker is being replaced: the connection ends, and counts no more" {
 	printf 'service echo\n{\n\ttype = INTERNAL\n\tlisten = 127.0.0.1:0\n\tproxy_protocol = yes\n\tproxy_from = 127.0.0.1\n\tinstances = 1\n}\n' >t
 	start_server -f t

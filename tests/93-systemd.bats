@@ -380,6 +380,49 @@ inode() { # of the listening socket there
 	run -0 ask_there; [[ $output == "1 True "*" True" ]]
 }
 
+# with_socket KIND ARG...: the server with a socket of that kind at descriptor 5, bound to loopback.
+with_socket() {
+	python3 - "$SERVER" "$@" <<-'X'
+	import os, socket, sys
+	program, kind, *args = sys.argv[1:]
+	s = socket.socket(socket.AF_INET, {"stream": socket.SOCK_STREAM, "dgram": socket.SOCK_DGRAM}[kind])
+	s.bind(("127.0.0.1", 0))
+	if kind == "stream": s.listen()
+	os.dup2(s.fileno(), 5); os.set_inheritable(5, True)
+	os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
+	os.execv("/usr/bin/timeout", ["timeout", "10", program, *args])
+	X
+}
+
+@test "what an inherited socket is decides what its service can have, and is that entry's fault alone" {
+	requires python3
+	run -2 with_socket stream -o user="$ME" -o wait=yes -o only_from=127.0.0.1 fd:5 true
+	[[ $output == *"only_from: with wait = yes the command itself accepts"* ]] || die "$output"
+	run -2 with_socket dgram -o user="$ME" -o hangup=kill fd:5 true
+	[[ $output == *"hangup: only a connection can be hung up"* ]]
+	printf 'service chargen\n{\n\ttype = INTERNAL\n\tlisten = fd:5\n}\n' >t
+	run -1 with_socket dgram -f t
+	[[ $output == *"t:3:9: error: "*"chargen by datagrams sends more than it receives"* ]] || die "$output"
+	entry other 127.0.0.1:0 echo other >t2
+	{ cat t2; entry gone fd:web echo gone; } >t
+	start_server -f t
+	run -0 ask; [[ $output == other ]]
+	logged 't:[0-9]+:[0-9]+: error: .*fd:web: no descriptor of that name in LISTEN_FDNAMES'
+}
+
+@test "a reload cannot give an inherited socket what it cannot have; explain knows it" {
+	own_address
+	entry a fd:3 echo a >t
+	activate -l "$HOST:$PORT" -- -C "$PWD/ctl" -o user="$ME" -f t
+	run -0 ask_there; [[ $output == a ]]
+	run -0 "$SERVERCTL" -C ctl explain a 127.0.0.1; [[ ${lines[0]} == served ]]
+	entry a fd:3 echo a | sed '/exec/a wait = yes\nonly_from = 127.0.0.1' >t
+	kill -HUP "$PID"
+	wait_log 'RELOAD: 0 added, 0 changed, 0 removed, 0 as before, 0 off, 1 faulty'
+	logged 'error: .*only_from: with wait = yes the command itself accepts'
+	run -0 ask_there; [[ $output == a ]]
+}
+
 @test "one command on fd:3, and datagrams" {
 	own_address
 	activate -l "$HOST:$PORT" -- -o user="$ME" fd:3 echo hi

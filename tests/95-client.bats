@@ -91,6 +91,10 @@ load helper
 	start_server -o linger=no 127.0.0.1:0 python3 reset.py
 	run -1 "$CLIENT" "127.0.0.1:$PORT" x
 	[[ $output == *"the connection broke: "* ]]
+	# Also where it is sending, which is told of it first.
+	# shellcheck disable=SC2016
+	run -1 bash -c 'head -c 50000000 /dev/zero | "$1" "127.0.0.1:$2"' - "$CLIENT" "$PORT"
+	[[ $output == *"the connection broke: "* ]]
 	start_server 127.0.0.1:0 echo hi
 	run -1 bash -c '"$1" "127.0.0.1:$2" </dev/null >/dev/full' - "$CLIENT" "$PORT"
 }

@@ -10,7 +10,7 @@ err_set(struct err *e, const char *fmt, ...)
 	va_list ap;
 
 	e->of = NULL;
-	e->fault = false;
+	e->fault = e->absent = false;
 	e->word = -1;
 	e->at = NULL;
 	e->system = 0;
@@ -27,7 +27,7 @@ err_sys(struct err *e, int errnum, const char *fmt, ...)
 	size_t n;
 
 	e->of = NULL;
-	e->fault = false;
+	e->fault = e->absent = false;
 	e->word = -1;
 	e->at = NULL;
 	e->system = errnum;

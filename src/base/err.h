@@ -14,6 +14,7 @@ struct err {
 	int word;	/* which word of its value is the faulty one, from 0; -1: all of it */
 	const char *at;	/* the same, of a list, by its text, which lives on; NULL: not known so */
 	bool fault;	/* of a remark: it is none, but a fault beside others */
+	bool absent;	/* what was to be taken away is not there; another list may have it */
 	int system;	/* errno, where the system refused; 0 where the input is wrong */
 	char text[400];
 };

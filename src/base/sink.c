@@ -42,7 +42,7 @@ struct sink {
 
 static struct hash all;
 static struct sink *busy;	/* a list */
-static uint64_t left;		/* lines that were lost with sinks that are gone, and not told yet */
+static uint64_t left, missed;	/* lines that were lost with sinks that are gone, and by an upgrade, and not told yet */
 
 static void
 engage(struct sink *s)
@@ -241,6 +241,40 @@ sink_place(const struct sink *s)
 	return s != NULL ? &s->pour.to : NULL;
 }
 
+uint64_t
+sinks_unwritten(void)
+{
+	uint64_t n = left + missed;
+
+	for (size_t i = 0; all.bucket != NULL && i <= all.mask; i++) {
+		for (const struct hash_node *k = all.bucket[i]; k != NULL; k = k->next) {
+			const struct sink *s = (const struct sink *)(const void *)k;
+
+			n += s->lost + (s->len > 0 ? pour_lines(s->data + s->at, s->len) : 0);
+		}
+	}
+	return n;
+}
+
+void
+sinks_missed(uint64_t lines)
+{
+	missed += lines;
+}
+
+void
+sinks_stderr_anew(void)
+{
+	const uint64_t key = key_of(&(struct log_to){ .kind = LOG_STDERR });
+
+	for (struct sink *s = next_of(NULL, key); s != NULL; s = next_of(s, key)) {
+		if (s->pour.to.kind != LOG_STDERR)
+			continue;
+		pour_close(&s->pour);
+		pour_open_stderr(&s->pour);
+	}
+}
+
 void
 sinks_reopen(void)
 {
@@ -410,19 +444,26 @@ flush(struct sink *s, int64_t now, sink_told *told)
 	return s->len > 0 ? now + SINK_GATHER : -1;
 }
 
+static void
+tell_lost(uint64_t *n, const char *which, sink_told *told)
+{
+	char text[100];
+
+	if (*n == 0)
+		return;
+	(void)snprintf(text, sizeof text, "%" PRIu64 " log lines %s", *n, which);
+	*n = 0;
+	told(NULL, false, "lost", text);
+}
+
 int64_t
 sinks_flush(int64_t now, sink_told *told)
 {
 	struct sink *s, *next;
 	int64_t due = -1;
 
-	if (left > 0) {
-		char text[100];
-
-		(void)snprintf(text, sizeof text, "%" PRIu64 " log lines of logs that are not used any more", left);
-		left = 0;
-		told(NULL, false, "lost", text);
-	}
+	tell_lost(&left, "of logs that are not used any more", told);
+	tell_lost(&missed, "that were not written when an upgrade came", told);
 	/* Twice: what one told another may have to write. */
 	for (int pass = 0; pass < 2; pass++)
 		for (s = busy; s != NULL; s = s->next_busy)

@@ -42,6 +42,15 @@ struct sink *sink_part(struct sink *s, size_t i);
 /* Adds a line with its newline to one place. */
 void sink_add(struct sink *s, const char *line, size_t len);
 
+/* Lines that are not written yet, and those of which it is not told yet that they were lost. */
+uint64_t sinks_unwritten(void);
+
+/* So many were, of a predecessor: to be told. */
+void sinks_missed(uint64_t lines);
+
+/* Descriptor 2 leads elsewhere now: where it led is let go. */
+void sinks_stderr_anew(void);
+
 /* Files that are open are opened again by their names; one that cannot be goes on as it was. */
 void sinks_reopen(void);
 

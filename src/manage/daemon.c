@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/sink.h"
 #include "manage/notify.h"
 
 enum { FOREGROUND_MOST = 3000 };	/* ms that the foreground may take to send a text and end */
@@ -55,6 +56,7 @@ daemon_started(int report, const struct buf *text, struct err *err)
 		(void)dup2(null, fd);
 	if (null > 2)
 		(void)close(null);
+	sinks_stderr_anew();	/* who reads there waits for our end */
 	buf_add(&out, "", 1);
 	buf_add(&out, text->data, text->len);
 	(void)fd_write_all(report, out.failed ? "" : out.data, out.failed ? 1 : out.len);
@@ -71,8 +73,20 @@ pidfile_write(const char *path, struct err *err)
 {
 	char text[32], tmp[PATH_MAX];
 	int n = snprintf(text, sizeof text, "%d\n", (int)getpid());
+	struct stat st;
 	int fd;
 
+	/* /dev/null is no file to be replaced. */
+	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
+		fd = open(path, O_WRONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+		if (fd == -1 || fd_write_all(fd, text, (size_t)n) == -1) {
+			(void)err_sys(err, errno, "%s: cannot write the pid file", path);
+			n = -1;
+		}
+		if (fd != -1)
+			(void)close(fd);
+		return n == -1 ? -1 : 0;
+	}
 	if ((size_t)snprintf(tmp, sizeof tmp, "%s.%d", path, (int)getpid()) >= sizeof tmp)
 		return err_sys(err, ENAMETOOLONG, "%s", path);
 	/* A new file that nobody else can have put there, then in place in one step. */

@@ -1,13 +1,17 @@
 #include "manage/inherited.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/num.h"
 #include "base/say.h"
+#include "serve/engine.h"
+#include "serve/listener.h"
 
 enum { FIRST = 3 };
 
@@ -40,33 +44,66 @@ inherited_name(const char *name, int count)
 	return -1;
 }
 
+/* The socket that fd:N or fd:NAME leads to. -1: err: to none. */
+static int
+lead(const struct address *a, struct err *err)
+{
+	int fd = a->where.named ? inherited_name(a->where.host, inherited()) : (int)a->where.port;
+	struct stat st;
+
+	if (fd == -1)
+		return err_set(err, "%s: no descriptor of that name in LISTEN_FDNAMES", a->text);
+	if (fstat(fd, &st) == -1)
+		return err_set(err, "%s: descriptor %d is not open", a->text, fd);
+	if (!S_ISSOCK(st.st_mode))
+		return err_set(err, "%s: descriptor %d is not a socket", a->text, fd);
+	return fd;
+}
+
+int
+inherited_look(void *unused, struct address *a, struct err *err)
+{
+	int fd = lead(a, err);
+	socklen_t type = sizeof a->found.type, family = sizeof a->found.family;
+
+	(void)unused;
+	if (fd == -1)
+		return -1;
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &a->found.type, &type) == -1 ||
+	    getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &a->found.family, &family) == -1)
+		return err_sys(err, errno, "%s: descriptor %d", a->text, fd);
+	return 0;
+}
+
+int
+inherited_taken(void *engine, struct address *a, struct err *err)
+{
+	const uint64_t from = where_hash(&a->where);
+
+	(void)err;
+	for (const struct unit *u = ((const struct engine *)engine)->units; u != NULL; u = u->next)
+		for (const struct listener *l = u->listeners; l != NULL; l = l->next)
+			if (l->from == from) {
+				a->found.type = l->type;
+				a->found.family = l->bound.addr->sa.sa_family;
+			}
+	return 0;
+}
 
 int
 inherited_claim(struct address *listen, size_t n, struct kept *keep, struct err *err)
 {
-	int count = inherited();
-	struct stat st;
-
 	for (size_t i = 0; i < n; i++) {
-		struct where *w = &listen[i].where;
+		int fd;
 
-		if (w->scheme != SCHEME_FD)
+		if (listen[i].where.scheme != SCHEME_FD)
 			continue;
-		if (w->named) {
-			int fd = inherited_name(w->host, count);
-
-			if (fd == -1)
-				return err_set(err, "%s: no descriptor of that name in LISTEN_FDNAMES",
-				    listen[i].text);
-			w->port = (unsigned)fd;
-		}
-		if (fstat((int)w->port, &st) == -1)
-			return err_set(err, "%s: descriptor %u is not open", listen[i].text, w->port);
-		if (!S_ISSOCK(st.st_mode))
-			return err_set(err, "%s: descriptor %u is not a socket", listen[i].text, w->port);
+		if ((fd = lead(&listen[i], err)) == -1)
+			return -1;
 		if (keep->n == INHERITED_MOST)
 			return err_set(err, "%s: too many descriptors", listen[i].text);
-		keep->fd[keep->n++] = (int)w->port;
+		listen[i].where.port = (unsigned)fd;
+		keep->fd[keep->n++] = fd;
 	}
 	return 0;
 }

@@ -12,6 +12,12 @@ struct kept {			/* descriptors that the start needs, by number */
 	size_t n;
 };
 
+/* For struct master: what such an address leads to, in the process that was started with it. -1: err: to no socket. */
+int inherited_look(void *unused, struct address *a, struct err *err);
+
+/* The same behind the start: what is inherited has a listener then. `engine`: a struct engine. */
+int inherited_taken(void *engine, struct address *a, struct err *err);
+
 /* Those of the addresses that name one: finds the numbers of fd:NAME. -1: err. */
 int inherited_claim(struct address *listen, size_t n, struct kept *keep, struct err *err);
 

@@ -74,20 +74,14 @@ open_address(struct openings *o, struct unit *u, const struct address *a, bool b
 		return -1;
 	}
 	for (size_t i = 0; i < n; i++) {
-		int family = bound[i].addr->sa.sa_family;
-
-		if (u->conf->idle_timeout != 0 && !u->conf->session && !away_serves(u->conf) &&
-		    family != AF_INET && family != AF_INET6)
-			(void)err_set(err, "%s: idle_timeout: only TCP connections tell when something moved",
-			    a->text);
-		else if ((l = listener_open(u, &bound[i])) != NULL) {
+		if ((l = listener_open(u, &bound[i])) != NULL) {
 			l->from = where_hash(&a->where);
 			opened[i] = l;
 			if (beside)
 				sock_share(&l->bound, false);
 			continue;
-		} else
-			(void)err_sys(err, errno, "%s: cannot listen", bound[i].name);
+		}
+		(void)err_sys(err, errno, "%s: cannot listen", bound[i].name);
 		/* All of it or nothing: what were left would be in its own way the next time. */
 		for (size_t k = 0; k < n; k++) {
 			if (k < i)

@@ -12,6 +12,7 @@
 #include "base/heap.h"
 #include "base/state.h"
 #include "child/helper.h"
+#include "manage/inherited.h"
 
 enum {
 	LONGEST = 60,		/* s: then the reading is given up */
@@ -259,6 +260,8 @@ reload_refused(const struct reload *r)
 void
 reload_overrides(const struct reload *r, struct master *m)
 {
+	m->inherited = inherited_taken;
+	m->inherited_arg = r->engine;
 	m->on = &r->on;
 	m->off = &r->off;
 }

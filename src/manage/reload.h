@@ -52,7 +52,7 @@ void reload_hold(struct reload *r, bool back);
  */
 int reload_override(struct reload *r, const char *id, bool on);
 
-/* m is as the next reload's: with those words, which it borrows. */
+/* m is as the next reload's: with those words, which it borrows, and with what is known of inherited sockets. */
 void reload_overrides(const struct reload *r, struct master *m);
 
 /* For a successor: records of kind "override", for reload_override. */

@@ -212,9 +212,12 @@ static void
 take_defaults(struct server *s, struct service *defaults)
 {
 	struct service *was = s->defaults;
+	bool more = defaults->limit > s->engine->limit;
 
 	s->defaults = service_hold(defaults);
 	s->engine->limit = defaults->limit;
+	if (more)
+		listeners_retry(s->engine);
 	s->grace = defaults->grace;
 	log_set_style(&(struct log_style){ .json = defaults->json != 0, .tag = defaults->log_tag });
 	service_free(was);
@@ -520,6 +523,7 @@ server_carry(const struct server *s, const char *program, struct buf *out, struc
 	state_begin(out, "server");
 	state_number(out, "started", s->started);
 	state_number(out, "reloads", (int64_t)s->reloads);
+	state_number(out, "log_lost", (int64_t)sinks_unwritten());
 	state_number(out, "nofile", m->raised ? (int64_t)m->nofile.rlim_cur : 0);
 	state_text(out, "cwd", m->cwd);
 	state_text(out, "program", program);

@@ -278,14 +278,16 @@ go(struct upgrade *u)
 		refuse(u, "the program on disk was changed while it was checked");
 		return;
 	}
+	/* What the log does not take now is lost; that is counted, and told by the successor. */
+	engine_tell_dropped(server_engine(u->server));
+	log_say(LEVEL_NOTICE, "upgrade", "this process becomes %s", program);
+	(void)log_flush(0);
 	state = write_state(u, &fds, &err);
 	if (state == -1) {
 		buf_free(&fds);
 		refuse(u, err.text);
 		return;
 	}
-	log_say(LEVEL_NOTICE, "upgrade", "this process becomes %s", program);
-	(void)log_flush(0);
 	keep_open(&fds, true);
 	spawner_let_go(server_engine(u->server)->spawner);
 	become(u->exe, state, false);
@@ -322,7 +324,8 @@ static void
 look_for_calm(struct upgrade *u, int64_t now)
 {
 	const struct engine *e = server_engine(u->server);
-	bool calm = !away_unsent(e) && !server_is_asked(u->server);
+	/* Who had begun a handshake with an address that is closed has a moment to end it. */
+	bool calm = !away_unsent(e) && !server_is_asked(u->server) && e->parting == NULL;
 
 	if ((calm && is_still(u, now)) || now >= u->until) {
 		if (away_unsent(e))
@@ -579,6 +582,7 @@ read_server(struct inherited_state *s, struct err *err)
 	if (state_get_text(&f, "program") != NULL)
 		(void)snprintf(program, sizeof program, "%s", state_get_text(&f, "program"));
 	s->reloads = (uint64_t)state_get(&f, "reloads", 0);
+	s->log_lost = (uint64_t)state_get(&f, "log_lost", 0);
 	s->nofile = (uint64_t)state_get(&f, "nofile", 0);
 	(void)snprintf(s->cwd, sizeof s->cwd, "%s", state_get_text(&f, "cwd") != NULL ? state_get_text(&f, "cwd") : "");
 	while (state_next(&s->at, &f) && strcmp(f.kind, "begin") != 0) {

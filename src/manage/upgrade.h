@@ -47,6 +47,7 @@ struct inherited_state {
 	bool check;		/* it is only asked whether it could */
 	bool reload;		/* the tables are to be read again: that was asked for meanwhile */
 	int64_t started;	/* wall clock, s: when the first of the predecessors began */
+	uint64_t log_lost;	/* lines that its log had not taken when it ended */
 	uint64_t reloads, nofile;	/* nofile: the limit before it was raised; 0: it was not */
 	struct words on, off;	/* entries that are so, whatever the table says */
 	char cwd[4096];		/* where that one was started; "": not known */

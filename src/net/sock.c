@@ -445,6 +445,14 @@ open_all(struct addr *to, size_t n, const struct where *w, bool both, const stru
 	return 0;
 }
 
+/* `localhost` is ::1 as well in many a hosts(5) of a machine without IPv6; that will not change while it runs. */
+static bool
+lacks_ipv6(const struct addr *a, int why)
+{
+	return a->sa.sa_family == AF_INET6 && (why == EAFNOSUPPORT ||
+	    (why == EADDRNOTAVAIL && IN6_IS_ADDR_LOOPBACK(&a->in6.sin6_addr)));
+}
+
 int
 sock_listen(const struct where *w, const struct host *h, const struct sock_options *o, struct bound *out,
     size_t *n, struct err *err)
@@ -489,10 +497,15 @@ sock_listen(const struct where *w, const struct host *h, const struct sock_optio
 	}
 	while (open_all(to, *n, w, both, o, out, &opened, err) == -1) {
 		bool taken = err->system == EADDRINUSE && opened > 0 && w->port == 0;
+		bool passed = w->host[0] != '\0' && *n > 1 && lacks_ipv6(&to[opened], err->system);
 
 		sock_name(&to[opened], w->type, both, name, sizeof name);
+		if (passed)
+			memmove(&to[opened], &to[opened + 1], (--*n - opened) * sizeof to[0]);
 		while (opened > 0)
 			sock_close(&out[--opened]);
+		if (passed)
+			continue;
 		/* The port that one family's socket was given may be taken in the other. */
 		if (!taken || ++tries > 20) {
 			name_first(err, name);

@@ -75,18 +75,10 @@ pace_wait(struct pace *p, const struct rate *r, int64_t now)
 	return p->resting;
 }
 
-unsigned
-pace_starts(const struct pace *p, int64_t *out, unsigned n)
+int64_t
+pace_start(const struct pace *p, unsigned i)
 {
-	unsigned found = 0;
-
-	for (unsigned i = 0; i < p->n && found < n; i++) {
-		int64_t at = p->start[(p->next + i) % p->n];
-
-		if (at > 0)
-			out[found++] = at;
-	}
-	return found;
+	return p->start[(p->next + i) % p->n];
 }
 
 void

@@ -33,8 +33,8 @@ void pace_free(struct pace *p);
  */
 int64_t pace_wait(struct pace *p, const struct rate *r, int64_t now);
 
-/* For a successor of this program: the starts, oldest first, into out[0..n); how many. */
-unsigned pace_starts(const struct pace *p, int64_t *out, unsigned n);
+/* For a successor of this program: of the last p->n starts the i-th, oldest first; 0 or less: there was none. */
+int64_t pace_start(const struct pace *p, unsigned i);
 
 /* One has started. */
 void pace_count(struct pace *p, int64_t now);

@@ -89,8 +89,11 @@ accept_muxed(struct unit *u, int fd, const struct peer *peer, const char *yes, c
 	int64_t until;
 
 	if (unit_lets_in(u, peer, &why, &source)) {
-		if (!unit_is_full(u, &why, &until) &&
-		    (!away_serves(u->conf) || (away_prepare(u) == 0 && away_full(e) == NULL))) {
+		if (unit_is_full(u, &why, &until)) {
+			/* why */
+		} else if (away_serves(u->conf) && (away_prepare(u) == -1 || away_full(e) != NULL)) {
+			why = REASON_FORK;
+		} else {
 			pace_count(&u->pace, loop_now(e->loop));
 			(void)send(fd, yes, strlen(yes), MSG_DONTWAIT | MSG_NOSIGNAL);
 			/* A command's must block, the worker's must not. */

@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "serve/away.h"
 #include "serve/conn.h"
 
 bool
@@ -27,7 +28,8 @@ unit_is_full(struct unit *u, enum reason *why, int64_t *until)
 		*why = REASON_SERVICE_LIMIT;
 		return true;
 	}
-	if (e->live + (s->overload == OVERLOAD_QUEUE ? e->awaited : 0) >= e->limit) {
+	/* What the worker and the master serve themselves are no children. */
+	if (!away_serves(s) && e->live + (s->overload == OVERLOAD_QUEUE ? e->awaited : 0) >= e->limit) {
 		*why = REASON_PROCESS_LIMIT;
 		return true;
 	}

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -26,7 +27,7 @@ send_target(struct worker_state *w, uint32_t id)
 	struct target t = { .kind = JOB_TARGET, .id = id, .scheme = to->scheme, .type = to->type,
 		.family = to->family, .port = to->port, .cid = to->cid };
 
-	memcpy(t.host, to->host, strlen(to->host) + 1);
+	(void)snprintf(t.host, sizeof t.host, to->iface[0] != '\0' ? "%s%%%s" : "%s", to->host, to->iface);
 	return send(w->channel, &t, sizeof t, MSG_DONTWAIT | MSG_NOSIGNAL) == -1 ? -1 : 0;
 }
 

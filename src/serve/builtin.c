@@ -138,6 +138,7 @@ builtin_take(struct listener *l, unsigned most)
 		for (unsigned i = 0; i < got; i++) {
 			struct source *source;
 			enum reason why;
+			int64_t until;
 
 			if (in[i].cut || is_trap(e, &in[i].peer))
 				continue;
@@ -146,6 +147,11 @@ builtin_take(struct listener *l, unsigned most)
 				continue;
 			}
 			source_leave(&e->sources, source);
+			/* With `queue` it was asked before, but a service that takes nobody has no queue. */
+			if ((u->conf->overload == OVERLOAD_REJECT || u->conf->instances == 0) && unit_is_full(u, &why, &until)) {
+				record_fail(u, &in[i].peer, why, NULL);
+				continue;
+			}
 			pace_count(&u->pace, loop_now(e->loop));
 			unit_started(u);
 			answer(l, &in[i]);

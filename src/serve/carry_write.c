@@ -7,8 +7,6 @@
 #include "serve/handover.h"
 #include "serve/header.h"
 
-enum { STARTS_MOST = 1024 };
-
 struct writer {
 	struct buf *out, *fds;
 };
@@ -25,12 +23,17 @@ put_fd(const struct writer *w, const char *name, int fd)
 static void
 write_pace(const struct writer *w, const struct pace *p)
 {
-	int64_t start[STARTS_MOST];
-	unsigned n = pace_starts(p, start, STARTS_MOST);
+	bool begun = false;
 
 	state_number(w->out, "resting", p->resting);
-	for (unsigned i = 0; i < n; i++)
-		buf_addf(w->out, "%s%lld", i == 0 ? " starts=" : ",", (long long)start[i]);
+	for (unsigned i = 0; i < p->n; i++) {
+		int64_t at = pace_start(p, i);
+
+		if (at > 0) {
+			buf_addf(w->out, "%s%lld", begun ? "," : " starts=", (long long)at);
+			begun = true;
+		}
+	}
 }
 
 static void

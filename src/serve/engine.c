@@ -76,6 +76,14 @@ tell_dropped(struct unit *u, enum flood f)
 	u->flood_dropped[f] = 0;
 }
 
+void
+engine_tell_dropped(struct engine *e)
+{
+	for (struct unit *u = e->flooded; u != NULL; u = u->next_flooded)
+		for (enum flood f = 0; f < FLOODS; f++)
+			tell_dropped(u, f);
+}
+
 static void
 flood_over(void *arg, int64_t now)
 {

@@ -175,6 +175,9 @@ void unit_failed_at(struct unit *u, const char *text, int64_t at);
  */
 bool flood_allows(struct unit *u, enum flood f);
 
+/* What was dropped so far is told now. */
+void engine_tell_dropped(struct engine *e);
+
 /* The one-minute load average, at most a second old. */
 double engine_load(struct engine *e);
 

@@ -180,22 +180,30 @@ hand_over(struct listener *l, const struct peer *peer, struct source *source)
 	return false;
 }
 
+/* Must it be known who sends? */
+static bool
+asks_who(const struct service *s)
+{
+	return s->only_from.given || s->no_access.given || s->source.rate.n != 0;
+}
+
 /* Who sent the first datagram decides: a refused one is read and dropped. */
 static enum took
 look_at_first(struct listener *l)
 {
+	const struct service *s = l->unit->conf;
 	const struct outlet o = { .fd = l->bound.fd, .family = l->bound.addr->sa.sa_family };
 	const struct peer nobody = { .kind = PEER_NONE };
 	struct source *source = NULL;
 	struct inbound in;
-	enum reason why;
+	enum reason why = REASON_TIME;
 
 	l->handover->head = first_datagram(l, &in);
 	if (l->handover->head == 0)
 		return TOOK_ALL;
 	if (in.peer.kind == PEER_UNIX && in.peer.uid == UINT32_MAX)
-		in.peer = nobody;	/* who it was was not asked: no rule needs it */
-	if (in.peer.kind == PEER_NONE || unit_lets_in(l->unit, &in.peer, &why, &source)) {
+		in.peer = nobody;
+	if (in.peer.kind != PEER_NONE || asks_who(s) ? unit_lets_in(l->unit, &in.peer, &why, &source) : service_is_open(s)) {
 		(void)hand_over(l, &in.peer, source);
 		return TOOK_PAUSE;
 	}
@@ -207,9 +215,8 @@ look_at_first(struct listener *l)
 void
 handover_ask(const struct listener *l, int fd)
 {
-	const struct service *s = l->unit->conf;
 	/* Both may have been otherwise, for another service or while the master itself read there. */
-	int who = s->only_from.given || s->no_access.given || s->source.rate.n != 0, one = 1;
+	int who = asks_who(l->unit->conf), one = 1;
 
 	if (l->type != SOCK_DGRAM)
 		return;
@@ -262,8 +269,10 @@ enum took
 handover_take(struct listener *l, unsigned most)
 {
 	struct engine *e = l->unit->engine;
+	const struct service *s = l->unit->conf;
 	const struct peer nobody = { .kind = PEER_NONE };
 	enum took took = TOOK_SOME;
+	bool blind;
 
 	if (l->handover->child != NULL)
 		return TOOK_PAUSE;
@@ -278,8 +287,10 @@ handover_take(struct listener *l, unsigned most)
 			took = look_at_first(l);
 		return took;
 	}
-	if (!service_is_open(l->unit->conf)) {
-		listener_pause(l, REASON_TIME, loop_now(e->loop) + SECOND, NULL);
+	/* An fd: that the table's check could not look at may be a stream, where nobody can be asked who comes. */
+	blind = l->type != 0 && (s->only_from.given || s->no_access.given);
+	if (blind || !service_is_open(s)) {
+		listener_pause(l, blind ? REASON_ADDRESS : REASON_TIME, loop_now(e->loop) + SECOND, NULL);
 		return TOOK_PAUSE;
 	}
 	l->handover->head = amount(l);

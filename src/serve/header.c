@@ -78,6 +78,10 @@ admitted(struct conn *c, const struct proxy *p)
 	struct unit *u = c->unit;
 	struct peer peer = p->told ? p->from : c->peer;
 
+	if (u->engine->stopping) {
+		conn_free(c);
+		return;
+	}
 	if (make_fit(c) == -1) {
 		conn_refuse(u, give_up(c), &peer, REASON_FORK);
 		u->engine->room(u->engine, u);

@@ -22,6 +22,7 @@
 
 enum {
 	BATCH_MOST = 16,		/* connections taken in one turn, so that others get theirs */
+	LAST_TURNS = 4096 / BATCH_MOST,	/* when it is closed: as many as a backlog holds */
 	GROWS = 4,			/* full turns in a row that make the next ones longer */
 	PAUSE_LEAST = 20, PAUSE_MOST = 500,	/* ms */
 	PARTING = 200,			/* ms from hidden to closed: for handshakes that have begun */
@@ -71,7 +72,6 @@ void
 listener_pause(struct listener *l, enum reason why, int64_t until, const char *message)
 {
 	struct engine *e = l->unit->engine;
-	bool was = l->pausing;
 
 	l->pausing = true;
 	l->why = why;
@@ -89,7 +89,7 @@ listener_pause(struct listener *l, enum reason why, int64_t until, const char *m
 		l->resource = true;
 		if (e->npaused_short++ == 0)
 			say_pause(l, "pause", message);
-	} else if (!was) {
+	} else if (!l->said && !l->resource) {
 		l->said = true;
 		say_pause(l, "pause", l->bound.name);
 	}
@@ -207,6 +207,18 @@ needs_process(const struct listener *l)
 	return l->take != builtin_take && !is_for_worker(l);
 }
 
+/*
+ * Do those who are too many wait in the kernel's queue? A service that takes nobody refuses them, but for what its
+ * command accepts or reads itself: there nobody is refused one by one, and it is just not started.
+ */
+static bool
+has_queue(const struct listener *l)
+{
+	const struct service *s = l->unit->conf;
+
+	return l->take == handover_take || ((s->overload == OVERLOAD_QUEUE || s->wait) && s->instances > 0);
+}
+
 bool
 listener_has_room(struct listener *l, bool waits)
 {
@@ -227,8 +239,7 @@ listener_has_room(struct listener *l, bool waits)
 		listener_pause(l, REASON_FORK, listener_delay(e), away_full(e));
 	else if (u->starting >= START_MOST)
 		listener_pause(l, REASON_FORK, loop_now(e->loop) + 5, "too many starts in flight");
-	else if (waits && (u->conf->overload == OVERLOAD_QUEUE || u->conf->wait) && u->conf->instances > 0 &&
-	    unit_is_full(u, &why, &until))
+	else if (waits && has_queue(l) && unit_is_full(u, &why, &until))
 		listener_pause(l, why, until, NULL);
 	else
 		return true;
@@ -285,6 +296,19 @@ pause_over(void *arg, int64_t now)
 }
 
 void
+listeners_retry(struct engine *e)
+{
+	for (struct listener *l = e->paused; l != NULL; l = e->paused) {
+		try_again(l);
+		if (l->pausing) {	/* it took what there was, and stays first no longer */
+			unlist(l);
+			enlist(l);
+			break;
+		}
+	}
+}
+
+void
 listener_room(struct engine *e, struct unit *u)
 {
 	if (e->resting != NULL && !away_is_behind(e))
@@ -296,15 +320,7 @@ listener_room(struct engine *e, struct unit *u)
 	for (struct listener *l = u->listeners; l != NULL; l = l->next)
 		if (l->pausing && l->why == REASON_SERVICE_LIMIT && l->timer.place == 0)
 			try_again(l);
-	/* Those that wait for any child's end: one after the other, while there is room. */
-	for (struct listener *l = e->paused; l != NULL; l = e->paused) {
-		try_again(l);
-		if (l->pausing) {	/* it took what there was, and stays first no longer */
-			unlist(l);
-			enlist(l);
-			break;
-		}
-	}
+	listeners_retry(e);
 }
 
 static listener_take *
@@ -546,8 +562,13 @@ listener_move(struct listener *l, struct unit *u)
 {
 	struct listener **last = &u->listeners;
 	struct engine *e = u->engine;
+	bool was_short = l->resource;
 
 	detach(l);
+	if (was_short && e->npaused_short == 0) {	/* if it still is, that is told anew */
+		say_pause(l, "resume", l->bound.name);
+		e->backoff = 0;
+	}
 	l->resource = false;
 	l->next = NULL;
 	while (*last != NULL)
@@ -577,7 +598,7 @@ serve_last(struct listener *l)
 		return;
 	if (l->type == SOCK_STREAM || l->type == SOCK_SEQPACKET)
 		sock_hide(&l->bound);
-	for (int turn = 0; turn < 64 && !l->pausing && l->take(l, BATCH_MOST) == TOOK_SOME; turn++)
+	for (int turn = 0; turn < LAST_TURNS && !l->pausing && l->take(l, BATCH_MOST) == TOOK_SOME; turn++)
 		;
 }
 

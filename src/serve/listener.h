@@ -81,6 +81,9 @@ bool listener_is_readable(const struct listener *l);
 /* A child of u has ended, or a resource came back: those that pause may go on. NULL: only those that rest. */
 void listener_room(struct engine *e, struct unit *u);
 
+/* Those that wait for any child's end, or for a resource, try now: the limit has become another. */
+void listeners_retry(struct engine *e);
+
 /*
  * Takes the listener out of the loop. `until`: try again then (0: when a child ends). A message
  * means that a resource is short: that is one state of the whole master, told once.

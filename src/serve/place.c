@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <netdb.h>
 #include <signal.h>
 #include <stdio.h>
@@ -140,6 +141,7 @@ static bool
 plain_address(const struct target *t, struct addr *a)
 {
 	size_t len = strnlen(t->host, sizeof a->un.sun_path - 1);
+	char host[WHERE_HOST], *scope;
 	struct ip ip;
 
 	memset(a, 0, sizeof *a);
@@ -160,7 +162,10 @@ plain_address(const struct target *t, struct addr *a)
 		a->vm.svm_port = t->port;
 		return true;
 	}
-	if (!ip_parse(t->host, &ip))
+	memcpy(host, t->host, sizeof host);
+	if ((scope = strchr(host, '%')) != NULL)
+		*scope++ = '\0';
+	if (!ip_parse(host, &ip))
 		return false;
 	if (ip_is_v4(&ip)) {
 		a->len = sizeof a->in;
@@ -172,6 +177,7 @@ plain_address(const struct target *t, struct addr *a)
 		a->in6.sin6_family = AF_INET6;
 		a->in6.sin6_port = htons((uint16_t)t->port);
 		memcpy(&a->in6.sin6_addr, ip.b, 16);
+		a->in6.sin6_scope_id = scope != NULL ? if_nametoindex(scope) : 0;
 	}
 	return true;
 }

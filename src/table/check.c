@@ -470,6 +470,8 @@ check_service(struct service *s, const struct master *m, attr_note *note, void *
 
 	if (check_where(s, m, note, arg, &e) == -1 || check_listen(s, note, arg, &e) == -1)
 		rc = also(rc, note, arg, &e, err);
+	for (size_t i = 0; i < s->nlisten; i++)	/* so it is the same entry where that is not known */
+		s->listen[i].found.type = s->listen[i].found.family = 0;
 	if (rc == -1 && !s->table)
 		return -1;
 	if (sensor && (s->exec.n > 0 || s->server != NULL || s->redirect.n > 0)) {

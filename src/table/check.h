@@ -30,6 +30,9 @@ struct master {			/* what the process was started with, and its services inherit
 	const char *address;	/* where lines listen that name no address; NULL: on every one */
 	size_t must;		/* so many tables must be there, others may be; 0: all must */
 	const struct words *on, *off;	/* entries that are so, whatever the table says; NULL: none */
+	/* What an fd: leads to: finds its type and family, 0 where nobody knows here. -1: err: it is none. NULL: unknown. */
+	int (*inherited)(void *arg, struct address *a, struct err *err);
+	void *inherited_arg;
 };
 
 /*

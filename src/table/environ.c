@@ -144,7 +144,7 @@ environ_make(struct service *s, const struct account *user, char *const *env, st
 		return err_sys(err, ENOMEM, "env");
 	r->refs = 1;
 	s->run.env = r;
-	if ((s->table || attr_given(s, "passenv")) && !passes(s, "PATH"))
+	if (s->table || attr_given(s, "passenv"))	/* the master's, if there is one and it passes, comes over it */
 		rc |= put(r, strdup("PATH=" SAFE_PATH));
 	for (; *env != NULL; env++)
 		if (strchr(*env, '=') != NULL && passes(s, *env))

@@ -15,7 +15,7 @@ struct fit {			/* one service and what its addresses are */
 	void *arg;
 	bool tcp, stream, dgram, fifo, path, sockets, internet, local;	/* is there such a one? */
 	bool untold;		/* is there a connection that does not tell when something moved? */
-	bool open;		/* fd: what it is shows when it is taken */
+	bool open;		/* fd: is it not known here what it is? */
 	bool faulty;
 	struct err *first;	/* what is wrong; the note is told of the others */
 };
@@ -29,19 +29,23 @@ look(struct service *s)
 	struct fit f = { .s = s };
 
 	for (size_t i = 0; i < s->nlisten; i++) {
-		const struct where *w = &s->listen[i].where;
-		bool dgram = w->type == SOCK_DGRAM, fifo = w->scheme == SCHEME_FIFO;
+		const struct address *a = &s->listen[i];
+		const struct where *w = &a->where;
+		bool fifo = w->scheme == SCHEME_FIFO, open = w->scheme == SCHEME_FD && a->found.type == 0;
+		bool dgram = address_type(a) == SOCK_DGRAM, stream = !dgram && !fifo && !open;
+		bool internet = w->scheme == SCHEME_TCP || w->scheme == SCHEME_UDP || a->found.family == AF_INET ||
+		    a->found.family == AF_INET6;
 
-		f.tcp |= w->scheme == SCHEME_TCP;
-		f.open |= w->scheme == SCHEME_FD;
+		f.tcp |= internet && stream;
+		f.open |= open;
 		f.dgram |= dgram;
 		f.fifo |= fifo;
 		f.sockets |= !fifo;
-		f.local |= w->scheme == SCHEME_UNIX;
-		f.internet |= w->scheme == SCHEME_TCP || w->scheme == SCHEME_UDP;
-		f.stream |= !dgram && !fifo && w->scheme != SCHEME_FD;
+		f.local |= w->scheme == SCHEME_UNIX || a->found.family == AF_UNIX;
+		f.internet |= internet;
+		f.stream |= stream;
 		f.path |= fifo || (w->scheme == SCHEME_UNIX && w->host[0] != '@');
-		f.untold |= w->scheme != SCHEME_TCP && w->scheme != SCHEME_FD && (!dgram || !s->session);
+		f.untold |= !open && !dgram && !(internet && stream);
 	}
 	return f;
 }
@@ -118,6 +122,23 @@ fit_wait(struct fit *f)
 	cannot(f, "idle_timeout", why);
 	cannot(f, "hangup", why);
 	cannot(f, "proxy_protocol", why);
+	if ((f->s->flags & FLAG_IDONLY) != 0)
+		fault(f, "flags", -1, "flags IDONLY: %s", why);
+}
+
+/* Nobody is served there: whoever comes is told of, and banned. */
+static void
+fit_sensor(struct fit *f)
+{
+	struct service *s = f->s;
+
+	if (f->dgram || f->fifo)
+		fault(f, "flags", -1, "flags SENSOR: the sender of a datagram may be anybody; only a connection shows who it is");
+	if ((s->type & (TYPE_TCPMUX | TYPE_TCPMUXPLUS)) != 0)
+		fault(f, "flags", -1, "flags SENSOR: a service of tcpmux has no port that somebody could try");
+	if (s->wait && attr_own(s, "wait"))
+		attr_remark(f->note, f->arg, "wait", -1, "wait = yes has no effect with flags SENSOR: no command is there to wait for");
+	s->wait = false;
 }
 
 static void
@@ -125,7 +146,7 @@ fit_times(struct fit *f)
 {
 	struct service *s = f->s;
 
-	if (f->untold && s->redirect.n == 0 && s->internal == BUILTIN_NONE)
+	if ((f->untold || (f->dgram && !s->session)) && s->redirect.n == 0 && s->internal == BUILTIN_NONE)
 		cannot(f, "idle_timeout", "only TCP connections tell when something moved");
 	if (s->session && !attr_given(s, "idle_timeout")) {
 		s->idle_timeout = SESSION_IDLE;
@@ -268,8 +289,8 @@ fits_check(struct service *s, attr_note *note, void *arg, struct err *err)
 			fault(&f, of_paths[i], 0, "%s: only the path of a UNIX socket or a FIFO has one", of_paths[i]);
 	if (f.fifo && s->only_from.given && s->only_from.n == 0)
 		fault(&f, "only_from", -1, "only_from: nobody can be kept from writing to a named pipe, but by its mode");
-	if ((s->flags & FLAG_SENSOR) != 0 && (f.dgram || f.fifo))
-		fault(&f, "flags", -1, "flags SENSOR: the sender of a datagram may be anybody; only a connection shows who it is");
+	if ((s->flags & FLAG_SENSOR) != 0)
+		fit_sensor(&f);
 	if (s->wait && (s->type & (TYPE_TCPMUX | TYPE_TCPMUXPLUS)) != 0)
 		fault(&f, "wait", 0, "wait: tcpmux has no socket to hand over; wait = no");
 	if (s->internal != BUILTIN_NONE || s->redirect.n > 0)

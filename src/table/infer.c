@@ -328,13 +328,17 @@ infer_builtin(const struct look *k, const struct own *own, struct err *err)
 		return 0;
 	}
 	for (size_t i = 0; i < s->nlisten; i++)
-		dgram |= s->listen[i].where.type == SOCK_DGRAM;
+		dgram |= address_type(&s->listen[i]) == SOCK_DGRAM;
 	if (dgram && !own->dgram)
 		return err_set(err, "%s answers connections only", own->name), err_at(err, "type", -1);
 	if (dgram && own->amplifies && !s->only_from.given)
 		return err_set(err, "%s by datagrams sends more than it receives, to whatever address a sender "
 		    "puts there: only_from must say whom it answers", own->name), err_at(err, "type", -1);
 	s->internal = own->is;
+	for (size_t i = 0; own->local && !s->only_from.given && i < s->nlisten; i++)
+		if (s->listen[i].where.scheme == SCHEME_VSOCK || s->listen[i].found.family == AF_VSOCK)
+			return err_set(err, "%s on %s: only this machine may ask it, and who comes there is another; "
+			    "only_from would say who may", own->name, s->listen[i].text), err_at(err, "type", -1);
 	if (own->local && !s->only_from.given) {
 		if (rules_add(&s->only_from, "127.0.0.0/8", false, NULL, NULL, err) == -1 ||
 		    rules_add(&s->only_from, "::1", false, NULL, NULL, err) == -1)
@@ -386,6 +390,9 @@ check_where(struct service *s, const struct master *m, attr_note *note, void *ar
 		return -1;
 	if (!s->table && s->nlisten == 0)
 		return err_set(err, "no ADDRESS to listen on");
+	for (size_t i = 0; m->inherited != NULL && i < s->nlisten; i++)
+		if (s->listen[i].where.scheme == SCHEME_FD && m->inherited(m->inherited_arg, &s->listen[i], err) == -1)
+			return err_at(err, "listen", (int)i);
 	if (s->table && !attr_given(s, "wait"))
 		attr_give(s, "wait");
 	if ((s->type & TYPE_RPC) != 0 && infer_rpc(s, err) == -1)
@@ -396,7 +403,7 @@ check_where(struct service *s, const struct master *m, attr_note *note, void *ar
 	for (size_t i = 0; m->leaves && i < s->nlisten; i++)
 		if (where_root(&s->listen[i].where, m->cwd, err) == -1)
 			return err_at(err, "listen", (int)i);
-	if (attr_own(s, "deny_time") && (s->flags & FLAG_SENSOR) == 0 && s->table)
+	if (attr_own(s, "deny_time") && (s->flags & FLAG_SENSOR) == 0)
 		attr_remark(k.note, k.arg, "deny_time", -1, "deny_time has no effect without flags = SENSOR");
 	look_at_addresses(&k);
 	return 0;

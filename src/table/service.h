@@ -26,7 +26,15 @@ struct address {		/* one of `listen` */
 	char *text;		/* owned: as it was written */
 	struct where where;
 	struct host *host;	/* owned: what its host's name was found to be; NULL: not asked */
+	struct { int type, family; } found;	/* while it is checked: what fd: is, if that is known; else 0 */
 };
+
+/* SOCK_STREAM, SOCK_DGRAM or SOCK_SEQPACKET; 0: a FIFO, or not known here. */
+static inline int
+address_type(const struct address *a)
+{
+	return a->where.scheme == SCHEME_FD ? a->found.type : a->where.scheme == SCHEME_FIFO ? 0 : a->where.type;
+}
 
 struct number_range { unsigned from, to; };
 

@@ -103,7 +103,7 @@ note_option(void *arg, const struct err *err)
 	diag_add(&r->t->diags, false, (struct place){ 0 }, e.text, NULL);
 }
 
-/* t NULL: s is none of a table. What is taken away may stand in the table only: that is seen then. */
+/* t NULL: s is none of a table. What is taken away may stand in the table only, or in another one: that is seen then. */
 static int
 apply_options(struct service *s, char *const *option, size_t n, struct table *t, struct err *err)
 {
@@ -114,11 +114,9 @@ apply_options(struct service *s, char *const *option, size_t n, struct table *t,
 
 		if (a != NULL && (a->flags & ATTR_ENTRY) != 0)
 			return err_set(err, "-o %s: %s belongs to one service; the table says it", option[i], a->name);
-		if (t == NULL && a != NULL && op == ATTR_REMOVE)
-			continue;
 		if (attr_set_option(s, option[i], t != NULL ? note_option : quiet, &(struct remark){ t, option[i] }, &e) == 0)
 			continue;
-		if (t == NULL || !t->m->alone || op != ATTR_REMOVE)
+		if (!e.absent || (t != NULL && !t->m->alone))
 			return err_set(err, "-o %s: %s", option[i], e.text);
 	}
 	return 0;

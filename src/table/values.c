@@ -96,6 +96,7 @@ int
 value_absent(struct err *err, size_t word, const struct attr *a, const char *is)
 {
 	(void)err_set(err, "\"%s\" is not in the list of %s", is, a->name);
+	err->absent = true;
 	return err_at(err, a->name, (int)word);
 }
 

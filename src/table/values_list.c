@@ -206,7 +206,7 @@ set_flags(struct service *s, const struct attr *a, const struct setting *v, stru
 		else if (v->op != ATTR_REMOVE)
 			attr_remark(v->note, v->arg, a->name, (int)i,
 			    "%s, so the flag has no effect", why[n - IDLE_FLAGS]);
-		if (1U << n == FLAG_DISABLE)
+		if (1U << n == FLAG_DISABLE && s->table)
 			attr_remark(v->note, v->arg, a->name, (int)i,
 			    "DISABLE is read as disable = yes; xinetd does not know the flag");
 	}

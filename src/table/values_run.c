@@ -126,6 +126,8 @@ set_target(struct service *s, const struct setting *v, struct err *err)
 		rc = err_set(err, "redirect %s: the path must begin with /", text);
 	else if (to.scheme != SCHEME_UNIX && to.port == 0)
 		rc = err_set(err, "redirect: nobody can be reached at port 0");
+	else if (to.iface[0] != '\0' && !(ip_parse(to.host, &ip) && ip.b[0] == 0xfe && (ip.b[1] & 0xc0) == 0x80))
+		rc = err_set(err, "redirect %s: only a link-local address (fe80::) needs an interface", text);
 	if (rc == -1) {
 		where_free(&to);
 		return -1;

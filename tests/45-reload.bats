@@ -173,19 +173,18 @@ clients() { # clients N PORT: that wait for their reply; their output in o.1…
 }
 
 @test "limit raised while listeners pause for it: they go on at once" {
-	gate g
-	a() { service a 'listen = 127.0.0.1:0' "exec = $PWD/g"; }
+	local held=()
+	a() { service a 'listen = 127.0.0.1:0' 'exec = cat'; }
 	printf 'defaults\n{\n\tlimit = 1\n}\n' >t; a
 	start_server -f t
-	clients 3 "${PORTS[a]}"
-	entered g
+	for _ in 1 2 3; do "$PEER" -c over "tcp:127.0.0.1:$PORT" >/dev/null 3>&- & held+=("$!"); done
 	wait_log 'PAUSE: a process_limit'
+	has_children 1
 	again; printf 'defaults\n{\n\tlimit = 4\n}\n' >t; a
 	reload '1 as before'
 	until_true 5 has_children 3
 	wait_log 'RESUME: a process_limit'
-	open_gate g; open_gate g; open_gate g
-	wait "${CLIENTS[@]}"
+	: >over; wait "${held[@]}"
 }
 
 @test "instances and cps raised while the listener pauses: it goes on at once" {

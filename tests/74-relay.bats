@@ -813,6 +813,33 @@ small() {
 	no_zombies; has_children 1
 }
 
+@test "redirect to a link-local address, through its interface" {
+	requires_root; requires unshare ip
+	unshare -n true 2>/dev/null || skip "no network namespace"
+	cat >t <<-'X'
+	service there { listen = tcp:[fe80::7%lo]:7801
+	exec = echo here
+	}
+	service relay { listen = tcp:127.0.0.1:7802
+	redirect = tcp:[fe80::7%lo]:7801
+	}
+	X
+	chmod 644 t
+	cat >inside.sh <<-X
+	ip link set lo up && ip -6 addr add fe80::7/64 dev lo nodad || exit 77
+	mkfifo up
+	"$SERVER" -r 9 -f t 9>up & s=\$!
+	while read -r x && [ "\$x" != ready ]; do :; done <up
+	"$CLIENT" -w 5 127.0.0.1:7802 </dev/null
+	kill \$s; wait \$s
+	X
+	run timeout 20 unshare -n sh inside.sh 3>&-
+	[[ $status != 77 ]] || skip "no address there"
+	[[ $'\n'$output$'\n' == *$'\nhere\n'* ]] || die "$output"
+	sed -i 's/fe80::7%lo\]:7801$/2001:db8::7%lo]:7801/' t
+	run -1 "$SERVER" -t -f t; [[ $output == *"only a link-local address (fe80::) needs an interface"* ]] || die "$output"
+}
+
 @test "a target's name is asked for again at a reload; what was known holds until the answer, and without one" {
 	requires_root
 	echo '127.0.0.1 target.test' >hosts

@@ -1,6 +1,7 @@
 #include "serve/away_parts.h"
 
 #include <errno.h>
+#include <net/if.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,7 +28,11 @@ send_target(struct worker_state *w, uint32_t id)
 	struct target t = { .kind = JOB_TARGET, .id = id, .scheme = to->scheme, .type = to->type,
 		.family = to->family, .port = to->port, .cid = to->cid };
 
-	(void)snprintf(t.host, sizeof t.host, to->iface[0] != '\0' ? "%s%%%s" : "%s", to->host, to->iface);
+	/* Behind its filter the worker can ask for no interface. */
+	if (to->iface[0] != '\0')
+		(void)snprintf(t.host, sizeof t.host, "%s%%%u", to->host, if_nametoindex(to->iface));
+	else
+		memcpy(t.host, to->host, strlen(to->host) + 1);
 	return send(w->channel, &t, sizeof t, MSG_DONTWAIT | MSG_NOSIGNAL) == -1 ? -1 : 0;
 }
 

@@ -3,7 +3,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <net/if.h>
 #include <netdb.h>
 #include <signal.h>
 #include <stdio.h>
@@ -177,7 +176,7 @@ plain_address(const struct target *t, struct addr *a)
 		a->in6.sin6_family = AF_INET6;
 		a->in6.sin6_port = htons((uint16_t)t->port);
 		memcpy(&a->in6.sin6_addr, ip.b, 16);
-		a->in6.sin6_scope_id = scope != NULL ? if_nametoindex(scope) : 0;
+		a->in6.sin6_scope_id = scope != NULL ? (uint32_t)strtoul(scope, NULL, 10) : 0;
 	}
 	return true;
 }

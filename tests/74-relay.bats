@@ -840,6 +840,23 @@ small() {
 	run -1 "$SERVER" -t -f t; [[ $output == *"only a link-local address (fe80::) needs an interface"* ]] || die "$output"
 }
 
+@test "a worker that cannot give up root says so, and serves nobody" {
+	requires unshare ip
+	unshare -rn true 2>/dev/null || skip "no user namespace"
+	printf 'service daytime { type = INTERNAL\nlisten = 127.0.0.1:7801\n}\n' >t; chmod 644 t
+	cat >inside.sh <<-X
+	ip link set lo up
+	mkfifo up
+	"$SERVER" -r 9 -f t 9>up & s=\$!
+	while read -r x && [ "\$x" != ready ]; do :; done <up
+	"$CLIENT" -w 1 127.0.0.1:7801 </dev/null
+	kill \$s; wait \$s
+	X
+	# Only who made the namespace is there in it: nobody is not.
+	run timeout 20 unshare -rn sh inside.sh 3>&-
+	[[ $output == *"ERROR: the worker cannot become user "*": "*"; relays and built-ins need it"* && $output != *" 20[0-9][0-9]"* ]] || die "$output"
+}
+
 @test "a target's name is asked for again at a reload; what was known holds until the answer, and without one" {
 	requires_root
 	echo '127.0.0.1 target.test' >hosts

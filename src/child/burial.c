@@ -38,5 +38,5 @@ bury(int fd, void *arg)
 pid_t
 spawn_burial(int fd, int64_t linger)
 {
-	return helper_start(fd, false, NULL, bury, &linger);
+	return helper_start(fd, false, bury, &linger);
 }

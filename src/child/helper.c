@@ -9,20 +9,20 @@
 #include "base/fd.h"
 #include "child/setup.h"
 
-static bool
-become(const struct lower *l)
+int
+helper_lower(const struct lower *l)
 {
 	const struct rlimit none = { 0, 0 };
 
 	if (setsid() == -1 || chdir("/") == -1 || setrlimit(RLIMIT_CORE, &none) == -1 || setrlimit(RLIMIT_FSIZE, &none) == -1)
-		return false;
+		return -1;
 	if (geteuid() == 0 && !setup_lower(l->uid, l->gid))
-		return false;
-	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_DUMPABLE, 0) == 0;
+		return -1;
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_DUMPABLE, 0) == 0 ? 0 : -1;
 }
 
 pid_t
-helper_start(int keep, bool all, const struct lower *lower, void (*run)(int keep, void *arg), void *arg)
+helper_start(int keep, bool all, void (*run)(int keep, void *arg), void *arg)
 {
 	sigset_t none;
 	pid_t pid = fork();
@@ -38,7 +38,7 @@ helper_start(int keep, bool all, const struct lower *lower, void (*run)(int keep
 		fd_close_from(3, &keep, 1);
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
-	if (null != -1 && (lower == NULL || become(lower)))
+	if (null != -1)
 		run(keep, arg);
 	_exit(1);
 }

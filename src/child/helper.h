@@ -12,9 +12,14 @@ struct lower {			/* what it is to become; not changed where the master is not ro
 
 /*
  * Forks a process that keeps one descriptor of ours, or with `all` every one, beside 0, 1 and 2 (which are /dev/null there)
- * and calls run; when that comes back the process ends. It has the default signals; with `lower` a session of its
- * own, that user without other groups, no way to more rights, no core and no files to write. -1: errno.
+ * and calls run; when that comes back the process ends. It has the default signals. -1: errno.
  */
-pid_t helper_start(int keep, bool all, const struct lower *lower, void (*run)(int keep, void *arg), void *arg);
+pid_t helper_start(int keep, bool all, void (*run)(int keep, void *arg), void *arg);
+
+/*
+ * In there, for good: a session of its own, that user without other groups, no way to more rights, no core and no
+ * files to write. -1: errno; then it has to end.
+ */
+int helper_lower(const struct lower *lower);
 
 #endif

@@ -216,7 +216,7 @@ asker_answer(struct asker *a)
 		give_up(a, errno);
 		return;
 	}
-	if (helper_start(fds[1], true, NULL, answer, a) == -1) {
+	if (helper_start(fds[1], true, answer, a) == -1) {
 		why = errno;
 		(void)close(fds[0]);
 		(void)close(fds[1]);

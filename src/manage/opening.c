@@ -196,7 +196,7 @@ start_asking(struct opening *p)
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) == -1)
 		return -1;
 	p->fd = fds[0];
-	if (fcntl(p->fd, F_SETFL, O_NONBLOCK) == 0 && helper_start(fds[1], false, NULL, ask, p) != -1)
+	if (fcntl(p->fd, F_SETFL, O_NONBLOCK) == 0 && helper_start(fds[1], false, ask, p) != -1)
 		p->watch = loop_watch(p->all->engine->loop, p->fd, EPOLLIN, answered, p);
 	why = errno;
 	(void)close(fds[1]);

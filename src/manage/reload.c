@@ -187,7 +187,7 @@ start(struct reload *r)
 		return -1;
 	/* Only our end: the process writes all of it. */
 	(void)fcntl(fds[0], F_SETFL, O_NONBLOCK);
-	r->pid = helper_start(fds[1], false, NULL, read_tables, r);
+	r->pid = helper_start(fds[1], false, read_tables, r);
 	why = errno;
 	(void)close(fds[1]);
 	if (r->pid != -1) {

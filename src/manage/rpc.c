@@ -346,7 +346,7 @@ start(struct rpc *r)
 
 	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) == -1)
 		return -1;
-	pid = helper_start(fds[1], false, NULL, run, &t);
+	pid = helper_start(fds[1], false, run, &t);
 	(void)close(fds[1]);
 	if (pid == -1 || note_programs(r, true) == -1) {
 		(void)close(fds[0]);
@@ -382,7 +382,7 @@ rpc_forget(struct rpc *r)
 		loop_close(r->engine->loop, r->watch, r->answer);
 	r->answer = -1;
 	r->watch = 0;
-	(void)helper_start(-1, false, NULL, run, &t);
+	(void)helper_start(-1, false, run, &t);
 	r->nhad = 0;
 }
 

@@ -450,7 +450,7 @@ start_check(struct upgrade *u, struct err *err)
 		return -1;
 	if (pipe2(fds, O_CLOEXEC) == 0) {
 		(void)fcntl(fds[0], F_SETFL, O_NONBLOCK);
-		pid = helper_start(fds[1], true, NULL, check, &k);
+		pid = helper_start(fds[1], true, check, &k);
 	}
 	if (pid == -1)
 		(void)err_sys(err, errno, "no process for the check");

@@ -301,17 +301,22 @@ static void
 take_report(struct worker_state *w, const struct report *r)
 {
 	struct engine *e = w->engine;
-	struct conn *c = r->kind != REPORT_READ ? find(e, r->number) : NULL;
+	bool of_one = r->kind != REPORT_READ && r->kind != REPORT_UNFIT;
+	struct conn *c = of_one ? find(e, r->number) : NULL;
 	struct ended end = { .pid = w->pid };
 
 	if (r->kind == REPORT_READ) {
 		w->behind = false;
 		e->room(e, NULL);
 	}
+	if (r->kind == REPORT_UNFIT)
+		log_say(LEVEL_ERR, "error", "the worker cannot become user %u: %s; relays and built-ins need it",
+		    (unsigned)e->lower.uid, strerror(r->fault));
 	if (c == NULL)
 		return;
 	switch (r->kind) {
 	case REPORT_READ:
+	case REPORT_UNFIT:
 		break;
 	case REPORT_LOST:
 		unit_say(c->unit, LEVEL_ERR, "error", "the worker could not take a connection: %s", strerror(r->fault));

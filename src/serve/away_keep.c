@@ -82,7 +82,7 @@ start_worker(struct worker_state *w)
 
 		w->most = (unsigned)((all - all / LINGERING_PART - all / PIPES_PART - SPARE) / EACH);
 	}
-	w->pid = helper_start(pair[1], false, &e->lower, worker_run, NULL);
+	w->pid = helper_start(pair[1], false, worker_run, &e->lower);
 	why = errno;
 	(void)close(pair[1]);
 	if (w->pid == -1) {

@@ -46,6 +46,7 @@ enum report_kind {
 	REPORT_NO_TARGET,	/* nobody answered for the relay: errno in `fault`, 0: no such host; done follows */
 	REPORT_NAME,		/* of JOB_MUX: the line; empty: none came. Done as well */
 	REPORT_READ,		/* of no connection: all messages up to one that asks */
+	REPORT_UNFIT,		/* of none, its only one: it could not give up its rights: errno in `fault` */
 };
 
 enum { NAME_LINE = 64, REPORTS = 64 };

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "child/helper.h"
 #include "net/loop.h"
 #include "serve/job.h"
 #include "serve/link.h"
@@ -198,7 +199,12 @@ worker_run(int channel, void *arg)
 {
 	struct worker w = { .channel = channel, .again = { .fire = flush_again } };
 
-	(void)arg;
+	if (helper_lower(arg) == -1) {
+		const struct report r = { .kind = REPORT_UNFIT, .fault = errno };
+
+		(void)send(channel, &r, sizeof r, MSG_DONTWAIT | MSG_NOSIGNAL);
+		_exit(1);
+	}
 	w.again.arg = &w;
 	(void)signal(SIGPIPE, SIG_IGN);	/* splice(2) cannot be told to send none */
 	w.loop = loop_new();

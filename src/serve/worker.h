@@ -6,7 +6,7 @@
 #ifndef SERVE_WORKER_H
 #define SERVE_WORKER_H
 
-/* For helper_start: never comes back. */
+/* For helper_start: never comes back. `arg`: a struct lower, what it becomes. */
 void worker_run(int channel, void *arg);
 
 #endif

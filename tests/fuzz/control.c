@@ -128,12 +128,19 @@ reload_overrides(const struct reload *r, struct master *m)
 	(void)m;
 }
 
+int
+helper_lower(const struct lower *lower)
+{
+	(void)lower;
+	errno = EPERM;
+	return -1;
+}
+
 pid_t
-helper_start(int keep, bool all, const struct lower *lower, void (*run)(int keep, void *arg), void *arg)
+helper_start(int keep, bool all, void (*run)(int keep, void *arg), void *arg)
 {
 	(void)keep;
 	(void)all;
-	(void)lower;
 	(void)run;
 	(void)arg;
 	if (!server.forks) {

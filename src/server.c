@@ -480,9 +480,13 @@ main(int argc, char **argv)
 		o.pidfile = from_here(&m, o.pidfile, pidfile, sizeof pidfile);
 		o.control = from_here(&m, o.control, control, sizeof control);
 		o.log.path = (char *)(uintptr_t)from_here(&m, o.log.path, log, sizeof log);
-		/* Who only looks, and a successor, has not what the server was started with. */
-		if (had.text == NULL && !o.check && !o.dump && !o.explain)
+		/* Who only looks has not what a server is started with. */
+		if (had.text != NULL) {
+			m.inherited = upgrade_inherited;
+			m.inherited_arg = &had;
+		} else if (!o.check && !o.dump && !o.explain) {
 			m.inherited = inherited_look;
+		}
 		rc = options_of_table(&o) || o.nwords == 0 ? work_with_table(&o, &m, &had) :
 		    had.text != NULL && !had.check ? go_on(&had, NULL, &o, &m) : serve_command(&o, &m, &had);
 		accounts_free(&accounts);

@@ -227,6 +227,9 @@ load helper
 	mkfifo fifo; exec {both}<>fifo
 	start_server -p null 127.0.0.1:0 true; stop_server
 	[[ $STATUS == 0 && -L null ]]
+	start_server -p fifo 127.0.0.1:0 true; stop_server
+	[[ -p fifo ]]
+	read -rt 5 -u "$both" was
 	start_server -p fifo 127.0.0.1:0 true
 	read -rt 5 -u "$both" was; [[ $was == "$PID" ]]
 	stop_server; [[ $STATUS == 0 && -p fifo ]]

@@ -163,6 +163,16 @@ commands() {
 	[[ -s a && -s b ]]
 }
 
+@test "limit raised: every service whose command reads itself goes on" {
+	s() { printf 'service %s\n{\n\tlisten = unix-dgram:%s\n\texec = sleep 60\n\twait = yes\n\tuser = %s\n}\n' "$1" "$1" "$ME"; }
+	{ printf 'defaults { limit = 1 }\n'; s a; s b; s c; } >t
+	start_server -f t
+	for n in a b c; do mute "unix-dgram:$n" x; done
+	until_true 5 log_has 2 'PAUSE: . process_limit'
+	sed -i 's/limit = 1/limit = 9/' t; kill -HUP "$PID"
+	until_true 5 has_children 3
+}
+
 @test "a pause between two commands begins and ends in the log, once" {
 	start_wait -o cps=1/1s udp:127.0.0.1:0 dd bs=9 count=1 status=none
 	mute "$HERE" x y

@@ -187,6 +187,31 @@ clients() { # clients N PORT: that wait for their reply; their output in o.1…
 	: >over; wait "${held[@]}"
 }
 
+@test "a relay that is removed while limit is reached serves all who had come" {
+	requires python3
+	local name=there-$$-$BATS_TEST_NUMBER
+	service cat 'listen = 127.0.0.1:0' 'exec = cat'
+	service relay 'listen = 127.0.0.1:0' "redirect = unix:@$name"
+	printf 'service daytime\n{\n\ttype = INTERNAL UNLISTED\n\tlisten = unix:@%s\n}\n' "$name" >>t
+	printf 'defaults\n{\n\tlimit = 1\n}\n' >>t
+	start_server -f t
+	"$PEER" -c over "tcp:127.0.0.1:${PORTS[cat]}" >/dev/null 3>&- &
+	wait_log 'START: cat'
+	again; service cat 'listen = 127.0.0.1:0' 'exec = cat'; printf 'defaults\n{\n\tlimit = 1\n}\n' >>t
+	printf 'service daytime\n{\n\ttype = INTERNAL UNLISTED\n\tlisten = unix:@%s\n}\n' "$name" >>t
+	timeout 30 python3 - "$PID" "${PORTS[relay]}" <<-'X'
+	import os, signal, socket, sys
+	pid, port = map(int, sys.argv[1:])
+	os.kill(pid, signal.SIGSTOP)
+	held = [socket.create_connection(("127.0.0.1", port)) for _ in range(900)]
+	os.kill(pid, signal.SIGHUP); os.kill(pid, signal.SIGCONT)
+	for c in held:
+	    c.settimeout(10)
+	    assert c.recv(100), "not served"
+	X
+	: >over
+}
+
 @test "instances and cps raised while the listener pauses: it goes on at once" {
 	gate g
 	service a 'listen = 127.0.0.1:0' "exec = $PWD/g" 'instances = 1'

@@ -421,6 +421,14 @@ with_socket() {
 	wait_log 'RELOAD: 0 added, 0 changed, 0 removed, 0 as before, 0 off, 1 faulty'
 	logged 'error: .*only_from: with wait = yes the command itself accepts'
 	run -0 ask_there; [[ $output == a ]]
+	# Nor can an upgrade; and to one that changes nothing it is the same entry.
+	kill -USR2 "$PID"
+	wait_log 'UPGRADE: refused: ' 10
+	logged 'UPGRADE: .*only_from: with wait = yes the command itself accepts'
+	{ echo 'defaults { per_source = 9 }'; entry a fd:3 echo b | sed '/exec/a wait = yes'; } >t
+	kill -HUP "$PID"; wait_log 'RELOAD: 0 added, 1 changed'
+	kill -USR2 "$PID"; wait_log 'UPGRADE: done' 10
+	kill -HUP "$PID"; wait_log 'RELOAD: 0 added, 0 changed, 0 removed, 1 as before'
 }
 
 @test "one command on fd:3, and datagrams" {

@@ -109,10 +109,12 @@ pidfile_remove(const char *path)
 {
 	char text[32] = "";
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
+	struct stat st;
 
 	if (fd == -1)
 		return;
-	(void)!read(fd, text, sizeof text - 1);
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+		(void)!read(fd, text, sizeof text - 1);
 	(void)close(fd);
 	if (strtol(text, NULL, 10) == (long)getpid())
 		(void)unlink(path);

@@ -10,6 +10,7 @@
 
 #include "base/num.h"
 #include "base/say.h"
+#include "base/state.h"
 #include "serve/engine.h"
 #include "serve/listener.h"
 
@@ -86,8 +87,24 @@ inherited_taken(void *engine, struct address *a, struct err *err)
 			if (l->from == from) {
 				a->found.type = l->type;
 				a->found.family = l->bound.addr->sa.sa_family;
+				return 0;
 			}
-	return 0;
+	return 0;	/* it cannot be had any more: that is told when it is to be opened */
+}
+
+void
+inherited_carry(const struct engine *e, struct buf *out)
+{
+	for (const struct unit *u = e->units; u != NULL; u = u->next)
+		for (const struct listener *l = u->listeners; l != NULL; l = l->next) {
+			if (!l->bound.inherited)
+				continue;
+			state_begin(out, "inherited");
+			state_number(out, "from", (int64_t)l->from);
+			state_number(out, "type", l->type);
+			state_number(out, "family", l->bound.addr->sa.sa_family);
+			state_end(out);
+		}
 }
 
 int

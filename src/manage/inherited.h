@@ -2,8 +2,11 @@
 #ifndef MANAGE_INHERITED_H
 #define MANAGE_INHERITED_H
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "table/service.h"
+
+struct engine;
 
 enum { INHERITED_MOST = 1024 };
 
@@ -17,6 +20,9 @@ int inherited_look(void *unused, struct address *a, struct err *err);
 
 /* The same behind the start: what is inherited has a listener then. `engine`: a struct engine. */
 int inherited_taken(void *engine, struct address *a, struct err *err);
+
+/* For a successor, and who checks for it: records of kind "inherited", what the listeners of such are. */
+void inherited_carry(const struct engine *e, struct buf *out);
 
 /* Those of the addresses that name one: finds the numbers of fd:NAME. -1: err. */
 int inherited_claim(struct address *listen, size_t n, struct kept *keep, struct err *err);

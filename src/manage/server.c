@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "manage/control.h"
 #include "manage/daemon.h"
+#include "manage/inherited.h"
 #include "manage/notify.h"
 #include "manage/reaper.h"
 #include "manage/reload.h"
@@ -530,6 +531,7 @@ server_carry(const struct server *s, const char *program, struct buf *out, struc
 	state_number(out, "reload", reload_again(s->reload));
 	state_end(out);
 	reload_carry(s->reload, out);
+	inherited_carry(s->engine, out);
 	state_begin(out, "begin");
 	state_end(out);
 	services_carry(s->services, out);

@@ -571,6 +571,35 @@ upgrade_free(struct upgrade *u)
 
 /* What is of the whole process: before anything else is made of the records. */
 static int
+read_socket(struct inherited_state *s, const struct fact *f)
+{
+	struct told_socket *p = realloc(s->sockets, (s->nsockets + 1) * sizeof *p);
+
+	if (p == NULL)
+		return -1;
+	s->sockets = p;
+	p[s->nsockets++] = (struct told_socket){ (uint64_t)state_get(f, "from", 0), (int)state_get(f, "type", 0),
+		(int)state_get(f, "family", 0) };
+	return 0;
+}
+
+int
+upgrade_inherited(void *had, struct address *a, struct err *err)
+{
+	const struct inherited_state *s = had;
+	uint64_t from = where_hash(&a->where);
+
+	(void)err;
+	for (size_t i = 0; i < s->nsockets; i++) {
+		if (s->sockets[i].from == from) {
+			a->found.type = s->sockets[i].type;
+			a->found.family = s->sockets[i].family;
+		}
+	}
+	return 0;
+}
+
+static int
 read_server(struct inherited_state *s, struct err *err)
 {
 	struct fact f;
@@ -590,6 +619,8 @@ read_server(struct inherited_state *s, struct err *err)
 
 		if (strcmp(f.kind, "override") == 0 && id != NULL &&
 		    words_add(state_get(&f, "on", 0) != 0 ? &s->on : &s->off, id) == -1)
+			return err_sys(err, ENOMEM, STATE);
+		if (strcmp(f.kind, "inherited") == 0 && read_socket(s, &f) == -1)
 			return err_sys(err, ENOMEM, STATE);
 	}
 	return 0;
@@ -641,6 +672,7 @@ upgrade_read(struct inherited_state *s)
 void
 upgrade_drop(struct inherited_state *s)
 {
+	free(s->sockets);
 	words_free(&s->on);
 	words_free(&s->off);
 	upgrade_read(s);

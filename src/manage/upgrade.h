@@ -50,6 +50,8 @@ struct inherited_state {
 	uint64_t log_lost;	/* lines that its log had not taken when it ended */
 	uint64_t reloads, nofile;	/* nofile: the limit before it was raised; 0: it was not */
 	struct words on, off;	/* entries that are so, whatever the table says */
+	struct told_socket { uint64_t from; int type, family; } *sockets;	/* owned: what each fd: leads to */
+	size_t nsockets;
 	char cwd[4096];		/* where that one was started; "": not known */
 };
 
@@ -63,6 +65,9 @@ void upgrade_drop(struct inherited_state *s);
 
 /* Of a check: could what is handed over be taken? -1: err. */
 int upgrade_look(struct inherited_state *s, struct err *err);
+
+/* For struct master: what an fd: leads to. `had`: a struct inherited_state. */
+int upgrade_inherited(void *had, struct address *a, struct err *err);
 
 /* The check was passed: tells the predecessor, with the plan made of the tables. */
 void upgrade_say_sound(const struct buf *plan);

@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/log.h"
+
 void
 sock_name(const struct addr *a, int type, bool both, char *buf, size_t size)
 {
@@ -504,8 +506,10 @@ sock_listen(const struct where *w, const struct host *h, const struct sock_optio
 			memmove(&to[opened], &to[opened + 1], (--*n - opened) * sizeof to[0]);
 		while (opened > 0)
 			sock_close(&out[--opened]);
-		if (passed)
+		if (passed) {
+			log_say(LEVEL_DEBUG, "debug", "%s is left out: no IPv6 here", name);
 			continue;
+		}
 		/* The port that one family's socket was given may be taken in the other. */
 		if (!taken || ++tries > 20) {
 			name_first(err, name);

@@ -188,8 +188,8 @@ accept_take(struct listener *l, unsigned most)
 		int fd;
 
 		/* Full behind the last one says nothing of whether somebody waits: the loop will tell. */
-		if (n > 0 && !l->pausing && (u->live >= u->conf->instances || e->live >= e->limit ||
-		    u->conf->cps.n != 0))
+		if (n > 0 && !l->pausing && (u->live >= u->conf->instances || u->conf->cps.n != 0 ||
+		    (e->live >= e->limit && !away_serves(u->conf))))
 			return TOOK_SOME;
 		if (!listener_has_room(l, true))
 			return TOOK_PAUSE;

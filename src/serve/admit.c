@@ -29,7 +29,7 @@ unit_is_full(struct unit *u, enum reason *why, int64_t *until)
 		return true;
 	}
 	/* What the worker and the master serve themselves are no children. */
-	if (!away_serves(s) && e->live + (s->overload == OVERLOAD_QUEUE ? e->awaited : 0) >= e->limit) {
+	if (!away_serves(s) && e->live + (s->overload == OVERLOAD_QUEUE ? e->awaited_children : 0) >= e->limit) {
 		*why = REASON_PROCESS_LIMIT;
 		return true;
 	}

@@ -29,9 +29,11 @@ send_target(struct worker_state *w, uint32_t id)
 		.family = to->family, .port = to->port, .cid = to->cid };
 
 	/* Behind its filter the worker can ask for no interface. */
-	if (to->iface[0] != '\0')
-		(void)snprintf(t.host, sizeof t.host, "%s%%%u", to->host, if_nametoindex(to->iface));
-	else
+	if (to->iface[0] != '\0') {
+		unsigned index = if_nametoindex(to->iface);
+
+		(void)snprintf(t.host, sizeof t.host, "%s%%%u", to->host, index != 0 ? index : (unsigned)strtoul(to->iface, NULL, 10));
+	} else
 		memcpy(t.host, to->host, strlen(to->host) + 1);
 	return send(w->channel, &t, sizeof t, MSG_DONTWAIT | MSG_NOSIGNAL) == -1 ? -1 : 0;
 }
@@ -232,7 +234,8 @@ away_refresh(struct engine *e)
 	for (uint32_t i = 0; w != NULL && i < w->nplaces; i++) {
 		const struct unit *u = w->place[i].unit;
 
-		if (u == NULL || u->conf->target->scheme != SCHEME_TCP || ip_parse(u->conf->target->host, &ip))
+		if (u == NULL || u->conf->target->scheme != SCHEME_TCP ||
+		    (u->conf->target->iface[0] == '\0' && ip_parse(u->conf->target->host, &ip)))
 			continue;
 		w->place[i].told = false;
 		if (w->told > i)

@@ -21,7 +21,7 @@ put_fd(const struct writer *w, const char *name, int fd)
 }
 
 static void
-write_pace(const struct writer *w, const struct pace *p)
+write_pace(const struct writer *w, const struct pace *p, int64_t since)
 {
 	bool begun = false;
 
@@ -29,7 +29,7 @@ write_pace(const struct writer *w, const struct pace *p)
 	for (unsigned i = 0; i < p->n; i++) {
 		int64_t at = pace_start(p, i);
 
-		if (at > 0) {
+		if (at > 0 && at > since) {
 			buf_addf(w->out, "%s%lld", begun ? "," : " starts=", (long long)at);
 			begun = true;
 		}
@@ -135,7 +135,7 @@ write_unit(const struct writer *w, const struct unit *u)
 	for (enum reason r = 0; r < REASONS; r++)
 		state_number(w->out, reason_text(r), (int64_t)u->refused[r]);
 	write_past(w, u->past);
-	write_pace(w, &u->pace);
+	write_pace(w, &u->pace, loop_now(u->engine->loop) - s->cps.per);
 	state_end(w->out);
 	for (const struct listener *l = u->listeners; l != NULL; l = l->next)
 		write_listener(w, l);

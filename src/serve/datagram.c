@@ -13,6 +13,7 @@
 enum {
 	REPLIES = 32,		/* of one child that leave in one turn */
 	DRAIN = 8192,		/* at its end: more than its buffer holds, unless it was made larger */
+	OVERFLOW_ID = 65534,		/* overflowuid and -gid of the kernel: whose credentials are not known */
 	QUEUE = 1 << 20,	/* bytes of datagrams that a session's command has not read yet */
 	CONTROL = CMSG_SPACE(sizeof(struct in6_pktinfo)),
 	/* Without room for descriptors: where SO_PASSRIGHTS is not known they would become ours. */
@@ -104,7 +105,9 @@ read_control(struct msghdr *m, struct inbound *in)
 				in->zone = six.ipi6_ifindex;
 		} else if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_CREDENTIALS) {
 			memcpy(&who, CMSG_DATA(c), sizeof who);
-			in->peer = (struct peer){ .kind = PEER_UNIX, .uid = who.uid, .gid = who.gid, .pid = who.pid };
+			/* So it is of one that came before that was asked for. */
+			if (who.pid != 0 || who.uid != OVERFLOW_ID || who.gid != OVERFLOW_ID)
+				in->peer = (struct peer){ .kind = PEER_UNIX, .uid = who.uid, .gid = who.gid, .pid = who.pid };
 		}
 	}
 }
@@ -118,6 +121,7 @@ read_some(const struct outlet *o, unsigned most, int flags, struct inbound *out)
 	struct iovec v[INBOUND_MOST];
 	int n;
 
+	memset(out, 0, most * sizeof *out);	/* all of one may be kept, and handed to a successor */
 	for (unsigned i = 0; i < most; i++) {
 		v[i] = (struct iovec){ bytes[i], DATAGRAM_MOST };
 		m[i] = (struct mmsghdr){ .msg_hdr = { .msg_name = &out[i].from.sa,
@@ -132,8 +136,6 @@ read_some(const struct outlet *o, unsigned most, int flags, struct inbound *out)
 		in->bytes = bytes[i];
 		in->len = m[i].msg_len;
 		in->cut = (m[i].msg_hdr.msg_flags & MSG_TRUNC) != 0;
-		in->told = false;
-		in->zone = 0;
 		in->peer = (struct peer){ .kind = o->family == AF_UNIX ? PEER_UNIX : PEER_IP,
 			.uid = o->family == AF_UNIX ? UINT32_MAX : 0 };
 		if (o->family != AF_UNIX)

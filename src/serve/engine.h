@@ -97,6 +97,7 @@ struct engine {
 	struct conn *lingering, *lingering_last;	/* oldest first */
 	unsigned nlingering, lingering_most;
 	unsigned awaited;	/* connections whose PROXY header is not there yet */
+	unsigned awaited_children;	/* of those, whom a child is to serve */
 	unsigned asking;	/* processes that only ask who was refused */
 	unsigned burials;	/* processes that end UNIX connections */
 	struct conn *waiting, *waiting_last;	/* accepted, and no process to be had for them yet */

@@ -203,7 +203,9 @@ look_at_first(struct listener *l)
 		return TOOK_ALL;
 	if (in.peer.kind == PEER_UNIX && in.peer.uid == UINT32_MAX)
 		in.peer = nobody;
-	if (in.peer.kind != PEER_NONE || asks_who(s) ? unit_lets_in(l->unit, &in.peer, &why, &source) : service_is_open(s)) {
+	if (in.peer.kind == PEER_NONE && asks_who(s))
+		why = REASON_ADDRESS;
+	else if (in.peer.kind != PEER_NONE ? unit_lets_in(l->unit, &in.peer, &why, &source) : service_is_open(s)) {
 		(void)hand_over(l, &in.peer, source);
 		return TOOK_PAUSE;
 	}

@@ -15,6 +15,7 @@
 enum { HEADER_WAIT = 5 * SECOND };
 
 struct header {
+	bool child;		/* is it one that will serve? */
 	size_t len;
 	char bytes[PROXY_MOST];
 };
@@ -27,6 +28,7 @@ leave(struct conn *c)
 	loop_timer_stop(c->unit->engine->loop, &c->timer);
 	c->unit->awaited--;
 	c->unit->engine->awaited--;
+	c->unit->engine->awaited_children -= c->header->child;
 }
 
 /* It is no conn of ours any more: its descriptor is the caller's. */
@@ -79,7 +81,7 @@ admitted(struct conn *c, const struct proxy *p)
 	struct peer peer = p->told ? p->from : c->peer;
 
 	if (u->engine->stopping) {
-		conn_free(c);
+		(void)close(give_up(c));
 		return;
 	}
 	if (make_fit(c) == -1) {
@@ -136,8 +138,10 @@ begin(struct conn *c, int64_t deadline)
 	if (c->fd_watch == 0)
 		return false;
 	c->header->len = 0;
+	c->header->child = !away_serves(u->conf);
 	u->awaited++;
 	e->awaited++;
+	e->awaited_children += c->header->child;
 	conn_enter(c, CONN_HEADER);
 	c->deadline = deadline;
 	loop_timer(e->loop, &c->timer, deadline);

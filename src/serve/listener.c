@@ -22,7 +22,7 @@
 
 enum {
 	BATCH_MOST = 16,		/* connections taken in one turn, so that others get theirs */
-	LAST_TURNS = 4096 / BATCH_MOST,	/* when it is closed: as many as a backlog holds */
+	LAST = 4096,			/* taken when it is closed, at most: as many as a backlog holds */
 	GROWS = 4,			/* full turns in a row that make the next ones longer */
 	PAUSE_LEAST = 20, PAUSE_MOST = 500,	/* ms */
 	PARTING = 200,			/* ms from hidden to closed: for handshakes that have begun */
@@ -300,7 +300,8 @@ listeners_retry(struct engine *e)
 {
 	for (struct listener *l = e->paused; l != NULL; l = e->paused) {
 		try_again(l);
-		if (l->pausing) {	/* it took what there was, and stays first no longer */
+		/* While a command has the socket it does not pause for want of room. */
+		if (l->pausing && l->listed) {	/* it took what there was, and stays first no longer */
 			unlist(l);
 			enlist(l);
 			break;
@@ -477,8 +478,12 @@ detach(struct listener *l)
 	}
 	loop_timer_stop(e->loop, &l->timer);
 	unlist(l);
-	if (l->resource)
-		e->npaused_short--;
+	/* If another one, or it in another way, is still short, that is told anew. */
+	if (l->resource && --e->npaused_short == 0) {
+		e->backoff = 0;
+		if (*e->ending == 0)
+			say_pause(l, "resume", l->bound.name);
+	}
 	while (*at != l)
 		at = &(*at)->next;
 	*at = l->next;
@@ -562,13 +567,8 @@ listener_move(struct listener *l, struct unit *u)
 {
 	struct listener **last = &u->listeners;
 	struct engine *e = u->engine;
-	bool was_short = l->resource;
 
 	detach(l);
-	if (was_short && e->npaused_short == 0) {	/* if it still is, that is told anew */
-		say_pause(l, "resume", l->bound.name);
-		e->backoff = 0;
-	}
 	l->resource = false;
 	l->next = NULL;
 	while (*last != NULL)
@@ -594,11 +594,15 @@ listener_move(struct listener *l, struct unit *u)
 static void
 serve_last(struct listener *l)
 {
+	const struct engine *e = l->unit->engine;
+	uint64_t before = e->next_conn;
+
 	if (l->pausing || l->take == handover_take)
 		return;
 	if (l->type == SOCK_STREAM || l->type == SOCK_SEQPACKET)
 		sock_hide(&l->bound);
-	for (int turn = 0; turn < LAST_TURNS && !l->pausing && l->take(l, BATCH_MOST) == TOOK_SOME; turn++)
+	/* With cps each turn takes one. */
+	for (int turn = 0; turn < LAST && e->next_conn - before < LAST && !l->pausing && l->take(l, BATCH_MOST) == TOOK_SOME; turn++)
 		;
 }
 

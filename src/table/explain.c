@@ -143,7 +143,7 @@ judge_limits(struct question *q)
 		    s->overload == OVERLOAD_QUEUE ? "waits" : "is refused");
 		step(q, s->instances == 0 ? "service_limit" : NULL, "instances", NULL, text);
 	}
-	if (d->limit != UINT32_MAX)
+	if (d->limit != UINT32_MAX && s->redirect.n == 0 && s->internal == BUILTIN_NONE)
 		buf_addf(&q->steps, "  limit: at most %u children of the whole server\n", d->limit);
 }
 

@@ -335,10 +335,11 @@ infer_builtin(const struct look *k, const struct own *own, struct err *err)
 		return err_set(err, "%s by datagrams sends more than it receives, to whatever address a sender "
 		    "puts there: only_from must say whom it answers", own->name), err_at(err, "type", -1);
 	s->internal = own->is;
-	for (size_t i = 0; own->local && !s->only_from.given && i < s->nlisten; i++)
+	/* No rule judges who comes by vsock. */
+	for (size_t i = 0; own->local && i < s->nlisten; i++)
 		if (s->listen[i].where.scheme == SCHEME_VSOCK || s->listen[i].found.family == AF_VSOCK)
-			return err_set(err, "%s on %s: only this machine may ask it, and who comes there is another; "
-			    "only_from would say who may", own->name, s->listen[i].text), err_at(err, "type", -1);
+			return err_set(err, "%s on %s: whoever comes there is another machine, and none of them may ask it",
+			    own->name, s->listen[i].text), err_at(err, "type", -1);
 	if (own->local && !s->only_from.given) {
 		if (rules_add(&s->only_from, "127.0.0.0/8", false, NULL, NULL, err) == -1 ||
 		    rules_add(&s->only_from, "::1", false, NULL, NULL, err) == -1)

@@ -203,7 +203,7 @@ clients() { # clients N PORT: that wait for their reply; their output in o.1…
 	import os, signal, socket, sys
 	pid, port = map(int, sys.argv[1:])
 	os.kill(pid, signal.SIGSTOP)
-	held = [socket.create_connection(("127.0.0.1", port)) for _ in range(900)]
+	held = [socket.create_connection(("127.0.0.1", port)) for _ in range(400)]
 	os.kill(pid, signal.SIGHUP); os.kill(pid, signal.SIGCONT)
 	for c in held:
 	    c.settimeout(10)

@@ -250,7 +250,7 @@ sinks_unwritten(void)
 		for (const struct hash_node *k = all.bucket[i]; k != NULL; k = k->next) {
 			const struct sink *s = (const struct sink *)(const void *)k;
 
-			n += (s->over_hard ? 0 : s->lost) + (s->len > 0 ? pour_lines(s->data + s->at, s->len) : 0);
+			n += s->lost + (s->len > 0 ? pour_lines(s->data + s->at, s->len) : 0);
 		}
 	}
 	return n;

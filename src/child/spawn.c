@@ -227,10 +227,13 @@ let_go_low(struct spawner *s, struct slot *t)
 		return;
 	if (t->start.bell != -1 && __atomic_load_n(&t->ctid, __ATOMIC_ACQUIRE) == 0)
 		close_gently(t);
-	(void)dup3(s->null, t->low, O_CLOEXEC);
+	/* If it fails the next tick tries again: a client would wait for the end of a connection that is held here. */
+	if (dup3(s->null, t->low, O_CLOEXEC) == -1)
+		return;
 	if (t->pair != -1) {
 		for (int k = 0; k < 2; k++)
-			(void)dup3(s->null, s->pair[t->pair][k], O_CLOEXEC);
+			if (dup3(s->null, s->pair[t->pair][k], O_CLOEXEC) == -1)
+				return;
 		s->taken[t->pair] = false;
 		t->pair = -1;
 	}
@@ -293,6 +296,7 @@ bool
 spawner_tick(struct spawner *s, int64_t now, void (*told)(void *arg, pid_t pid), void *arg)
 {
 	unsigned spare = 0;
+	bool again = false;
 
 	reclaim(s, MOST);
 	for (struct slot *t = s->head; t != NULL; t = t->next) {
@@ -305,6 +309,7 @@ spawner_tick(struct spawner *s, int64_t now, void (*told)(void *arg, pid_t pid),
 	}
 	for (struct slot *t = s->free; t != NULL; t = t->next) {
 		let_go_low(s, t);
+		again = again || t->used_low;
 		if (++spare <= KEPT)
 			continue;
 		free(t->block);
@@ -314,7 +319,7 @@ spawner_tick(struct spawner *s, int64_t now, void (*told)(void *arg, pid_t pid),
 			(void)munmap(t->stack, STACK);
 		t->stack = NULL;
 	}
-	return s->head != NULL;
+	return s->head != NULL || again;
 }
 
 bool

@@ -569,7 +569,6 @@ upgrade_free(struct upgrade *u)
 
 /* --- the successor */
 
-/* What is of the whole process: before anything else is made of the records. */
 static int
 read_socket(struct inherited_state *s, const struct fact *f)
 {
@@ -599,6 +598,7 @@ upgrade_inherited(void *had, struct address *a, struct err *err)
 	return 0;
 }
 
+/* What is of the whole process: before anything else is made of the records. */
 static int
 read_server(struct inherited_state *s, struct err *err)
 {

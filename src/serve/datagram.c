@@ -438,6 +438,7 @@ begin(struct listener *l, const struct inbound *in)
 {
 	struct unit *u = l->unit;
 	struct engine *e = u->engine;
+	const struct peer nobody = { .kind = PEER_NONE };
 	struct source *source = NULL;
 	enum reason why;
 	int64_t until;
@@ -445,6 +446,10 @@ begin(struct listener *l, const struct inbound *in)
 	struct conn *c;
 	int ours;
 
+	if (in->peer.kind == PEER_UNIX && in->peer.uid == UINT32_MAX && (u->conf->only_from.given || u->conf->no_access.given)) {
+		record_fail(u, &nobody, REASON_ADDRESS, NULL);	/* it came before that was asked for: no rule can judge it */
+		return true;
+	}
 	if (!unit_lets_in(u, &in->peer, &why, &source)) {
 		record_fail(u, &in->peer, why, NULL);
 		return true;

@@ -180,11 +180,11 @@ hand_over(struct listener *l, const struct peer *peer, struct source *source)
 	return false;
 }
 
-/* Must it be known who sends? */
+/* Does a rule judge who sends? */
 static bool
-asks_who(const struct service *s)
+has_rules(const struct service *s)
 {
-	return s->only_from.given || s->no_access.given || s->source.rate.n != 0;
+	return s->only_from.given || s->no_access.given;
 }
 
 /* Who sent the first datagram decides: a refused one is read and dropped. */
@@ -203,7 +203,7 @@ look_at_first(struct listener *l)
 		return TOOK_ALL;
 	if (in.peer.kind == PEER_UNIX && in.peer.uid == UINT32_MAX)
 		in.peer = nobody;
-	if (in.peer.kind == PEER_NONE && asks_who(s))
+	if (in.peer.kind == PEER_NONE && has_rules(s))
 		why = REASON_ADDRESS;
 	else if (in.peer.kind != PEER_NONE ? unit_lets_in(l->unit, &in.peer, &why, &source) : service_is_open(s)) {
 		(void)hand_over(l, &in.peer, source);
@@ -218,7 +218,7 @@ void
 handover_ask(const struct listener *l, int fd)
 {
 	/* Both may have been otherwise, for another service or while the master itself read there. */
-	int who = asks_who(l->unit->conf), one = 1;
+	int who = has_rules(l->unit->conf) || l->unit->conf->source.rate.n != 0, one = 1;
 
 	if (l->type != SOCK_DGRAM)
 		return;
@@ -290,7 +290,7 @@ handover_take(struct listener *l, unsigned most)
 		return took;
 	}
 	/* An fd: that the table's check could not look at may be a stream, where nobody can be asked who comes. */
-	blind = l->type != 0 && (s->only_from.given || s->no_access.given);
+	blind = l->type != 0 && has_rules(s);
 	if (blind || !service_is_open(s)) {
 		listener_pause(l, blind ? REASON_ADDRESS : REASON_TIME, loop_now(e->loop) + SECOND, NULL);
 		return TOOK_PAUSE;

@@ -484,6 +484,7 @@ detach(struct listener *l)
 		if (*e->ending == 0)
 			say_pause(l, "resume", l->bound.name);
 	}
+	l->resource = false;
 	while (*at != l)
 		at = &(*at)->next;
 	*at = l->next;
@@ -569,7 +570,6 @@ listener_move(struct listener *l, struct unit *u)
 	struct engine *e = u->engine;
 
 	detach(l);
-	l->resource = false;
 	l->next = NULL;
 	while (*last != NULL)
 		last = &(*last)->next;

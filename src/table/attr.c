@@ -48,7 +48,7 @@ const struct attr attrs[] = {
 	{ "enabled", "id...", "all", "only these services are served",
 	  &kind_words, AT(enabled), 0, 0, NULL, ATTR_SERVER | ATTR_TABLE | ATTR_LIST | ATTR_FREE },
 	{ "disabled", "id...", "none", "these services are not served",
-	  &kind_words, AT(disabled), 0, 0, NULL, ATTR_SERVER | ATTR_TABLE | ATTR_LIST | ATTR_FREE },
+	  &kind_words, AT(disabled), 0, 0, NULL, ATTR_SERVER | ATTR_TABLE | ATTR_LIST | ATTR_EMPTY | ATTR_FREE },
 	{ "disable", "yes or no", "no", "yes: the service is not served",
 	  &kind_bool, AT(disable), 0, 0, no_yes, ATTR_ENTRY | ATTR_TABLE },
 	{ "type", "UNLISTED INTERNAL RPC TCPMUX TCPMUXPLUS", "none", "what kind of service it is",

@@ -292,6 +292,13 @@ take_continued(struct conf *c, struct lex *l)
 	return true;
 }
 
+/* An entry, though maybe a faulty one. */
+static bool
+is_line(const struct lex *l)
+{
+	return (l->n >= 2 && conf_socket_word(l->word[1].text)) || (l->n >= 5 && !opens_block(l));
+}
+
 /* NetBSD's on and off, perhaps with the ; behind. */
 static bool
 is_switch(const char *word)
@@ -310,7 +317,9 @@ classic_words(struct conf *c, struct lex *l)
 	l->comments = c->dialect == DIALECT_OWN;	/* elsewhere a # is an argument */
 	sound = lex_words(l, QUOTES_ANY, false);
 
-	if (sound && l->n >= 2 && !l->word[1].quoted && is_switch(l->word[1].text)) {
+	/* Behind that quotes and comments are others, so it may be no sound line of here. */
+	if (l->n >= 2 && !l->word[1].quoted && is_switch(l->word[1].text)) {
+		l->fault = NULL;
 		l->p = before.p;
 		l->bol = before.bol;
 		l->line = before.line;
@@ -318,7 +327,7 @@ classic_words(struct conf *c, struct lex *l)
 		conf_pairs(c, l);
 		return;
 	}
-	if (sound && l->n >= 2 && conf_socket_word(l->word[1].text))
+	if (sound && is_line(l))
 		sound = take_continued(c, l);
 	if (!sound) {
 		if (l->fault != NULL) {
@@ -342,7 +351,7 @@ classic_words(struct conf *c, struct lex *l)
 		c->address = strcmp(w->text, "*") == 0 ? NULL : w;
 		return;
 	}
-	if ((l->n < 2 || !conf_socket_word(l->word[1].text)) && (l->n < 5 || opens_block(l)))
+	if (!is_line(l))
 		stray(c, l);
 	else
 		conf_line(c, l);

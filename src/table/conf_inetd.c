@@ -137,10 +137,14 @@ take_buffers(struct line *l, size_t from)
 {
 	const char *text = l->proto.text;
 
-	while (text[from] == ',') {
+	for (int i = 0; text[from] == ','; i++) {
 		size_t n = strcspn(text + from + 1, ",");
 		struct word part = conf_part(l->c, &l->proto, from + 1, n);
 
+		if (i == 2) {
+			line_fault(l, &part, NULL, "\"%s\": one sndbuf=SIZE and one rcvbuf=SIZE stand here, not more", part.text);
+			return;
+		}
 		if (starts_with(part.text, "sndbuf=") || starts_with(part.text, "rcvbuf=")) {
 			struct word value = conf_part(l->c, &part, 7, n - 7);
 			char name[7];
@@ -394,8 +398,18 @@ take_rpc(struct line *l)
 	size_t n;
 
 	line_split_address(l, &addresses);
-	if (l->addresses != NULL && l->addresses->text[0] != '\0' && strcmp(l->addresses->text, "*") != 0)
-		line_give(l, "bind", l->addresses->line > 0 ? l->addresses : &l->service, l->addresses->text);
+	if (l->addresses != NULL && l->addresses->text[0] != '\0' && strcmp(l->addresses->text, "*") != 0) {
+		const struct word *at = l->addresses->line > 0 ? l->addresses : &l->service;
+		const char *text = l->addresses->text;
+
+		n = strlen(text);
+		if (strchr(text, ',') != NULL)
+			line_fault(l, at, NULL, "\"%s\": an RPC service listens on one address, or on every one", text);
+		else if (text[0] == '[' && text[n - 1] == ']')
+			line_give_text(l, "bind", at, "%.*s", (int)n - 2, text + 1);
+		else
+			line_give(l, "bind", at, text);
+	}
 	slash = strchr(l->service.text, '/');
 	n = slash != NULL ? (size_t)(slash - l->service.text) : 0;
 	line_give(l, "type", &l->proto, "RPC");
@@ -473,6 +487,8 @@ take_service(struct line *l)
 	} else if (starts_with(l->service.text, "tcpmux/")) {
 		size_t plus = l->service.text[7] == '+';
 
+		if (l->dgram)
+			line_fault(l, &l->proto, NULL, "%s: tcpmux leads to connections, not to datagrams", l->service.text);
 		line_give(l, "type", &l->service, plus ? "TCPMUXPLUS" : "TCPMUX");
 		l->service = conf_part(l->c, &l->service, 7 + plus, strlen(l->service.text) - 7 - plus);
 	} else {

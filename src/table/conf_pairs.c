@@ -15,6 +15,7 @@ struct pairs {
 	struct line *l;
 	struct word word[66];	/* of one value */
 	size_t n;
+	bool ended;		/* by what stands in a quoted word that is not closed */
 	char seen[32][16];	/* keys given so far */
 	size_t nseen;
 };
@@ -62,6 +63,7 @@ pair_word(struct pairs *p, struct word *out)
 	}
 	if (l->p >= l->end || *l->p != quote) {
 		line_fault(p->l, out, NULL, "a %c is not closed", quote);
+		p->ended = l->p[-1] == ';';	/* that was meant to be its end */
 		return false;
 	}
 	l->p++;
@@ -233,7 +235,7 @@ conf_pairs(struct conf *c, struct lex *lex)
 		else if (!one_pair(&p))
 			break;
 	}
-	if (!go_behind(lex))
+	if (!p.ended && !go_behind(lex))
 		conf_broken(c, lex->in, &name, NULL, "the entry of %s is not closed: its ; is missing", name.text);
 	lex_blanks(lex);
 	if (!lex_over(lex) && lex_at_end(lex))

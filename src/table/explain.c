@@ -143,7 +143,9 @@ judge_limits(struct question *q)
 		    s->overload == OVERLOAD_QUEUE ? "waits" : "is refused");
 		step(q, s->instances == 0 ? "service_limit" : NULL, "instances", NULL, text);
 	}
-	if (d->limit != UINT32_MAX && s->redirect.n == 0 && s->internal == BUILTIN_NONE)
+	/* What the worker and the master serve are no children. */
+	if (d->limit != UINT32_MAX && s->redirect.n == 0 && (s->internal == BUILTIN_NONE || s->internal == BUILTIN_SERVERS ||
+	    s->internal == BUILTIN_SERVICES || s->internal == BUILTIN_STATUS))
 		buf_addf(&q->steps, "  limit: at most %u children of the whole server\n", d->limit);
 }
 

@@ -83,11 +83,16 @@ infer_family(const struct look *k, int family)
 {
 	const struct service *s = k->s;
 	bool four = (s->flags & FLAG_IPV4) != 0, six = (s->flags & FLAG_IPV6) != 0;
+	bool every = s->bind == NULL || strcmp(s->bind, "*") == 0 || strcmp(s->bind, "::") == 0;
+	struct ip ip;
 
 	if (family == AF_UNSPEC && four && !six)
 		family = AF_INET;
-	/* IPv6 alone is a socket that takes IPv4 too, unless v6only forbids it. */
-	if (family == AF_UNSPEC && s->v6only)
+	/* Of every address IPv6 alone is a socket that takes IPv4 too, unless v6only forbids it; of a name it chooses. */
+	if (family == AF_UNSPEC && six && !four && !every && !ip_parse(s->bind, &ip))
+		family = AF_INET6;
+	/* That of defaults is for those who listen everywhere. */
+	if (family == AF_UNSPEC && s->v6only && (every || attr_own(s, "v6only")))
 		family = AF_INET6;
 	return family;
 }
@@ -226,6 +231,9 @@ infer(const struct look *k, struct err *err)
 	if (infer_kind(k, &udp, &family, err) == -1)
 		return -1;
 	if ((s->type & (TYPE_TCPMUX | TYPE_TCPMUXPLUS)) != 0) {
+		if (udp)
+			return err_set(err, "tcpmux leads to connections, not to datagrams"),
+			    err_at(err, attr_own(s, "protocol") ? "protocol" : "socket_type", 0);
 		if (attr_own(s, "port"))
 			attr_remark(k->note, k->arg, "port", -1, "port has no effect: tcpmux alone leads to this service");
 		return 0;
@@ -235,7 +243,12 @@ infer(const struct look *k, struct err *err)
 		return -1;
 	if (infer_port(k, udp, err) == -1)
 		return -1;
-	return infer_listen(k, udp, infer_family(k, family), err);
+	family = infer_family(k, family);
+	if (s->v6only && family != AF_INET6 && !attr_own(s, "v6only")) {
+		s->v6only = false;
+		attr_forget(s, "v6only");
+	}
+	return infer_listen(k, udp, family, err);
 }
 
 /* A name that nobody knows now: it is asked for again, but -t may tell, unless the answers take long. */

@@ -301,7 +301,7 @@ set_rlimit(struct service *s, const struct attr *a, const struct setting *v, str
 		n = RLIM_INFINITY;
 	else if (a->min == RLIMIT_IN_SECONDS && num_parse_duration(v->word[0], SECOND, YEARS, &ms))
 		n = (uint64_t)(ms + SECOND - 1) / SECOND;
-	else if (a->min != RLIMIT_IN_BYTES ? !num_parse(v->word[0], 0, a->max, &n) : !num_parse_size(v->word[0], a->max, &n))
+	else if (a->min == RLIMIT_IN_SECONDS ? !num_parse(v->word[0], 0, a->max, &n) : !num_parse_size(v->word[0], a->max, &n))
 		return value_fault(err, 0, a, v->word[0]);
 	if (s->rlimit == NULL && (s->rlimit = calloc(LIMITS, sizeof *s->rlimit)) == NULL)
 		return value_no_memory(a, err);

@@ -66,7 +66,7 @@ all_held() { # all_held SECONDS: so long there are no descriptors
 	start=$(now_ms)
 	wait "${p[@]}"
 	start=$(($(now_ms) - start))
-	((start < 3000))
+	((start < $(bound 1000 3000)))
 	for i in {1..20}; do [[ $(<"o.$i") == "$i" ]]; done
 	wait_log 'RESUME: cat fork'
 	figure "$((took * 100 / ($1 * 100))) % of a processor, 1 line in $1 s, all served $start ms after"
@@ -101,7 +101,7 @@ accept_fails() {
 		n=$(($(ticks "${pid[$e]}") - ${before[$e]}))
 		((n <= most)) || most=$n
 		((n <= 2 + $1 / 500)) || die "errno $e spins: $n ticks" || return
-		LOG=$log.$e; n=$(count_log 'PAUSE|RESUME|ERROR')
+		LOG=$log.$e; n=$(($(count_log .) - $(count_log LISTEN)))
 		((n <= lines)) || lines=$n
 		((n <= 2 + $1 / 500)) || die "errno $e: $n lines" || return
 	done
@@ -344,13 +344,16 @@ memory_again() { kill "$STRACE"; wait "$STRACE" || :; }
 	run -0 ask "${PORTS[a]}"; [[ $output == ok ]]
 	until_true 60 has_children 0
 	# Listeners do not block (04000), what a command gets does.
+	local listeners=0
 	for f in /proc/"$PID"/fd/*; do
 		n=$(readlink "$f")
 		[[ $n == socket:* ]] || continue
 		grep -q " 0A .* $(tr -dc 0-9 <<<"$n") " /proc/net/tcp || continue
 		f=/proc/$PID/fdinfo/${f##*/}
+		listeners=$((listeners + 1))
 		((($(awk '/^flags/ { print $2 }' "$f") & 04000) != 0)) || die "a listener blocks" || return
 	done
+	((listeners == 3)) || die "$listeners listeners were seen" || return
 	run -0 ask "${PORTS[flags]}"
 	[[ $(awk '/^flags/ { print $2 }' <<<"$output") == 02 ]]
 	figure "$words"
@@ -399,6 +402,7 @@ held_idle() { # held_idle CLIENTS [OPTION...]: so many are held; what they cost,
 # Each takes two descriptors of the master, one where it keeps nothing of the connection.
 # bats test_tags=long
 @test "T15: 10,000 idle clients, or as many as there are descriptors for" {
+	ulimit -n 40000 2>/dev/null || :	# as far as who runs this may
 	local most; most=$(ulimit -Hn)
 	[[ $most != unlimited ]] || most=1000000
 	most=$((most / 2 - 200))

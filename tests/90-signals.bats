@@ -437,12 +437,14 @@ end_sessions() { local p; for p in "${SESSIONS[@]}"; do wait "$p" || :; done; }
 	((refused < $(bound 50 500) && end < $(bound 100 1000)))
 }
 
-@test "T29: a stop: a second later no process of any group is left, a fork bomb's neither; a session of its own is not touched" {
+# all_end SIGNAL MOST [ARG...]: that signal to a server with these arguments, whose end comes within so many ms
+all_end() {
+	local n start took sig=$1 most=$2; shift 2
 	stubborn
-	AS_ME="-o user=root" start_server -f t
+	AS_ME="-o user=root" start_server "$@" -f t
 	hold_out
-	local n start took; start=$(now_ms)
-	stop_server INT; took=$(($(now_ms) - start))
+	start=$(now_ms)
+	stop_server "$sig"; took=$(($(now_ms) - start))
 	[[ $STATUS == 0 ]]
 	until_true 1 no_bomb
 	for n in ignores forks stops holds; do until_true 1 gone "${LOOK[$n]}" || die "$n lives" || return; done
@@ -450,8 +452,16 @@ end_sessions() { local p; for p in "${SESSIONS[@]}"; do wait "$p" || :; done; }
 	kill_groups
 	until_true 2 nobody_left || die "$(marked)"
 	end_sessions
-	figure "all gone after $took ms"
-	((took < 3000))
+	figure "$sig: all gone after $took ms"
+	((took < most))
+}
+
+@test "T29: a stop: a second later no process of any group is left, a fork bomb's neither; a session of its own is not touched" {
+	all_end INT "$(bound 2000 3000)"
+}
+
+@test "T29: a drain with grace: behind it, and a second later, it is the same" {
+	all_end TERM "$(bound 2500 3500)" -o grace=500ms
 }
 
 @test "T29: serverctl kill: kill_after later nobody of that session is left, and no other session is touched" {

@@ -222,6 +222,7 @@ refuses() { run "$PEER" "tcp:127.0.0.1:${PORTS[$1]}"; [[ $status == 5 ]]; }
 	ctl enable a; [[ $status == 0 && $output == "1 added"* ]]
 	ctl enable a; [[ $status == 0 && $output == *"2 as before"* ]]
 	ctl disable a; refuses a
+	ctl disable b; ctl reload; refuses a; refuses b
 }
 
 @test "disable while the table is refused is noted; explain says what serverctl switched" {

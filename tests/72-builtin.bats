@@ -341,6 +341,12 @@ mux() { # a tcpmux with two services, further lines into both
 	wait_log 'START: Plus pid='
 }
 
+@test "tcpmux: who has said his service counts there no more" {
+	MUX='instances = 1' mux
+	say $'plain\na'; [[ $output == a ]]
+	say $'plain\nb'; [[ $output == b ]]
+}
+
 @test "tcpmux: the service's own cps holds" {
 	mux 'cps = 2/1h'
 	say $'plain\na'; [[ $output == a ]]

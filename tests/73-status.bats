@@ -714,6 +714,11 @@ s = socket.create_server(("127.0.0.1", int(sys.argv[1]))); open("bound", "w"); s
 	grep -q '<title>4 served, 1 refused in the last 5 minutes</title>' body
 	grep -q '<path class=came d="M' body
 	grep -q '<path class=kept d="M' body
+	# It is changed, and goes on.
+	sed -i '/type = INTERNAL/a instances = 9' t; kill -HUP "$PID"; wait_log '1 changed'
+	run -0 "$PEER" -s x -H "tcp:127.0.0.1:${PORTS[cat]}"
+	fetch /
+	grep -q '<title>5 served, 1 refused in the last 5 minutes</title>' body
 	# The service that shows it goes and comes again: what was remembered went with it.
 	mv t all; sed '/^service status/,/^}/d' all >t
 	kill -HUP "$PID"; wait_log '1 removed'
@@ -723,7 +728,7 @@ s = socket.create_server(("127.0.0.1", int(sys.argv[1]))); open("bound", "w"); s
 	fetch /
 	grep -qF '<desc id=cd>0 served, 0 refused;' body
 	run ! grep -q 'served, 1 refused in the last' body
-	holds 's["cat"]["started"] == 5'
+	holds 's["cat"]["started"] == 6'
 }
 
 @test "in a browser: nothing from elsewhere, no complaint, no wider than its window; pictures are kept" {

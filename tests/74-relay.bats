@@ -847,10 +847,12 @@ small() {
 	cat >inside.sh <<-X
 	ip link set lo up
 	mkfifo up
-	"$SERVER" -r 9 -f t 9>up & s=\$!
+	"$SERVER" -r 9 -f t 9>up 2>said & s=\$!
 	while read -r x && [ "\$x" != ready ]; do :; done <up
+	until grep -q 'cannot become' said; do sleep 0.02; done
 	"$CLIENT" -w 1 127.0.0.1:7801 </dev/null
 	kill \$s; wait \$s
+	cat said
 	X
 	# Only who made the namespace is there in it: nobody is not.
 	run timeout 20 unshare -rn sh inside.sh 3>&-

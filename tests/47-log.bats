@@ -289,24 +289,8 @@ stop_syslog() { kill -KILL "$1"; wait "$1" 2>/dev/null || :; }
 	(($(ticks "$PID") - before <= 2))
 }
 
-@test "T20: a FIFO whose reader stands still: the server serves on; whole lines, and the count of those lost" {
-	mkfifo fifo
-	exec {rd}<>fifo
-	flood_table "FILE $PWD/fifo"
-	start_server -f t
-	serves "${PORTS[flood]}"
-	serves "${PORTS[other]}"; wait_log 'EXIT: other'
-	has_children 0 || until_true 5 has_children 0
-	log_has 0 LOST
-	timeout 20 cat <&"$rd" >got 3>&- & local cat=$!
-	wait_log 'LOST: [0-9]+ log lines that the log .*/fifo did not take' 10
-	until_true 5 all_accounted got "$LOG"
-	kill "$cat"
-	counts "$(count . got)" "^${STAMP}[A-Z]+: flood " got
-	exec {rd}<&-
-}
-
-@test "T20: an upgrade while nobody reads the log: what it had not taken is counted, and told by the successor" {
+# A server whose service has said more than its log, a FIFO that nobody reads, and what waits for it take.
+nobody_reads() {
 	mkfifo fifo
 	exec {rd}<>fifo
 	flood_table "FILE $PWD/fifo"
@@ -314,14 +298,28 @@ stop_syslog() { kill -KILL "$1"; wait "$1" 2>/dev/null || :; }
 	serves "${PORTS[flood]}"
 	serves "${PORTS[other]}"; wait_log 'EXIT: other'
 	until_true 5 has_children 0
-	kill -USR2 "$PID"
-	wait_log 'UPGRADE: done' 10
+}
+# Somebody reads it now: each line came whole, or is told as lost, in these words.
+all_is_told() {
 	timeout 20 cat <&"$rd" >got 3>&- & local cat=$!
+	wait_log "LOST: [0-9]+ log lines that $1" 10
 	until_true 5 all_accounted got "$LOG"
 	kill "$cat"
-	logged 'LOST: [0-9]+ log lines that were not written when an upgrade came'
 	counts "$(count . got)" "^${STAMP}[A-Z]+: flood " got
 	exec {rd}<&-
+}
+
+@test "T20: a FIFO whose reader stands still: the server serves on; whole lines, and the count of those lost" {
+	nobody_reads
+	log_has 0 LOST
+	all_is_told 'the log .*/fifo did not take'
+}
+
+@test "T20: an upgrade while nobody reads the log: what it had not taken is counted, and told by the successor" {
+	nobody_reads
+	kill -USR2 "$PID"
+	wait_log 'UPGRADE: done' 10
+	all_is_told 'were not written when an upgrade came'
 }
 
 @test "what stands in a full pipe are whole lines, even if nothing more comes" {

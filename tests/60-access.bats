@@ -246,6 +246,24 @@ with_hosts() {
 	run -0 ask; [[ ${lines[*]} == "54444 54445" ]]
 }
 
+@test "T22: a directory of users that takes seconds: a reload waits for it, and nobody else" {
+	ldd "$SERVER" >/dev/null 2>&1 || skip "static program"
+	[[ -z ${NO_SHIM-} ]] || skip "no preloading here"
+	printf 'service a { listen = 127.0.0.1:0\nexec = %s\nuser = %s\n}\n' "$B/tests/tiny" "$(id -un)" >t; chmod 644 t
+	printf '#!/bin/sh\nLD_PRELOAD=%s SHIM_SLOW=%s exec "$@"\n' "$B/tests/shim" "$PWD/slow" >shim.sh; chmod +x shim.sh
+	WRAP=./shim.sh AS_ME="" start_server -f t
+	: >slow
+	"$B/tests/probe" -u over "$PORT" 60 >said 3>&- & local p=$! before n
+	before=$(now_ms)
+	run -0 "$SERVERCTL" -C "${CTL##*/}" reload
+	before=$(($(now_ms) - before))
+	: >over; wait "$p"
+	((before > 1900)) || die "nobody was looked for: $before ms" || return
+	read -ra n <said
+	((n[0] == n[1] && n[$(bound 4 3)] < $(bound 50000 250000))) || die "$(<said)" || return
+	figure "during a reload of $((before / 1000)).$((before / 100 % 10)) s ${n[1]} of ${n[0]} served, 99 of 100 in $((n[3] / 1000)) ms, longest $((n[4] / 1000)) ms"
+}
+
 # A name server and an identd that say what nobody should; a PROXY header, UNIX peers with names.
 @test "T17: hostile names, ident answers, PROXY headers and UNIX paths: the log and the status are printing characters, one event a line; nothing of it reaches a command" {
 	requires_silent_resolver; requires nsenter

@@ -151,47 +151,76 @@ load helper
 	until_true 5 has_children 0
 }
 
-# Five servers, each with a clock of its own that jumps while its limits run.
-@test "T24: the clock jumps by an hour, a day, to 2040: no limit, pause or time-out moves" {
+# Servers of the table t, each with a clock of its own, which jumps when it is told: by an hour, a day, to 2040.
+JUMPS=(3600 -3600 86400 -86400 $(($(date -d 2040-06-01 +%s) - EPOCHSECONDS)))
+table() { cat >t; chmod 644 t; }
+has_clocks() {
 	ldd "$SERVER" >/dev/null 2>&1 || skip "static program"
 	[[ -z ${NO_SHIM-} ]] || skip "no preloading here"
-	local jump s log=$LOG words="" jumps=(3600 -3600 86400 -86400 $(($(date -d 2040-06-01 +%s) - EPOCHSECONDS))) clients=()
+}
+clock_server() { # clock_server JUMP: its log is log.JUMP
+	ln -sfn 0 "clock$1"
+	printf '#!/bin/sh\nLD_PRELOAD=%s SHIM_CLOCK=%s exec "$@"\n' "$B/tests/shim" "$PWD/clock$1" >shim.sh; chmod +x shim.sh
+	LOG=$PWD/log.$1
+	WRAP=./shim.sh start_server -f t
+}
+clock_jumps() { ln -sfn -- "$1" "clock$1"; }
+jumped() { # jumped JUMP DATE: it says so
+	local s; s=$(($(date -d "$2" +%s) - EPOCHSECONDS - $1))
+	((s < 5 && s > -5)) || die "the clock stands: $2"
+}
+# ends_within LOW HIGH COMMAND...: for each server, with its number, that is so not before, and not after, ms behind START
+ends_within() {
+	local i t took=() low=$1 high=$2; shift 2
+	while ((${#took[@]} < ${#JUMPS[@]})); do
+		t=$(($(now_ms) - START))
+		((t < high)) || die "after $t ms: ${took[*]}" || return
+		for i in "${!JUMPS[@]}"; do
+			[[ -z ${took[i]-} ]] || continue
+			"$@" "$i" || continue
+			((t >= low)) || die "after $t ms with a jump of ${JUMPS[i]} s" || return
+			took[i]=$t
+		done
+		nap
+	done
+	figure "with each jump after (ms) ${took[*]}"
+}
+
+@test "T24: the clock jumps by an hour, a day, to 2040: no limit, pause or time-out moves" {
+	has_clocks
+	local jump s words="" clients=()
 	one() { # one FILE PORT [-n 2]: after how many ms a client, or the second, is served, or ended
 		local start; start=$(now_ms)
 		"$PEER" "${@:3}" -t 20000 "tcp:127.0.0.1:$2" >/dev/null || :
 		echo $(($(now_ms) - start)) >"$1"
 	}
-	for jump in "${jumps[@]}"; do
-		ln -sfn 0 "clock$jump"
-		cat >"t$jump" <<-X
-		service timeout { listen = 127.0.0.1:0
-		exec = sleep 60
-		timeout = 2s }
-		service idle { listen = 127.0.0.1:0
-		exec = sleep 60
-		idle_timeout = 2s }
-		service kill { listen = 127.0.0.1:0
-		shell = trap "" TERM; while :; do sleep 1; done
-		timeout = 500ms
-		kill_after = 1500ms }
-		service rest { listen = 127.0.0.1:0
-		exec = echo hi
-		cps = 1 2s }
-		service pace { listen = 127.0.0.1:0
-		exec = echo hi
-		cps = 1/2s }
-		service source { listen = 127.0.0.1:0
-		exec = echo hi
-		source_cps = 1/2s }
-		service daytime { listen = udp:127.0.0.1:0
-		only_from = 127.0.0.1
-		type = INTERNAL UNLISTED
-		}
-		X
-		chmod 644 "t$jump"
-		printf '#!/bin/sh\nLD_PRELOAD=%s SHIM_CLOCK=%s exec "$@"\n' "$B/tests/shim" "$PWD/clock$jump" >shim.sh; chmod +x shim.sh
-		LOG=$log.$jump
-		WRAP=./shim.sh start_server -f "t$jump"
+	table <<-X
+	service timeout { listen = 127.0.0.1:0
+	exec = sleep 60
+	timeout = 2s }
+	service idle { listen = 127.0.0.1:0
+	exec = sleep 60
+	idle_timeout = 2s }
+	service kill { listen = 127.0.0.1:0
+	shell = trap "" TERM; while :; do sleep 1; done
+	timeout = 500ms
+	kill_after = 1500ms }
+	service rest { listen = 127.0.0.1:0
+	exec = echo hi
+	cps = 1 2s }
+	service pace { listen = 127.0.0.1:0
+	exec = echo hi
+	cps = 1/2s }
+	service source { listen = 127.0.0.1:0
+	exec = echo hi
+	source_cps = 1/2s }
+	service daytime { listen = udp:127.0.0.1:0
+	only_from = 127.0.0.1
+	type = INTERNAL UNLISTED
+	}
+	X
+	for jump in "${JUMPS[@]}"; do
+		clock_server "$jump"
 		for s in timeout idle kill; do one "took.$s.$jump" "${PORTS[$s]}" >/dev/null 3>&- & clients+=($!); done
 		for s in rest pace; do one "took.$s.$jump" "${PORTS[$s]}" -n 2 >/dev/null 3>&- & clients+=($!); done
 		( local start p=${PORTS[source]}; start=$(now_ms)
@@ -199,21 +228,71 @@ load helper
 		until [[ $(ask "$p") == hi ]] || (($(now_ms) - start > 8000)); do nap 0.05; done
 		echo $(($(now_ms) - start)) >"took.source.$jump" ) >/dev/null 3>&- & clients+=($!)
 		until_true 5 eval '(($(count_log "(START: (timeout|idle|kill|source))|PAUSE: (rest|pace)") == 6))'
-		ln -sfn -- "$jump" "clock$jump"
-		# It does.
+		clock_jumps "$jump"
 		run -0 "$DATAGRAMS" "${ADDRESSES[6]}" x
-		s=$(date -d "$(tr -d '\r' <<<"$output")" +%s)
-		((s - EPOCHSECONDS - jump < 5 && s - EPOCHSECONDS - jump > -5)) || die "the clock stands: $output" || return
+		jumped "$jump" "$(tr -d '\r' <<<"$output")"
 	done
 	wait "${clients[@]}"
-	LOG=$log
 	for s in timeout idle kill rest pace source; do
-		for jump in "${jumps[@]}"; do
+		for jump in "${JUMPS[@]}"; do
 			(($(<"took.$s.$jump") >= 1000 && $(<"took.$s.$jump") < $(bound 3000 5000))) || die "$s, jump of $jump s: $(<"took.$s.$jump") ms" || return
 		done
 		words+=" $s $(cat took.$s.* | sort -n | head -n 1)-$(cat took.$s.* | sort -n | tail -n 1)"
 	done
 	figure "each of 2 s took (ms)$words"
+}
+
+@test "T24: the clock jumps while a server drains: who is left has grace, no more and no less" {
+	has_clocks
+	table <<<$'defaults { grace = 2s }\nservice hold { listen = 127.0.0.1:0\nexec = cat\n}'
+	local jump held=() line
+	for jump in "${JUMPS[@]}"; do
+		clock_server "$jump"
+		"$PEER" -c go "tcp:127.0.0.1:$PORT" >/dev/null 3>&- & held+=($!)
+		wait_log 'START: hold'
+	done
+	START=$(now_ms)
+	kill -TERM "${SRV[@]}"
+	for jump in "${JUMPS[@]}"; do LOG=$PWD/log.$jump; wait_log DRAIN; clock_jumps "$jump"; done
+	ended() { gone "${SRV[$1]}"; }
+	ends_within 1900 "$(bound 3000 5000)" ended
+	for jump in "${JUMPS[@]}"; do
+		line=$(tail -n 1 "log.$jump")	# YY/M/D@HH:MM:SS: …
+		[[ $line == *STOPPED* ]]
+		line=${line%%: *} line=20${line//\//-}
+		jumped "$jump" "${line/@/ }"
+	done
+	: >go; wait "${held[@]}" || :
+}
+
+# bats test_tags=long
+@test "T24: the clock jumps while a sensor's ban lasts: it ends after its minute" {
+	has_clocks
+	table <<-X
+	service trap { listen = 127.0.0.1:0
+	flags = SENSOR
+	deny_time = 1 }
+	service work { listen = 127.0.0.1:0
+	exec = echo hi
+	}
+	service daytime { listen = udp:127.0.0.1:0
+	only_from = 127.0.0.1
+	type = INTERNAL UNLISTED
+	}
+	X
+	local jump ports=()
+	START=$(now_ms)
+	for jump in "${JUMPS[@]}"; do
+		clock_server "$jump"
+		ports+=("${PORTS[work]}")
+		"$PEER" -b 127.0.0.9 "tcp:127.0.0.1:${PORTS[trap]}" || :
+		wait_log 'DENY: trap 127.0.0.9'
+		clock_jumps "$jump"
+		run -0 "$DATAGRAMS" "${ADDRESSES[2]}" x
+		jumped "$jump" "$(tr -d '\r' <<<"$output")"
+	done
+	welcome() { [[ $("$PEER" -b 127.0.0.9 "tcp:127.0.0.1:${ports[$1]}") == hi ]]; }
+	ends_within 59500 70000 welcome
 }
 
 @test "hangup = kill: a reset ends the command; a half close does not" {

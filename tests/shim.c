@@ -8,6 +8,7 @@
  * Several are separated by blanks.
  *   SHIM_TORTURE=1         allocations tell tests/torture of themselves, which may let one fail
  *   SHIM_HANG=FILE         alarm does not come back while that file exists: as who reads a dead disk
+ *   SHIM_SLOW=FILE         look-ups of users, groups, services and addresses take two seconds while that file exists
  *   SHIM_CLOCK=LINK        the time of day is off by the seconds that this symbolic link leads to, while it
  *                          is there (reading a link takes no descriptor)
  */
@@ -147,6 +148,16 @@ no_memory(void)
 	return 1;
 }
 
+static void
+slow(void)
+{
+	const struct timespec a_while = { .tv_sec = 2 };
+	const char *gate = getenv("SHIM_SLOW");
+
+	if (gate != NULL && access(gate, F_OK) == 0)
+		(void)nanosleep(&a_while, NULL);
+}
+
 /* glibc's look-ups do not survive it themselves: they crash, or stop at an assertion. */
 #define SPARED(type, name, params, args) \
 	type name params \
@@ -155,6 +166,7 @@ no_memory(void)
 		type result; \
 		if (real == NULL) \
 			*(void **)(&real) = dlsym(RTLD_NEXT, #name); \
+		slow(); \
 		in_libc++; \
 		result = real args; \
 		in_libc--; \

@@ -34,8 +34,8 @@ clients() {
 
 soak() {
 	requires python3
-	# With sanitizers: what is freed is to be free, but for so little that it is soon as much as it will be.
-	export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}quarantine_size_mb=1:thread_local_quarantine_size_kb=64
+	# With sanitizers: what is freed is to be free.
+	export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}quarantine_size_mb=0:thread_local_quarantine_size_kb=0
 	local n=$1 kind fds was now failed
 	SAW=()
 	for kind in 0 1; do

@@ -7,7 +7,7 @@ SERVER=$B/server SERVERCTL=$B/serverctl CLIENT=$B/client PEER=$B/tests/peer DATA
 
 setup() {
 	cd "$BATS_TEST_TMPDIR" || return
-	export TEST_MARK=$BATS_TEST_TMPDIR LC_ALL=C
+	export TEST_MARK=$BATS_TEST_TMPDIR LC_ALL=C PYTHONDONTWRITEBYTECODE=1
 	LOG=$BATS_TEST_TMPDIR/log SRV=() NSRV=0
 	: >"$LOG"
 	exec {NAPFD}<> <(:)

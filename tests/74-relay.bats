@@ -552,8 +552,8 @@ gives() {
 	relay "127.0.0.1:$TARGET"
 	local i w fds; fds=$(nfds "$PID")
 	for i in 1 2 3; do
-		new() { w=$(children "$PID"); [[ -n $w && $w != "$WORKER" ]]; }
-		kill -KILL "$WORKER"; until_true 5 new; WORKER=${w%% *}
+		new() { w=$(children "$PID"); [[ -n $w && $w != *" "* && $w != "$WORKER" ]]; }
+		kill -KILL "$WORKER"; until_true 5 new; WORKER=$w
 	done
 	say still; [[ $output == still ]]
 	until_true 5 has_children 1
